@@ -1,0 +1,154 @@
+"""The configuration of a training run: every knob, its default and its bounds.
+
+A YAML file may set any of them; unknown names and impossible values are refused. The whole
+configuration of a run is kept in its model bundle.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import ConfigError
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Weight = Annotated[float, Field(ge=0.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClassNames(_Section):
+    """Which QuPath classes mean what. ``*`` at the end of ``ignore`` matches any ending."""
+
+    training: str = "Training"
+    validation: str = "Validation"
+    nucleus: str = "Nucleus"
+    background: str = "Background"
+    ignore: str = "Ignore*"
+
+    def is_ignored(self, path_class: str) -> bool:
+        """Whether a class name means "unknown"."""
+        return fnmatch.fnmatchcase(path_class, self.ignore)
+
+
+class NormalisationConfig(_Section):
+    """Percentiles of each colour channel over tissue that become 0 and 1."""
+
+    low: Annotated[float, Field(ge=0, lt=50)] = 1.0
+    high: Annotated[float, Field(gt=50, le=100)] = 99.8
+
+
+class TeacherConfig(_Section):
+    """The StarDist teacher. ``init``: a StarDist model folder to start from."""
+
+    init: Path | None = None
+    rays: Annotated[int, Field(ge=8, le=128)] = 32
+    grid: Literal[1, 2, 4] = 2
+    depth: Annotated[int, Field(ge=1, le=5)] = 3
+    filters: Annotated[int, Field(ge=4, le=128)] = 32
+    patch: Annotated[int, Field(ge=64, multiple_of=32)] = 256
+    batch: Positive = 4
+    epochs: Positive = 30
+    steps_per_epoch: Positive = 40
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4
+    patience: Positive = 10
+
+
+class PseudoConfig(_Section):
+    """Pseudo-labels: what the teacher says about unlabelled tissue, and how far it is believed.
+
+    views      : how many of the eight flips and rotations are averaged.
+    sharpness  : k in the confidence ``|2p - 1| * exp(-k * sd)``.
+    miss_doubt : factor on the confidence where the teacher says "background": what it misses, it
+                 misses in all views alike.
+    tiles      : at most this many tiles of ``tile`` pixels per project.
+    """
+
+    views: Literal[1, 2, 4, 8] = 4
+    sharpness: Weight = 3.0
+    miss_doubt: Fraction = 0.5
+    tile: Annotated[int, Field(ge=128, multiple_of=32)] = 512
+    tiles: Positive = 64
+
+
+class StudentConfig(_Section):
+    """The U-Net student.
+
+    width   : channels of the first level, doubled at each of ``levels`` levels.
+    dropout : rate at the deepest level; level ``i`` of ``levels`` gets ``dropout * i / (levels - 1)``.
+    """
+
+    width: Annotated[int, Field(ge=4, le=128)] = 32
+    levels: Annotated[int, Field(ge=2, le=5)] = 4
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    patch: Annotated[int, Field(ge=64, multiple_of=32)] = 256
+    batch: Positive = 4
+    epochs: Positive = 40
+    steps_per_epoch: Positive = 40
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    weight_decay: Weight = 1e-4
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+
+
+class LossConfig(_Section):
+    """Weights of the terms of the joint objective (see docs/method.md for the equations)."""
+
+    bce: Weight = 1.0
+    tversky: Weight = 1.0
+    tversky_alpha: Fraction = 0.5
+    tversky_beta: Fraction = 0.5
+    objectness: Weight = 1.0
+    distillation: Weight = 0.5
+    consistency: Weight = 0.25
+    ramp_up: Fraction = 0.3
+
+
+class Config(_Section):
+    """Everything that decides a training run."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    threads: Annotated[int, Field(ge=0)] = 0
+    mpp: Annotated[float, Field(gt=0, le=10)] | None = None
+    classes: ClassNames = ClassNames()
+    normalisation: NormalisationConfig = NormalisationConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    pseudo: PseudoConfig = PseudoConfig()
+    student: StudentConfig = StudentConfig()
+    loss: LossConfig = LossConfig()
+
+
+def load_config(path: Path | None) -> Config:
+    """The configuration of a YAML file, or the defaults without one.
+
+    Raises ConfigError naming the first key at fault.
+    """
+    if path is None:
+        return Config()
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(path, f"cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(path, "is not valid YAML", "Check the indentation and the colons") from error
+    if raw is None:
+        return Config()
+    if not isinstance(raw, dict):
+        raise ConfigError(path, "holds no settings", "Write `name: value` lines")
+    return config_from(raw, path)
+
+
+def config_from(raw: object, source: object) -> Config:
+    """A checked configuration from plain data; ``source`` names it in errors."""
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(source, f"`{key}`: {first['msg'].lower()}", "See docs/configuration.md") from error

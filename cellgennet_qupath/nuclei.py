@@ -1,0 +1,122 @@
+"""The nuclei of one image as columns, the form in which they travel through the whole package."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+
+_ID_NAMESPACE = uuid.UUID("6f0c8f4e-5a0b-5c55-9c3b-0d6f6d5f7a11")
+
+
+@dataclass(frozen=True)
+class Nuclei:
+    """The nuclei of one image, one row each, in columns of equal length ``n``.
+
+    polygons     : (n,) object array of shapely Polygons or MultiPolygons, full-resolution pixels,
+                   QuPath's convention: the pixel in column x covers [x, x+1).
+    probability  : (n,) float32 in [0, 1]; NaN where unknown.
+    classes      : (n,) object array of PathClass names as QuPath writes them ("Tumor: Positive"),
+                   "" for none.
+    ids          : (n,) object array of UUID strings (QuPath's object ids).
+    z, t         : (n,) int32, the plane.
+    measurements : table of n rows, RangeIndex, float columns under QuPath's own names, in order.
+    """
+
+    polygons: NDArray[np.object_]
+    probability: NDArray[np.float32]
+    classes: NDArray[np.object_]
+    ids: NDArray[np.object_]
+    z: NDArray[np.int32]
+    t: NDArray[np.int32]
+    measurements: pd.DataFrame = field(repr=False)
+
+    def __post_init__(self) -> None:
+        lengths = {
+            len(column)
+            for column in (
+                self.polygons,
+                self.probability,
+                self.classes,
+                self.ids,
+                self.z,
+                self.t,
+                self.measurements,
+            )
+        }
+        if len(lengths) != 1:
+            raise ValueError(f"columns of unequal length: {sorted(lengths)}")
+
+    def __len__(self) -> int:
+        return len(self.polygons)
+
+    @classmethod
+    def from_polygons(
+        cls,
+        polygons: Sequence[shapely.Geometry] | NDArray[np.object_],
+        probability: NDArray[np.floating] | None = None,
+        path_class: str = "Nucleus",
+        z: int = 0,
+        t: int = 0,
+    ) -> Nuclei:
+        """Columns of one class on one plane, with ids that depend on the outlines alone."""
+        geometries = np.empty(len(polygons), dtype=object)
+        geometries[:] = polygons
+        n = len(geometries)
+        known = np.full(n, np.nan, np.float32) if probability is None else probability.astype(np.float32)
+        return cls(
+            polygons=geometries,
+            probability=known,
+            classes=np.full(n, path_class, dtype=object),
+            ids=stable_ids(geometries, z, t),
+            z=np.full(n, z, np.int32),
+            t=np.full(n, t, np.int32),
+            measurements=pd.DataFrame(index=pd.RangeIndex(n)),
+        )
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Nuclei:
+        """The chosen rows, in the given order (indices) or in the old one (mask)."""
+        return Nuclei(
+            polygons=self.polygons[rows],
+            probability=self.probability[rows],
+            classes=self.classes[rows],
+            ids=self.ids[rows],
+            z=self.z[rows],
+            t=self.t[rows],
+            measurements=self.measurements.iloc[
+                np.flatnonzero(rows) if rows.dtype == bool else rows
+            ].reset_index(drop=True),
+        )
+
+    def with_measurements(self, table: pd.DataFrame) -> Nuclei:
+        """The same nuclei with the columns of ``table`` (n rows) added, or put in place of old ones."""
+        kept = self.measurements.drop(columns=[c for c in table.columns if c in self.measurements.columns])
+        return replace(self, measurements=pd.concat([kept, table.reset_index(drop=True)], axis=1))
+
+
+def stable_ids(polygons: NDArray[np.object_], z: int = 0, t: int = 0) -> NDArray[np.object_]:
+    """UUIDs (version 5) of outlines on a plane: the same nucleus gets the same id in every run.
+
+    Equal outlines (to 0.01 px, what GeoJSON keeps) get ids that differ by their order of appearance.
+    """
+    ids = np.empty(len(polygons), dtype=object)
+    seen: dict[bytes, int] = {}
+    if len(polygons):
+        rounded = shapely.transform(polygons, lambda xy: np.round(xy, 2) + 0.0)
+        for row, wkb in enumerate(shapely.to_wkb(rounded, byte_order=1)):
+            key = bytes(wkb) + f"|{z}|{t}".encode()
+            count = seen.get(key, 0)
+            seen[key] = count + 1
+            digest = key if count == 0 else key + f"|{count}".encode()
+            ids[row] = str(uuid.uuid5(_ID_NAMESPACE, digest.hex()))
+    return ids
+
+
+def empty() -> Nuclei:
+    """No nuclei, all columns present."""
+    return Nuclei.from_polygons([])

@@ -1,0 +1,60 @@
+"""How long work tells where it stands, without knowing who listens (terminal, log file, QuPath)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Task(Protocol):
+    """One piece of counted work."""
+
+    def advance(self, steps: float = 1, note: str = "") -> None:
+        """Count ``steps`` as done; ``note`` (a loss, a count) replaces the note shown before."""
+
+
+class Reporter(Protocol):
+    """Where messages and progress go. Never stdout: that belongs to results."""
+
+    def say(self, line: str) -> None:
+        """Tell the user one line that stays."""
+
+    def warn(self, line: str) -> None:
+        """Tell the user one line that needs attention."""
+
+    def track(self, what: str, total: float | None, unit: str = "") -> ContextTask:
+        """Open a counted task, to be used in a ``with`` block. ``total`` in ``unit``; None if unknown."""
+
+
+class ContextTask(Protocol):
+    """What ``Reporter.track`` returns."""
+
+    def __enter__(self) -> Task: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class _SilentTask:
+    def advance(self, steps: float = 1, note: str = "") -> None:
+        return None
+
+
+class Silent:
+    """A reporter that drops everything; the default of every library function."""
+
+    def say(self, line: str) -> None:
+        return None
+
+    def warn(self, line: str) -> None:
+        return None
+
+    @contextmanager
+    def _task(self) -> Iterator[Task]:
+        yield _SilentTask()
+
+    def track(self, what: str, total: float | None, unit: str = "") -> ContextTask:
+        return self._task()
+
+
+SILENT: Reporter = Silent()

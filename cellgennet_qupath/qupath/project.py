@@ -1,0 +1,128 @@
+"""What a QuPath project is to the rest of the package, whichever backend reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import shapely
+
+from ..nuclei import Nuclei
+
+WORK_FOLDER = "cellgennet"
+"""The one folder inside a project that belongs to this tool."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Channel (-1: all), z-slice and time point of an object."""
+
+    c: int = -1
+    z: int = 0
+    t: int = 0
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One annotation object as QuPath stores it.
+
+    geometry   : full-resolution pixels, QuPath's convention; (Multi)Point and LineString included,
+                 as QuPath's own GeoJSON gives them (ellipses as polygons).
+    roi        : QuPath's name of the shape: "Rectangle", "Ellipse", "Polygon", "Geometry", "Points",
+                 "Line", "Polyline".
+    path_class : "" for none; derived classes joined with ": ".
+    color      : (r, g, b) of the object itself, if it has one of its own.
+    """
+
+    id: str
+    geometry: shapely.Geometry
+    roi: str
+    path_class: str = ""
+    name: str | None = None
+    color: tuple[int, int, int] | None = None
+    locked: bool = False
+    plane: Plane = Plane()
+
+
+@dataclass(frozen=True)
+class ObjectCounts:
+    """How many objects an entry holds; ``by_class`` counts annotations ("" for none)."""
+
+    annotations: int = 0
+    detections: int = 0
+    by_class: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """One image of a project.
+
+    id       : the entry's id, as a string.
+    uri      : the slide's address as recorded in the project.
+    slide    : where the slide was found on this machine; None if it was not.
+    mpp      : (x, y) micrometres per pixel as calibrated in QuPath; None if uncalibrated.
+    size     : (width, height) of full resolution as recorded; None if not recorded.
+    series   : index of the image inside a multi-image file.
+    opened   : whether the entry was ever opened in QuPath (has data).
+    rotated  : the recorded server rotates or crops the slide (its pixels are not the file's own).
+    """
+
+    id: str
+    name: str
+    uri: str
+    slide: Path | None
+    size: tuple[int, int] | None
+    mpp: tuple[float, float] | None
+    series: int = 0
+    size_z: int = 1
+    size_t: int = 1
+    opened: bool = True
+    rotated: bool = False
+    pixel_type: str = "UINT8"
+    channels: int = 3
+
+
+@dataclass(frozen=True)
+class WrittenDetections:
+    """Where an entry's detections went: ``place`` is a file, ``how`` a sentence for the user."""
+
+    count: int
+    place: Path
+    how: str
+
+
+class Project(Protocol):
+    """A project, opened by one of the backends. Close it, or use it in a ``with`` block."""
+
+    backend: str
+    path: Path
+    """The project's folder."""
+    entries: Sequence[ImageEntry]
+
+    @property
+    def work_folder(self) -> Path:
+        """``<project>/cellgennet``, the only place where this tool keeps things of its own."""
+
+    def annotations(self, entry: ImageEntry) -> list[Annotation]:
+        """Every annotation of an entry, on all planes. Raises EntryDataError."""
+
+    def counts(self, entry: ImageEntry) -> ObjectCounts:
+        """Object counts of an entry. Raises EntryDataError."""
+
+    def detections(self, entry: ImageEntry) -> Nuclei:
+        """The detections to export for an entry: what was written last, as it is now."""
+
+    def write_detections(self, entry: ImageEntry, nuclei: Nuclei) -> WrittenDetections:
+        """Put an entry's nuclei in, in place of those this tool wrote before.
+
+        Raises EntryDataError; whatever fails, annotations and foreign detections stay as they were.
+        """
+
+    def close(self) -> None:
+        """Let go of files and locks. Never saves anything."""
+
+    def __enter__(self) -> Project: ...
+
+    def __exit__(self, *exc: object) -> None: ...

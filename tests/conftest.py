@@ -1,0 +1,25 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real images and QuPath projects that lies beside the checkout, where there is one."""
+    folder = Path(os.environ.get("CELLGENNET_SHARED", ROOT.parent / "shared"))
+    if not (folder / "qupath").is_dir():
+        pytest.skip(f"no test data at {folder} (set CELLGENNET_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_project() -> Path:
+    """The sample project that the package ships (never written to: copy it)."""
+    return ROOT / "sample_projects" / "quickstart"
