@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -23,16 +23,8 @@ class Reporter(Protocol):
     def warn(self, line: str) -> None:
         """Tell the user one line that needs attention."""
 
-    def track(self, what: str, total: float | None, unit: str = "") -> ContextTask:
+    def track(self, what: str, total: float | None, unit: str = "") -> AbstractContextManager[Task]:
         """Open a counted task, to be used in a ``with`` block. ``total`` in ``unit``; None if unknown."""
-
-
-class ContextTask(Protocol):
-    """What ``Reporter.track`` returns."""
-
-    def __enter__(self) -> Task: ...
-
-    def __exit__(self, *exc: object) -> None: ...
 
 
 class _SilentTask:
@@ -53,7 +45,7 @@ class Silent:
     def _task(self) -> Iterator[Task]:
         yield _SilentTask()
 
-    def track(self, what: str, total: float | None, unit: str = "") -> ContextTask:
+    def track(self, what: str, total: float | None, unit: str = "") -> AbstractContextManager[Task]:
         return self._task()
 
 
