@@ -1,0 +1,67 @@
+"""The terms of the joint objective: pure functions of maps, one equation each.
+
+Notation: p in (0, 1) a predicted probability from logit z, y in [0, 1] its target, w >= 0 the weight of
+a pixel (0 where unknown). Every mean is over pixels, weighted by w; a batch without weight costs 0.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_EPS = 1e-6
+
+
+def weighted_mean(value: Tensor, weight: Tensor) -> Tensor:
+    """sum(w * v) / sum(w), and 0 where nothing has weight."""
+    return (value * weight).sum() / weight.sum().clamp_min(_EPS)
+
+
+def binary_cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """BCE = - mean_w[ y log p + (1 - y) log(1 - p) ], also for soft targets y."""
+    return weighted_mean(functional.binary_cross_entropy_with_logits(logit, target, reduction="none"), weight)
+
+
+def tversky(logit: Tensor, target: Tensor, weight: Tensor, alpha: float, beta: float) -> Tensor:
+    """T = 1 - (TP + s) / (TP + alpha FP + beta FN + s), s = 1; over the whole batch.
+
+    TP = sum w p y, FP = sum w p (1 - y), FN = sum w (1 - p) y. alpha = beta = 0.5 is the Dice loss;
+    beta > alpha punishes misses more. Salehi et al., MLMI 2017. 0 where nothing has weight.
+    """
+    p = torch.sigmoid(logit)
+    smooth = 1.0
+    hit = (weight * p * target).sum()
+    false_positive = (weight * p * (1 - target)).sum()
+    false_negative = (weight * (1 - p) * target).sum()
+    return 1 - (hit + smooth) / (hit + alpha * false_positive + beta * false_negative + smooth)
+
+
+def distillation(logit: Tensor, soft_target: Tensor, confidence: Tensor) -> Tensor:
+    """D = mean_c[ BCE(p, q) - H(q) ]: the divergence of the student's p from the teacher's soft q.
+
+    c is the confidence in q. H(q) = BCE(q, q) makes it 0 where p = q, so that its size says how far the
+    student is from its teacher; its gradient is that of the cross-entropy.
+    """
+    q = soft_target.clamp(_EPS, 1 - _EPS)
+    entropy = -(q * q.log() + (1 - q) * (1 - q).log())
+    cross = functional.binary_cross_entropy_with_logits(logit, q, reduction="none")
+    return weighted_mean(cross - entropy, confidence)
+
+
+def consistency(logit: Tensor, other: Tensor, weight: Tensor) -> Tensor:
+    """C = mean_w[ (p - p')^2 ], p' the averaged (EMA) student's probability of another view.
+
+    Tarvainen & Valpola, "Mean teachers are better role models", NeurIPS 2017.
+    """
+    return weighted_mean((torch.sigmoid(logit) - other) ** 2, weight)
+
+
+def ramp(progress: float, length: float) -> float:
+    """exp(-5 (1 - t)^2) with t = progress / length, and 1 after it: unsupervised terms come in softly.
+
+    progress : share of the training that is done, in [0, 1]. Laine & Aila, ICLR 2017.
+    """
+    if length <= 0 or progress >= length:
+        return 1.0
+    return float(torch.exp(torch.tensor(-5.0 * (1.0 - progress / length) ** 2)))
