@@ -64,14 +64,14 @@ class TeacherConfig(_Section):
 class PseudoConfig(_Section):
     """Pseudo-labels: what the teacher says about unlabelled tissue, and how far it is believed.
 
-    views      : how many of the eight flips and rotations are averaged.
+    views      : the four rotations, or these and their mirror images, are averaged.
     sharpness  : k in the confidence ``|2p - 1| * exp(-k * sd)``.
     miss_doubt : factor on the confidence where the teacher says "background": what it misses, it
                  misses in all views alike.
     tiles      : at most this many tiles of ``tile`` pixels per project.
     """
 
-    views: Literal[1, 2, 4, 8] = 4
+    views: Literal[4, 8] = 4
     sharpness: Weight = 3.0
     miss_doubt: Fraction = 0.5
     tile: Annotated[int, Field(ge=128, multiple_of=32)] = 512

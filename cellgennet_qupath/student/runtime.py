@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from ..config import StudentConfig
 from ..errors import BundleError
 from .trainer import bfloat16_pays, set_threads
-from .unet import STRIDE, StudentUNet, receptive_field
+from .unet import STRIDE, StudentUNet, on_device, receptive_field
 
 
 class TorchRuntime:
@@ -34,7 +34,7 @@ class TorchRuntime:
             raise BundleError(
                 weights, "does not hold the student its card describes", "Train again"
             ) from error
-        self._model.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        on_device(self._model, self._device).eval()
         self._half = bfloat16_pays(self._device.type)
         self.stride = STRIDE
         self.unit = self._model.unit

@@ -5,7 +5,6 @@ What is trained on, and when, is decided elsewhere (``distill``); arrays come an
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch.nn import functional
 from ..config import LossConfig, StudentConfig
 from ..errors import TrainingError
 from . import losses
-from .unet import STRIDE, StudentUNet
+from .unet import STRIDE, StudentUNet, on_device
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ class StudentTrainer:
         self._total = total_steps
         self._device = torch.device(device)
         self.step_count = 0
-        self._model = StudentUNet(config).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._average = StudentUNet(config).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = on_device(StudentUNet(config), self._device)
+        self._average = on_device(StudentUNet(config), self._device)
         self._average.load_state_dict(self._model.state_dict())
         self._average.eval()
         self._optimiser = torch.optim.AdamW(
@@ -176,7 +175,7 @@ class StudentTrainer:
 
     def save_weights(self, path: Path) -> None:
         """The averaged student as safetensors, written whole or not at all."""
-        _save({name: value for name, value in self._average.state_dict().items()}, path, {})
+        _save(self._average.state_dict(), path, {})
 
     def save_checkpoint(self, path: Path) -> None:
         """Everything needed to go on as if never stopped, as safetensors."""
@@ -214,7 +213,7 @@ def set_threads(threads: int) -> None:
 def bfloat16_pays(device: str) -> bool:
     """Whether 16-bit arithmetic is done by the hardware of a device, and so is faster."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     if device == "cpu":
         return any(torch.cpu.get_capabilities().get(unit, False) for unit in ("avx512_bf16", "amx_bf16"))
     return False
@@ -240,7 +239,7 @@ def _save(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, metadata)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _load(path: Path) -> dict[str, Tensor]:

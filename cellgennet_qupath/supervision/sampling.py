@@ -121,7 +121,7 @@ def recolour(
         sigma = rng.uniform(0.3, 1.2)
         out = cv2.GaussianBlur(out, (0, 0), sigma)
     if chance[1] < 0.3 * strength:
-        out = out + rng.normal(0, rng.uniform(0.005, 0.04), out.shape)
+        out = out + rng.normal(0, rng.uniform(0.005, 0.03), out.shape)
     recoloured: NDArray[np.float32] = np.clip(out, -0.5, 1.5).astype(np.float32)
     return recoloured
 

@@ -1,0 +1,303 @@
+"""From a project's annotations to a model bundle: teacher, pseudo-labels, student."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from ..bundle import STUDENT, TEACHER, Bundle, Card, load_bundle, now, sha256, versions, write_bundle
+from ..config import Config
+from ..errors import Interrupted, TrainingError
+from ..progress import SILENT, Reporter
+from ..qupath.project import Project
+from ..student.decode import DecodingConfig, decode
+from ..supervision.sampling import PatchSampler, generator, objectness, recolour
+from ..supervision.windows import LabelledWindow
+from .material import Material, gather, read_unlabelled, unlabelled_tiles
+from .pseudo import PseudoLabels, View, write_pseudo_label
+from .tune import Scores, best_of, score_windows
+
+Stage = Literal["teacher", "student", "all"]
+NOMINAL_MPP = 0.25
+"""Sizes of the decoding rule are taken at this pixel size where nothing is calibrated."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A training run's folder inside the project and what it works on."""
+
+    folder: Path
+    material: Material
+    config: Config
+    resume: bool
+    reporter: Reporter
+
+    @property
+    def teacher(self) -> Path:
+        return self.folder / "stardist" / TEACHER
+
+
+def train_project(
+    project: Project,
+    output: Path,
+    config: Config,
+    stage: Stage = "all",
+    resume: bool = False,
+    mpp: float | None = None,
+    reporter: Reporter = SILENT,
+) -> Bundle:
+    """Train on a project's annotations and write a model bundle to ``output``.
+
+    stage "teacher" ends with the teacher; "student" takes the teacher from the bundle that lies at
+    ``output``. With ``resume`` a run that was broken off goes on where it stood, if annotations, images
+    and settings are the same. ``mpp`` is the pixel size of images that have none.
+    Raises SupervisionError, TrainingError, BundleError; Interrupted on Ctrl-C.
+    """
+    started = time.monotonic()
+    material = gather(project, config, mpp, reporter)
+    facts = material.describe()
+    reporter.say(
+        f"{facts['training_nuclei']} nuclei in {facts['training_windows']} labelled windows to train on, "
+        f"{facts['validation_nuclei']} in {facts['validation_windows']} to check with."
+    )
+    folder = project.work_folder / "runs" / f"train-{output.stem}"
+    run = _Run(_prepared(folder, material, config, resume, reporter), material, config, resume, reporter)
+    try:
+        teacher_card = _teacher_stage(run, output, stage)
+        student_card: dict[str, object] = {}
+        if stage != "teacher":
+            student_card = _student_stage(run)
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            project.path, "training was stopped; its checkpoints are kept", "Go on with --resume"
+        ) from error
+    files = {TEACHER: run.teacher}
+    if stage != "teacher":
+        files[STUDENT] = run.folder / STUDENT
+    metrics = {"teacher": teacher_card["scores"]}
+    if student_card:
+        metrics["student"] = student_card["scores"]
+    card = Card(
+        name=output.stem,
+        created=now(),
+        mpp=material.mpp,
+        classes=[config.classes.nucleus],
+        decoding=student_card.get("decoding", {}),
+        teacher_thresholds=teacher_card["thresholds"],
+        config=config.model_dump(mode="json"),
+        training=facts | {"minutes": round((time.monotonic() - started) / 60, 1), "stage": stage},
+        metrics=metrics,
+        versions=versions(),
+    )
+    return write_bundle(output, card, files, run.folder / "report")
+
+
+def _prepared(folder: Path, material: Material, config: Config, resume: bool, reporter: Reporter) -> Path:
+    """The run's folder, emptied unless it is resumed; a run on other data or settings is not resumed."""
+    identity = _identity(material, config)
+    record = folder / "run.yaml"
+    if resume and record.is_file():
+        if yaml.safe_load(record.read_text(encoding="utf-8")).get("identity") != identity:
+            raise TrainingError(
+                folder,
+                "annotations, images or settings changed since the run began, so it cannot be resumed",
+                "Train again without --resume",
+            )
+    else:
+        if resume:
+            reporter.warn("Nothing to resume: starting anew.")
+        if folder.exists():
+            shutil.rmtree(folder)
+        (folder / "report").mkdir(parents=True)
+        text = yaml.safe_dump(
+            {
+                "identity": identity,
+                "begun": now(),
+                "versions": versions(),
+                "config": config.model_dump(mode="json"),
+            }
+        )
+        record.write_text(text, encoding="utf-8")
+    return folder
+
+
+def _identity(material: Material, config: Config) -> str:
+    digest = hashlib.sha256(config.model_dump_json().encode())
+    for window in [*material.training, *material.validation]:
+        for array in (window.image, window.labels.objects, window.labels.foreground):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _teacher_stage(run: _Run, output: Path, stage: Stage) -> dict[str, dict[str, float]]:
+    """The trained teacher in the run's folder with its thresholds and validation scores."""
+    from ..teacher.model import Teacher
+
+    done = run.folder / "teacher.json"
+    if done.is_file():
+        loaded: dict[str, dict[str, float]] = json.loads(done.read_text(encoding="utf-8"))
+        return loaded
+    config = run.config
+    if stage == "student":
+        earlier = load_bundle(output)
+        shutil.copytree(earlier.teacher, run.teacher, dirs_exist_ok=True)
+        teacher = Teacher(run.teacher, threads=config.threads)
+        teacher.load_weights(run.teacher / "weights_best.h5")
+    else:
+        from ..teacher.training import train_teacher
+
+        run.teacher.parent.mkdir(exist_ok=True)
+        teacher, history = train_teacher(
+            run.material.training,
+            run.material.validation,
+            config.teacher,
+            config.seed,
+            run.teacher,
+            run.folder / "state",
+            run.resume,
+            run.reporter,
+            config.threads,
+        )
+        _write_json(run.folder / "report" / "teacher_history.json", history)
+    windows = run.material.validation
+    maps = [teacher.predict(window.image) for window in windows]
+
+    def segmented(prob: float, nms: float) -> list[NDArray[np.int32]]:
+        return [teacher.instances(m, w.known.shape, prob, nms)[0] for m, w in zip(maps, windows, strict=True)]
+
+    candidates = [{"prob": p, "nms": n} for p in (0.3, 0.4, 0.5, 0.6, 0.7) for n in (0.3, 0.5)]
+    thresholds, scores = best_of(candidates, lambda c: score_windows(segmented(**c), windows))
+    teacher.save(thresholds)
+    run.reporter.say(f"Teacher on validation: {scores.sentence()}.")
+    result = {"thresholds": thresholds, "scores": scores.as_dict()}
+    _write_json(done, result)
+    return result
+
+
+def teacher_view(folder: Path, thresholds: dict[str, float], threads: int) -> View:
+    """The teacher as a source of soft maps: an instance mask of each view, and object probability."""
+    from ..teacher.model import Teacher
+
+    teacher = Teacher(folder, threads=threads)
+
+    def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        maps = teacher.predict(image)
+        rows, columns = image.shape[:2]
+        labels, _ = teacher.instances(maps, (rows, columns), thresholds["prob"], thresholds["nms"])
+        mask = (labels > 0).astype(np.float32).reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
+        return np.stack([mask, teacher.prob_at_half(maps, (rows // 2, columns // 2))], axis=-1)
+
+    return predict
+
+
+def _student_stage(run: _Run) -> dict[str, object]:
+    from ..student.trainer import LabelledBatch, StudentTrainer, UnlabelledBatch, set_threads
+
+    config, reporter = run.config, run.reporter
+    thresholds = json.loads((run.folder / "teacher.json").read_text(encoding="utf-8"))["thresholds"]
+    pseudo = _pseudo_labels(run, lambda: teacher_view(run.teacher, thresholds, config.threads))
+    set_threads(config.threads)
+    total = config.student.epochs * config.student.steps_per_epoch
+    trainer = StudentTrainer(config.student, config.loss, total, config.seed)
+    checkpoint = run.folder / "state" / "student.safetensors"
+    history_file = run.folder / "report" / "student_history.json"
+    history: list[dict[str, float]] = []
+    if run.resume and checkpoint.is_file():
+        trainer.load_checkpoint(checkpoint)
+        history = json.loads(history_file.read_text(encoding="utf-8"))
+        history = history[: trainer.step_count // config.student.steps_per_epoch]
+    sampler = PatchSampler(run.material.training, config.student.patch)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    with reporter.track("student", total, "steps") as task:
+        task.advance(trainer.step_count)
+        while trainer.step_count < total:
+            sums: dict[str, float] = {}
+            for _ in range(config.student.steps_per_epoch):
+                rng = generator(config.seed, "student", trainer.step_count)
+                patches = sampler.draw(rng, config.student.batch)
+                labelled = LabelledBatch(
+                    np.stack([recolour(p.image, rng) for p in patches]),
+                    np.stack([p.foreground for p in patches]),
+                    np.stack([objectness(p.objects) for p in patches]),
+                )
+                unlabelled = None
+                if pseudo is not None:
+                    unlabelled = UnlabelledBatch(*pseudo.draw(rng, config.student.batch))
+                terms = trainer.step(labelled, unlabelled)
+                for name, value in terms.items():
+                    sums[name] = sums.get(name, 0.0) + value
+                task.advance(1, f"loss {terms['total']:.3f}")
+            history.append({name: value / config.student.steps_per_epoch for name, value in sums.items()})
+            _write_json(history_file, history)
+            trainer.save_checkpoint(checkpoint)
+    trainer.save_weights(run.folder / STUDENT)
+    decoding, scores = _tuned_decoding(run, trainer.predict)
+    reporter.say(f"Student on validation: {scores.sentence()}.")
+    return {"decoding": decoding.model_dump(), "scores": scores.as_dict()}
+
+
+def _pseudo_labels(run: _Run, teacher: Callable[[], View]) -> PseudoLabels | None:
+    """The teacher's soft labels on unlabelled tissue; None where the objective does not use them."""
+    config = run.config
+    if config.loss.distillation == 0 and config.loss.consistency == 0:
+        return None
+    folder = run.folder / "pseudo"
+    folder.mkdir(exist_ok=True)
+    places = unlabelled_tiles(run.material, config)
+    files = [folder / f"{number:05d}.npz" for number in range(len(places))]
+    missing = [(f, place) for f, place in zip(files, places, strict=True) if not f.is_file()]
+    if missing:
+        predict = teacher()
+        with run.reporter.track("pseudo-labels", len(files), "tiles") as task:
+            task.advance(len(files) - len(missing))
+            for file, (source, box) in missing:
+                share = write_pseudo_label(file, read_unlabelled(source, box), predict, config.pseudo)
+                task.advance(1, f"{share:.0%} confident nuclei")
+    if not files:
+        run.reporter.warn("No unlabelled tissue: the student learns from the annotations alone.")
+        return None
+    return PseudoLabels(files, config.student.patch)
+
+
+def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, Scores]:
+    """The decoding rule that scores best on validation, from a small grid."""
+    windows = run.material.validation
+    maps = [window_maps(predict, window) for window in windows]
+    mpp = 2 * (run.material.mpp or NOMINAL_MPP)
+
+    def segmented(rule: DecodingConfig) -> list[NDArray[np.int32]]:
+        return [decode(m[..., 0], m[..., 1], rule.at(mpp))[0] for m in maps]
+
+    standard = DecodingConfig()
+    candidates = [
+        standard.model_copy(update={"foreground": f, "peak_distance_um": d, "mean_foreground": m})
+        for f in (0.4, 0.45, 0.5)
+        for d in (1.5, 2.5, 3.5)
+        for m in (0.6, 0.7)
+    ]
+    return best_of(candidates, lambda rule: score_windows(segmented(rule), windows, stride=2))
+
+
+def window_maps(
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]], window: LabelledWindow
+) -> NDArray[np.float32]:
+    """The student's maps of a window of any size, at half its resolution (rounded up)."""
+    rows, columns = window.known.shape
+    padded = np.pad(window.image, ((0, -rows % 32), (0, -columns % 32), (0, 0)), mode="reflect")
+    return predict(padded[None])[0, : -(-rows // 2), : -(-columns // 2)]
+
+
+def _write_json(path: Path, value: object) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    part.replace(path)
