@@ -1,0 +1,60 @@
+"""Pseudo-labels: views averaged in register, confidence by its equation, streamed from disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cellgennet_qupath.config import PseudoConfig
+from cellgennet_qupath.distill.material import UnlabelledTile
+from cellgennet_qupath.distill.pseudo import PseudoLabels, averaged, confidence, write_pseudo_label
+from cellgennet_qupath.supervision.sampling import generator
+
+
+def red_and_green(image: np.ndarray) -> np.ndarray:
+    """A predictor without any preference of direction."""
+    h, w = image.shape[:2]
+    return image[..., :2].reshape(h // 2, 2, w // 2, 2, 2).mean(axis=(1, 3))
+
+
+def tile(size: int = 64) -> UnlabelledTile:
+    image = np.random.default_rng(0).random((size, size, 3)).astype(np.float32)
+    usable = np.ones((size, size), bool)
+    usable[:, : size // 2] = False
+    return UnlabelledTile(image, usable, "t")
+
+
+@pytest.mark.parametrize("views", [4, 8])
+def test_views_come_back_in_register(views: int) -> None:
+    image = np.random.default_rng(1).random((32, 48, 3)).astype(np.float32)
+    mean, spread = averaged(red_and_green, image, views)
+    np.testing.assert_allclose(mean, red_and_green(image), atol=1e-6)
+    np.testing.assert_allclose(spread, 0, atol=1e-6)
+
+
+def test_confidence_by_hand() -> None:
+    mean = np.array([[[0.9, 0.5], [0.1, 0.2]]], np.float32)
+    spread = np.array([[[0.0, 0.1], [0.2, 0.0]]], np.float32)
+    out = confidence(mean, spread, PseudoConfig(sharpness=3, miss_doubt=0.5))
+    assert out[0, 0] == pytest.approx([0.8, np.exp(-0.3)], rel=1e-5)
+    assert out[0, 1] == pytest.approx([0.5 * 0.8 * np.exp(-0.6), 0.5], rel=1e-5)
+
+
+def test_only_unlabelled_tissue_teaches(tmp_path: Path) -> None:
+    write_pseudo_label(tmp_path / "0.npz", tile(), red_and_green, PseudoConfig())
+    with np.load(tmp_path / "0.npz") as stored:
+        assert not stored["confidence"][:, :16].any()
+        assert stored["confidence"][:, 16:].any()
+
+
+def test_drawn_crops_keep_image_and_targets_together(tmp_path: Path) -> None:
+    write_pseudo_label(tmp_path / "0.npz", tile(), red_and_green, PseudoConfig())
+    labels = PseudoLabels([tmp_path / "0.npz"], 32)
+    weak, strong, targets, believed = labels.draw(generator(0, "t", 0), 6)
+    assert weak.shape == strong.shape == (6, 32, 32, 3)
+    assert targets.shape == believed.shape == (6, 16, 16, 2)
+    for picture, target in zip(weak, targets, strict=True):
+        seen = red_and_green(picture)
+        assert np.corrcoef(seen[..., 0].ravel(), target[..., 0].ravel())[0, 1] > 0.8

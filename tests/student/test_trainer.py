@@ -1,0 +1,98 @@
+"""The student: its reach, its dropout, and runs that can be repeated and resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cellgennet_qupath.config import LossConfig, StudentConfig
+from cellgennet_qupath.errors import TrainingError
+from cellgennet_qupath.student.runtime import TorchRuntime
+from cellgennet_qupath.student.trainer import LabelledBatch, StudentTrainer, UnlabelledBatch
+from cellgennet_qupath.student.unet import StudentUNet, layerwise_dropout, receptive_field
+
+SMALL = StudentConfig(width=4, levels=3, patch=64)
+
+
+def batches(step: int) -> tuple[LabelledBatch, UnlabelledBatch]:
+    rng = np.random.default_rng(step)
+    image = rng.random((2, 64, 64, 3), dtype=np.float32)
+    labelled = LabelledBatch(
+        image,
+        rng.integers(-1, 2, (2, 64, 64)).astype(np.int8),
+        rng.random((2, 64, 64), dtype=np.float32),
+    )
+    maps = rng.random((2, 32, 32, 2), dtype=np.float32)
+    return labelled, UnlabelledBatch(image, image[::-1].copy(), maps, maps)
+
+
+def trained(steps: range, start: Path | None = None) -> StudentTrainer:
+    trainer = StudentTrainer(SMALL, LossConfig(), 8, seed=3)
+    if start is not None:
+        trainer.load_checkpoint(start)
+    for step in steps:
+        trainer.step(*batches(step))
+    return trainer
+
+
+@pytest.mark.parametrize("config", [SMALL, StudentConfig(width=4, levels=4)])
+def test_receptive_field_bounds_what_a_pixel_can_change(config: StudentConfig) -> None:
+    torch.manual_seed(0)
+    model = StudentUNet(config).double().eval()
+    image = torch.rand(1, 3, 384, 384, dtype=torch.float64, requires_grad=True)
+    model(image)[0, :, 96, 96].sum().backward()
+    touched = image.grad[0].abs().sum(0).nonzero()
+    reach = max(int((192 - touched).max()), int((touched - 193).max()))
+    assert reach <= receptive_field(config)
+    assert reach > receptive_field(config) / 2
+
+
+def test_dropout_grows_with_depth() -> None:
+    rates = layerwise_dropout(StudentConfig(levels=4, dropout=0.3))
+    assert rates == pytest.approx([0, 0.1, 0.2, 0.3])
+
+
+def test_a_repeated_run_gives_the_same_weights(tmp_path: Path) -> None:
+    trained(range(4)).save_weights(tmp_path / "a.safetensors")
+    trained(range(4)).save_weights(tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_a_resumed_run_equals_one_never_stopped(tmp_path: Path) -> None:
+    trained(range(2)).save_checkpoint(tmp_path / "half.safetensors")
+    trained(range(2, 4), tmp_path / "half.safetensors").save_weights(tmp_path / "a.safetensors")
+    trained(range(4)).save_weights(tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_the_loss_goes_down() -> None:
+    config = StudentConfig(width=8, levels=3, dropout=0, learning_rate=0.01)
+    trainer = StudentTrainer(config, LossConfig(), 60, seed=0)
+    rng = np.random.default_rng(0)
+    target = np.zeros((2, 64, 64), np.int8)
+    target[:, 16:48, 16:48] = 1
+    image = np.repeat(target[..., None], 3, axis=-1) + rng.normal(0, 0.1, (2, 64, 64, 3))
+    batch = LabelledBatch(image.astype(np.float32), target, target.astype(np.float32))
+    first = trainer.step(batch, None)["total"]
+    for _ in range(40):
+        last = trainer.step(batch, None)["total"]
+    assert last < first / 3
+
+
+def test_the_runtime_gives_what_the_trainer_gives(tmp_path: Path) -> None:
+    trainer = trained(range(2))
+    trainer.save_weights(tmp_path / "s.safetensors")
+    image = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
+    maps = TorchRuntime(tmp_path / "s.safetensors", SMALL).predict(image)
+    assert maps.shape == (1, 32, 32, 2)
+    np.testing.assert_allclose(maps, trainer.predict(image), atol=0.02)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    trained(range(1)).save_checkpoint(tmp_path / "c.safetensors")
+    other = StudentTrainer(StudentConfig(width=8, levels=3), LossConfig(), 8, seed=3)
+    with pytest.raises(TrainingError, match="does not fit"):
+        other.load_checkpoint(tmp_path / "c.safetensors")
