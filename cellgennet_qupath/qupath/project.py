@@ -48,11 +48,16 @@ class Annotation:
 
 @dataclass(frozen=True)
 class ObjectCounts:
-    """How many objects an entry holds; ``by_class`` counts annotations ("" for none)."""
+    """How many objects an entry holds in QuPath.
+
+    by_class : annotations by class, "" for none.
+    total    : all objects but the root, those of a tissue microarray's grid included.
+    """
 
     annotations: int = 0
     detections: int = 0
     by_class: dict[str, int] = field(default_factory=dict)
+    total: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,20 @@ class ImageEntry:
 
 
 @dataclass(frozen=True)
+class StainVectors:
+    """The colour-deconvolution stains of a brightfield image as set in QuPath.
+
+    names      : of the two or three stains, "Hematoxylin" and so on.
+    vectors    : (r, g, b) of each stain in optical density, of length 1.
+    background : (r, g, b) of unstained glass, 0 to 255.
+    """
+
+    names: tuple[str, ...]
+    vectors: tuple[tuple[float, float, float], ...]
+    background: tuple[float, float, float] = (255.0, 255.0, 255.0)
+
+
+@dataclass(frozen=True)
 class WrittenDetections:
     """Where an entry's detections went: ``place`` is a file, ``how`` a sentence for the user."""
 
@@ -110,6 +129,9 @@ class Project(Protocol):
 
     def counts(self, entry: ImageEntry) -> ObjectCounts:
         """Object counts of an entry. Raises EntryDataError."""
+
+    def stains(self, entry: ImageEntry) -> StainVectors | None:
+        """The stains set for an entry; None where none are. Raises EntryDataError."""
 
     def detections(self, entry: ImageEntry) -> Nuclei:
         """The detections to export for an entry: what was written last, as it is now."""

@@ -1,0 +1,393 @@
+"""Reads Java object serialization streams, in which QuPath keeps the objects of an image.
+
+The grammar is that of the "Java Object Serialization Specification", chapter 6, protocol version 2.
+Nothing is instantiated but the plain containers below: no class is looked up, no code is run.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+STREAM_MAGIC = b"\xac\xed\x00\x05"
+
+MAX_DEPTH = 150
+"""Objects inside objects; far more than any real file, far less than Python's own limit."""
+
+_NULL, _REFERENCE, _CLASSDESC, _OBJECT, _STRING, _ARRAY, _CLASS, _BLOCKDATA = range(0x70, 0x78)
+_ENDBLOCKDATA, _RESET, _BLOCKDATALONG, _EXCEPTION, _LONGSTRING, _PROXYCLASSDESC, _ENUM = range(0x78, 0x7F)
+_BASE_HANDLE = 0x7E0000
+
+_SC_WRITE_METHOD, _SC_SERIALIZABLE, _SC_EXTERNALIZABLE, _SC_BLOCK_DATA = 0x01, 0x02, 0x04, 0x08
+
+_FIELD_CODES = {"B": "b", "C": "H", "D": "d", "F": "f", "I": "i", "J": "q", "S": "h", "Z": "?"}
+_ARRAY_DTYPES = {
+    "B": ">i1",
+    "C": ">u2",
+    "D": ">f8",
+    "F": ">f4",
+    "I": ">i4",
+    "J": ">i8",
+    "S": ">i2",
+    "Z": "?",
+}
+
+_int = struct.Struct(">i").unpack_from
+_long = struct.Struct(">q").unpack_from
+_ushort = struct.Struct(">H").unpack_from
+
+
+class JavaStreamError(Exception):
+    """A stream that is cut off, damaged or no Java serialization stream; says what and at which byte."""
+
+
+@dataclass(eq=False, slots=True)
+class JavaClass:
+    """A class as the stream describes it. ``names`` and ``layout`` are its own fields, primitives first."""
+
+    name: str
+    flags: int = 0
+    names: tuple[str, ...] = ()
+    primitives: struct.Struct = field(default_factory=lambda: struct.Struct(">"))
+    references: int = 0
+    line: tuple[JavaClass, ...] = ()
+    """From the topmost superclass down to the class itself; empty while it is being read."""
+    objects: int = 0
+    """How many objects of exactly this class the stream holds so far."""
+    skim: bool = False
+    keep: bool = False
+
+    def is_a(self, names: Collection[str]) -> bool:
+        """Whether the class is one of ``names`` or inherits from one."""
+        return any(ancestor.name in names for ancestor in self.line)
+
+
+@dataclass(eq=False, slots=True)
+class JavaObject:
+    """An object: its fields by name (a subclass's hide a superclass's of the same name) and ``contents``.
+
+    contents : what the class wrote by hand (``writeObject`` or ``writeExternal``), in order: objects,
+               and runs of primitive data as bytes.
+    """
+
+    java_class: JavaClass
+    fields: dict[str, Any]
+    contents: list[Any]
+
+    @property
+    def class_name(self) -> str:
+        return self.java_class.name
+
+
+@dataclass(frozen=True, slots=True)
+class JavaEnum:
+    """A constant of an enum type."""
+
+    class_name: str
+    constant: str
+
+
+class ObjectStream:
+    """The top-level items of a stream, in order: bytes (primitive data), strings and objects.
+
+    Strings become str, null None, arrays of primitives read-only NumPy views, other arrays lists.
+
+    skim : classes whose objects (subclasses' too) are passed over, with all they hold, and appear as
+           None: a slide has a million detections. They are counted all the same.
+    keep : classes whose objects are collected in ``kept`` in order of appearance, wherever they are,
+           inside skimmed ones too.
+
+    Iterate once, to the end; then ``count`` knows all. Raises JavaStreamError.
+    """
+
+    def __init__(
+        self, data: bytes | memoryview, skim: Collection[str] = (), keep: Collection[str] = ()
+    ) -> None:
+        self.kept: list[JavaObject] = []
+        self._classes: list[JavaClass] = []
+        self._data = memoryview(data).toreadonly()
+        self._skim, self._keep = frozenset(skim), frozenset(keep)
+        self._at = len(STREAM_MAGIC)
+        # A handle holds the value it stands for, or the offset (int) of something passed over, which
+        # is read again should anything refer to it. Integers never occur as values.
+        self._handles: list[Any] = []
+        self._next = 0
+        self._depth = 0
+        if bytes(self._data[: self._at]) != STREAM_MAGIC:
+            raise JavaStreamError("no Java serialization stream")
+
+    def __iter__(self) -> Iterator[Any]:
+        while self._at < len(self._data):
+            try:
+                item = self._item(keep=True)
+            except (IndexError, struct.error) as error:
+                raise JavaStreamError(f"cut off or damaged near byte {self._at}") from error
+            except RecursionError as error:
+                raise JavaStreamError("objects nested too deeply") from error
+            yield item
+
+    def count(self, class_name: str) -> int:
+        """How many objects of a class, subclasses included, were read so far."""
+        return sum(known.objects for known in self._classes if known.is_a((class_name,)))
+
+    def _take(self, size: int) -> memoryview:
+        start, end = self._at, self._at + size
+        if size < 0 or end > len(self._data):
+            raise JavaStreamError(f"cut off or damaged near byte {start}")
+        self._at = end
+        return self._data[start:end]
+
+    def _remember(self, value: Any) -> int:
+        handle = self._next
+        if handle == len(self._handles):
+            self._handles.append(value)
+        else:
+            self._handles[handle] = value
+        self._next = handle + 1
+        return handle
+
+    def _item(self, keep: bool) -> Any:
+        """The next item of a content; None where it is not to be kept."""
+        start = self._at
+        code = self._data[start]
+        self._at = start + 1
+        if code == _NULL:
+            return None
+        if code == _REFERENCE:
+            return self._reference() if keep else self._take(4) and None
+        if code == _BLOCKDATA:
+            self._at += 1
+            return bytes(self._take(self._data[start + 1]))
+        if code in (_STRING, _LONGSTRING):
+            return self._string(code, keep)
+        if code in (_OBJECT, _ARRAY):
+            if self._depth >= MAX_DEPTH:
+                raise JavaStreamError(f"objects nested too deeply at byte {start}")
+            self._depth += 1
+            value = self._object(keep) if code == _OBJECT else self._array(keep)
+            self._depth -= 1
+            return value
+        if code == _ENUM:
+            described = self._described_class()
+            handle = self._remember(start)
+            constant = self._item(keep=True)
+            if not isinstance(constant, str):
+                raise JavaStreamError(f"an enum without a name at byte {start}")
+            self._handles[handle] = value = JavaEnum(described.name, constant)
+            return value
+        if code == _BLOCKDATALONG:
+            (size,) = _int(self._data, start + 1)
+            self._at += 4
+            return bytes(self._take(size))
+        if code == _CLASS:
+            described = self._described_class()
+            self._remember(described)
+            return described
+        if code in (_CLASSDESC, _PROXYCLASSDESC):
+            self._at = start
+            return self._class_description()
+        if code == _RESET and self._depth == 0:
+            self._handles, self._next = [], 0
+            return None
+        raise JavaStreamError(f"unexpected code 0x{code:02x} at byte {start}")
+
+    def _reference(self) -> Any:
+        handle = _int(self._data, self._at)[0] - _BASE_HANDLE
+        self._at += 4
+        if not 0 <= handle < self._next:
+            raise JavaStreamError(f"a reference to nothing at byte {self._at - 5}")
+        value = self._handles[handle]
+        if type(value) is not int:
+            return value
+        here, following, depth = self._at, self._next, self._depth
+        self._at, self._next = value, handle
+        value = self._item(keep=True)
+        self._at, self._next, self._depth = here, following, depth
+        return value
+
+    def _string(self, code: int, keep: bool) -> str | None:
+        start = self._at
+        if code == _STRING:
+            (size,) = _ushort(self._data, start)
+            self._at += 2
+        else:
+            (size,) = _long(self._data, start)
+            self._at += 8
+        raw = self._take(size)
+        if not keep:
+            self._remember(start - 1)
+            return None
+        text = _modified_utf8(raw)
+        self._remember(text)
+        return text
+
+    def _utf(self) -> str:
+        (size,) = _ushort(self._data, self._at)
+        self._at += 2
+        return _modified_utf8(self._take(size))
+
+    def _described_class(self) -> JavaClass:
+        described = self._class_description()
+        if described is None:
+            raise JavaStreamError(f"an object without a class near byte {self._at}")
+        return described
+
+    def _class_description(self) -> JavaClass | None:
+        start = self._at
+        code = self._data[start]
+        self._at += 1
+        if code == _NULL:
+            return None
+        if code == _REFERENCE:
+            known = self._reference()
+            if not isinstance(known, JavaClass) or not known.line:
+                raise JavaStreamError(f"a reference to no class at byte {start}")
+            return known
+        if code not in (_CLASSDESC, _PROXYCLASSDESC):
+            raise JavaStreamError(f"a class description expected at byte {start}")
+        if self._depth >= MAX_DEPTH:
+            raise JavaStreamError(f"classes nested too deeply at byte {start}")
+        self._depth += 1
+        if code == _PROXYCLASSDESC:
+            described = JavaClass("(proxy)")
+            self._remember(described)
+            (interfaces,) = _int(self._data, self._at)
+            self._at += 4
+            for _ in range(interfaces):
+                self._utf()
+        else:
+            described = JavaClass(self._utf())
+            self._at += 8
+            self._remember(described)
+            described.flags = self._data[self._at]
+            self._at += 1
+            self._fields(described)
+        self._contents(keep=False)
+        above = self._class_description()
+        described.line = (*(above.line if above else ()), described)
+        described.skim, described.keep = described.is_a(self._skim), described.is_a(self._keep)
+        self._classes.append(described)
+        self._depth -= 1
+        return described
+
+    def _fields(self, described: JavaClass) -> None:
+        (count,) = _ushort(self._data, self._at)
+        self._at += 2
+        names, codes, references = [], ">", 0
+        for _ in range(count):
+            code = chr(self._data[self._at])
+            self._at += 1
+            names.append(self._utf())
+            if code in "L[":
+                references += 1
+                if not isinstance(self._item(keep=True), str):
+                    raise JavaStreamError(f"a field without a type near byte {self._at}")
+            elif code in _FIELD_CODES and references == 0:
+                codes += _FIELD_CODES[code]
+            else:
+                raise JavaStreamError(f"an impossible field near byte {self._at}")
+        described.names, described.references = tuple(names), references
+        described.primitives = struct.Struct(codes)
+
+    def _object(self, keep: bool) -> JavaObject | None:
+        start = self._at - 1
+        described = self._described_class()
+        first = self._next == len(self._handles)
+        if first:
+            described.objects += 1
+        if described.keep:
+            keep = True
+        elif described.skim:
+            keep = False
+        if not keep:
+            # Nothing of a skimmed class is ever read again: a million references would take for ever.
+            self._remember(None if described.skim else start)
+            self._skim_data(described)
+            return None
+        value = JavaObject(described, {}, [])
+        self._remember(value)
+        if first and described.keep:
+            self.kept.append(value)
+        flags = described.flags
+        if flags & _SC_EXTERNALIZABLE:
+            # Whatever the superclasses are, an Externalizable's contents are written once.
+            value.contents = self._external(described)
+            return value
+        for part in described.line:
+            names, primitives = part.names, part.primitives
+            value.fields.update(zip(names, primitives.unpack(self._take(primitives.size)), strict=False))
+            for reference in names[len(names) - part.references :]:
+                value.fields[reference] = self._item(keep=True)
+            if part.flags & _SC_WRITE_METHOD and part.flags & _SC_SERIALIZABLE:
+                value.contents += self._contents(keep=True)
+        return value
+
+    def _skim_data(self, described: JavaClass) -> None:
+        if described.flags & _SC_EXTERNALIZABLE:
+            self._external(described, keep=False)
+            return
+        for part in described.line:
+            self._take(part.primitives.size)
+            for _ in range(part.references):
+                self._item(keep=False)
+            if part.flags & _SC_WRITE_METHOD and part.flags & _SC_SERIALIZABLE:
+                self._contents(keep=False)
+
+    def _external(self, described: JavaClass, keep: bool = True) -> list[Any]:
+        if not described.flags & _SC_BLOCK_DATA:
+            raise JavaStreamError(f"{described.name} is written in protocol 1, which has no boundaries")
+        return self._contents(keep)
+
+    def _contents(self, keep: bool) -> list[Any]:
+        """What a class wrote by hand, up to its end mark; nothing where it is not to be kept."""
+        contents = []
+        data = self._data
+        while data[self._at] != _ENDBLOCKDATA:
+            item = self._item(keep)
+            if keep:
+                contents.append(item)
+        self._at += 1
+        return contents
+
+    def _array(self, keep: bool) -> Any:
+        start = self._at - 1
+        described = self._described_class()
+        handle = self._remember(start)
+        (size,) = _int(self._data, self._at)
+        self._at += 4
+        kind = described.name[1:2]
+        dtype = _ARRAY_DTYPES.get(kind)
+        if dtype is not None:
+            raw = self._take(size * np.dtype(dtype).itemsize if size >= 0 else -1)
+            if not keep:
+                return None
+            value = np.frombuffer(raw, dtype) if size else np.empty(0, dtype)
+            self._handles[handle] = value
+            return value
+        if not 0 <= size <= len(self._data) - self._at:
+            raise JavaStreamError(f"an array of impossible size at byte {start}")
+        items: list[Any] = []
+        if keep:
+            self._handles[handle] = items
+        for _ in range(size):
+            item = self._item(keep)
+            if keep:
+                items.append(item)
+        return items if keep else None
+
+
+def _modified_utf8(raw: memoryview) -> str:
+    """Text in Java's own UTF-8, which writes NUL in two bytes and astral characters as two surrogates."""
+    try:
+        return str(raw, "utf-8")
+    except UnicodeDecodeError:
+        pass
+    try:
+        text = bytes(raw).replace(b"\xc0\x80", b"\0").decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise JavaStreamError("damaged text") from error
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,195 @@
+"""Finds a project's slides on this machine, wherever they or the project were moved to."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote, urlsplit
+
+from .project import WORK_FOLDER
+from .qpproj import PROJECT_FILE, RecordedImage, RecordedProject
+
+SizeOf = Callable[[Path], tuple[int, int] | None]
+"""(width, height) in full-resolution pixels of a slide file; None where it cannot be read."""
+
+_DEPTH_BELOW_PROJECT = 4
+_DEPTH_BELOW_PARENT = 3
+_MOST_FOLDERS = 5000
+"""A project may lie in somebody's home folder or on a network share: the search has to end."""
+
+_DRIVE = re.compile(r"/?[A-Za-z]:(/|$)")
+
+
+def path_of_uri(uri: str) -> PurePath | None:
+    """The path a recorded address names, in the flavour of the system it was recorded on.
+
+    None for what is no file (http, omero). A plain path is taken as it is.
+    """
+    if not uri:
+        return None
+    if re.match(r"[A-Za-z]:[\\/]", uri) or uri.startswith("\\\\"):
+        return PureWindowsPath(uri)
+    parts = urlsplit(uri)
+    if parts.scheme == "":
+        return PurePosixPath(unquote(uri) if "%" in uri else uri)
+    if parts.scheme.lower() != "file":
+        return None
+    path = unquote(parts.path)
+    if parts.netloc and parts.netloc.lower() != "localhost":
+        return PureWindowsPath(f"//{unquote(parts.netloc)}{path}")
+    if _DRIVE.match(path):
+        return PureWindowsPath(path.lstrip("/"))
+    if path.startswith("//"):
+        return PureWindowsPath(path)
+    return PurePosixPath(path) if path else None
+
+
+def find_slides(
+    project: RecordedProject, slides: Path | None = None, size_of: SizeOf | None = None
+) -> tuple[list[Path | None], dict[str, str]]:
+    """Where each image's slide is, in the project's order, and why by entry id for those not found.
+
+    Looked for in this order: below ``slides``; at the recorded path; at the same place relative to the
+    project as recorded; by name below the project and below the folder the project lies in. A file found
+    by name counts only if its size (told by ``size_of``) is the recorded one, or cannot be told.
+    """
+    finder = _Finder(project, slides, size_of)
+    found: list[Path | None] = []
+    reasons: dict[str, str] = {}
+    for image in project.images:
+        slide, reason = finder.find(image)
+        found.append(slide)
+        if slide is None:
+            reasons[image.entry.id] = reason
+    return found, reasons
+
+
+class _Finder:
+    def __init__(self, project: RecordedProject, slides: Path | None, size_of: SizeOf | None) -> None:
+        self._project = project
+        self._given = _Index([(slides, None)]) if slides is not None else None
+        self._near = [
+            _Index([(project.folder, _DEPTH_BELOW_PROJECT)]),
+            _Index([(project.folder.parent, _DEPTH_BELOW_PARENT)]),
+        ]
+        self._size_of = size_of
+
+    def find(self, image: RecordedImage) -> tuple[Path | None, str]:
+        recorded = path_of_uri(image.entry.uri)
+        if recorded is None or not recorded.name:
+            what = f"is recorded at {image.entry.uri}" if image.entry.uri else "has no recorded address"
+            return None, f"the image {what}, which is no file"
+        reasons: list[str] = []
+        if self._given is not None:
+            slide = self._by_name(image, recorded.name, self._given, reasons)
+            if slide is not None:
+                return slide, ""
+        for candidate in self._recorded_places(recorded):
+            if _exists(candidate):
+                return candidate, ""
+        for index in self._near:
+            slide = self._by_name(image, recorded.name, index, reasons)
+            if slide is not None:
+                return slide, ""
+        return None, "; ".join(reasons) or f"no file named {recorded.name} was found (use --slides DIR)"
+
+    def _recorded_places(self, recorded: PurePath) -> Iterator[Path]:
+        if isinstance(recorded, PureWindowsPath) == (os.name == "nt") and recorded.is_absolute():
+            yield Path(recorded)
+        then = path_of_uri(self._project.uri)
+        if then is None or type(then) is not type(recorded):
+            return
+        base, target = then.parent.parts, recorded.parts
+        same = 0
+        while same < min(len(base), len(target) - 1) and base[same] == target[same]:
+            same += 1
+        if same:
+            up = [".."] * (len(base) - same)
+            yield Path(os.path.normpath(self._project.folder.joinpath(*up, *target[same:])))
+
+    def _by_name(self, image: RecordedImage, name: str, index: _Index, reasons: list[str]) -> Path | None:
+        candidates = index.named(name)
+        if not candidates:
+            return None
+        sizes = [self._size(image, candidate) for candidate in candidates]
+        if image.file_size is not None:
+            fitting = [c for c, s in zip(candidates, sizes, strict=True) if s == image.file_size]
+            unknown = [c for c, s in zip(candidates, sizes, strict=True) if s is None]
+            if not fitting and not unknown:
+                width, height = image.file_size
+                wrong = f"{candidates[0]} is not of the recorded size {width} x {height}"
+                if wrong not in reasons:
+                    reasons.append(wrong)
+                return None
+            candidates = fitting or unknown
+        if len(candidates) > 1:
+            several = f"{len(candidates)} files named {name} fit ({candidates[0]}, {candidates[1]})"
+            reasons.append(f"{several}: choose with --slides DIR")
+            return None
+        return candidates[0]
+
+    def _size(self, image: RecordedImage, candidate: Path) -> tuple[int, int] | None:
+        # The size of a file is that of its first image.
+        return self._size_of(candidate) if self._size_of and image.entry.series == 0 else None
+
+
+class _Index:
+    """The files below some folders by name, read when first asked for."""
+
+    def __init__(self, roots: Iterable[tuple[Path, int | None]]) -> None:
+        self._roots = list(roots)
+        self._by_name: dict[str, list[Path]] | None = None
+
+    def named(self, name: str) -> list[Path]:
+        """The files of a name; of a name that differs in case only, where there are none."""
+        if self._by_name is None:
+            self._by_name = {}
+            for root, depth in self._roots:
+                for path in _below(root, depth):
+                    self._by_name.setdefault(path.name.casefold(), []).append(path)
+        alike = self._by_name.get(name.casefold(), [])
+        return [path for path in alike if path.name == name] or alike
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name this system cannot have
+        return False
+
+
+def _below(root: Path, depth: int | None) -> Iterator[Path]:
+    """Files, and folders that are images (.zarr), below ``root``, nearest first, in a fixed order."""
+    level, folders = [root], 0
+    seen: set[Path] = set()
+    while level:
+        deeper: list[Path] = []
+        for folder in level:
+            try:
+                where = folder.resolve()
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except OSError:
+                continue  # what may not be read holds no slide we could use
+            if where in seen:
+                continue
+            seen.add(where)
+            folders += 1
+            is_project = any(entry.name == PROJECT_FILE for entry in entries)
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                path = folder / entry.name
+                if entry.is_dir() and not entry.name.lower().endswith(".zarr"):
+                    if not (is_project and entry.name in ("data", "classifiers", WORK_FOLDER)):
+                        deeper.append(path)
+                else:
+                    yield path
+            if depth is not None and folders >= _MOST_FOLDERS:
+                return
+        if depth is not None:
+            depth -= 1
+            if depth < 0:
+                return
+        level = deeper

@@ -1,0 +1,125 @@
+"""QuPath's shapes (ROIs) as geometries, the way QuPath itself converts them for GeoJSON.
+
+Coordinates are full-resolution pixels on QuPath's grid of 0.01 px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import shapely
+from numpy.typing import ArrayLike, NDArray
+
+ELLIPSE_VERTICES = 100
+"""As many as QuPath (through JTS) gives an ellipse."""
+
+_LARGEST = 1e9
+"""Pixels; no image is as large, so a coordinate beyond comes from a damaged file."""
+
+Coordinates = NDArray[np.float64]
+
+
+class RoiError(ValueError):
+    """A shape with coordinates that cannot be."""
+
+
+def snap(coordinates: ArrayLike) -> Coordinates:
+    """Coordinates on the grid of 0.01 px, halves upwards. Raises RoiError where one is impossible."""
+    values = np.asarray(coordinates, np.float64)
+    if not np.all(np.abs(values) <= _LARGEST):
+        raise RoiError("impossible coordinates")
+    snapped: Coordinates = np.floor(values * 100 + 0.5) / 100
+    return snapped
+
+
+def rectangle(x: float, y: float, x2: float, y2: float) -> shapely.Polygon:
+    """The rectangle between two corners."""
+    return shapely.Polygon(snap([(x, y), (x2, y), (x2, y2), (x, y2), (x, y)]))
+
+
+def ellipse(x: float, y: float, x2: float, y2: float) -> shapely.Polygon:
+    """The ellipse inside the box between two corners, as the polygon QuPath makes of it."""
+    angles = np.arange(ELLIPSE_VERTICES) * (2 * np.pi / ELLIPSE_VERTICES)
+    radius_x, radius_y = (x2 - x) / 2, (y2 - y) / 2
+    return shapely.Polygon(
+        snap(
+            np.column_stack(
+                [x + radius_x + radius_x * np.cos(angles), y + radius_y + radius_y * np.sin(angles)]
+            )
+        )
+    )
+
+
+def polygon(x: ArrayLike, y: ArrayLike) -> shapely.Geometry:
+    """The inside of an outline, which may be open or cross itself. Empty below three vertices."""
+    return area([np.column_stack([x, y])])
+
+
+def area(outlines: Sequence[ArrayLike]) -> shapely.Geometry:
+    """The inside of several outlines by the non-zero winding rule, as Java's shapes have it."""
+    rings = []
+    for outline in outlines:
+        ring = snap(outline)
+        ring = ring[np.any(ring != np.roll(ring, -1, axis=0), axis=1)]
+        if len(ring) >= 3:
+            rings.append(np.vstack([ring, ring[:1]]))
+    if not rings:
+        return shapely.Polygon()
+    if len(rings) == 1:
+        simple = shapely.Polygon(rings[0])
+        if simple.is_valid:
+            return simple
+    edges = shapely.unary_union(shapely.MultiLineString([shapely.LineString(ring) for ring in rings]))
+    faces = shapely.get_parts(shapely.polygonize([edges]))
+    inside = [face for face in faces if sum(_winding(ring, face) for ring in rings) != 0]
+    return shapely.unary_union(inside)
+
+
+def _winding(ring: Coordinates, face: shapely.Polygon) -> int:
+    """How often a closed ring turns around the inside of a face that it does not cross."""
+    point = shapely.point_on_surface(face)
+    before, after = ring[:-1], ring[1:]
+    side = (after[:, 0] - before[:, 0]) * (point.y - before[:, 1]) - (point.x - before[:, 0]) * (
+        after[:, 1] - before[:, 1]
+    )
+    upward = (before[:, 1] <= point.y) & (after[:, 1] > point.y) & (side > 0)
+    downward = (before[:, 1] > point.y) & (after[:, 1] <= point.y) & (side < 0)
+    return int(upward.sum()) - int(downward.sum())
+
+
+def points(x: ArrayLike, y: ArrayLike) -> shapely.Geometry:
+    """One point, or several as one MultiPoint."""
+    coordinates = snap(np.column_stack([x, y]))
+    return shapely.Point(coordinates[0]) if len(coordinates) == 1 else shapely.MultiPoint(coordinates)
+
+
+def line(x: ArrayLike, y: ArrayLike) -> shapely.Geometry:
+    """The polyline through the given vertices; empty below two."""
+    coordinates = snap(np.column_stack([x, y]))
+    return shapely.LineString(coordinates if len(coordinates) > 1 else None)
+
+
+def geometry(wkb: bytes) -> shapely.Geometry:
+    """A geometry kept as well-known binary. Raises RoiError where it is none."""
+    try:
+        read = shapely.from_wkb(wkb)
+    except shapely.errors.ShapelyError as error:
+        raise RoiError("a damaged geometry") from error
+    snap(shapely.get_coordinates(read))
+    return read
+
+
+def name_of(shape: shapely.Geometry, is_ellipse: bool = False) -> str:
+    """What QuPath calls the shape it makes of a geometry of a GeoJSON file."""
+    kind = shapely.get_type_id(shape)
+    if is_ellipse:
+        return "Ellipse"
+    if kind in (shapely.GeometryType.POINT, shapely.GeometryType.MULTIPOINT):
+        return "Points"
+    if kind == shapely.GeometryType.LINESTRING:
+        return "Line" if shapely.get_num_coordinates(shape) == 2 else "Polyline"
+    if kind == shapely.GeometryType.POLYGON and shapely.get_num_interior_rings(shape) == 0:
+        is_box = shapely.get_num_coordinates(shape) == 5 and shapely.equals(shape, shapely.envelope(shape))
+        return "Rectangle" if is_box else "Polygon"
+    return "Geometry"
