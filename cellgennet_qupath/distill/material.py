@@ -1,34 +1,20 @@
-"""What a project offers to learn from: labelled windows, and tissue without labels."""
+"""What there is to learn from: labelled windows, and places of tissue without labels."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import Config
-from ..errors import CellGenNetError, SlideError, SupervisionError
-from ..progress import Reporter
-from ..qupath.project import ImageEntry, Project
-from ..slide.calibration import Calibration, downsample_for, resolve_mpp
-from ..slide.coordinates import grid_size
-from ..slide.normalisation import Normalisation, estimate
-from ..slide.reader import SlideReader, open_slide
-from ..slide.tissue import tissue_mask
-from ..supervision.labels import Split, Supervision, interpret, render
-from ..supervision.sampling import generator
-from ..supervision.windows import Box, LabelledWindow, label_boxes, labelled_window
-
-_MARGIN = 64
-"""Samples of real tissue around labels, so that patches there show context instead of padding."""
+from ..supervision.windows import LabelledWindow
 
 
 @dataclass(frozen=True)
 class UnlabelledTile:
-    """A tile of tissue to pseudo-label.
+    """A tile of tissue to pseudo-label; rows and columns are even.
 
     image : float32 (rows, columns, 3) normalised; usable : bool (rows, columns), tissue and not labelled.
     """
@@ -38,189 +24,35 @@ class UnlabelledTile:
     source: str
 
 
-@dataclass(frozen=True)
-class Source:
-    """One readable image of the project at the working resolution."""
+class Place(Protocol):
+    """A tile of tissue that is read when it is needed."""
 
-    entry: ImageEntry
-    supervision: Supervision
-    downsample: float
-    normalisation: Normalisation
+    def read(self) -> UnlabelledTile:
+        """Its picture and where in it nothing is labelled."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """Everything training needs from a project; images are read when asked for.
+    """Everything a training run learns from and is checked with.
 
-    mpp : the working resolution in µm per pixel; None where nothing is calibrated.
+    mpp    : the working resolution in µm per pixel; None where nothing is calibrated.
+    images : how many images were read.
     """
 
     mpp: float | None
-    sources: list[Source]
-    training: list[LabelledWindow]
-    validation: list[LabelledWindow]
+    images: int
+    training: Sequence[LabelledWindow]
+    validation: Sequence[LabelledWindow]
+    places: Sequence[Place]
 
     def describe(self) -> dict[str, int]:
         """Numbers for messages and for the model card."""
         return {
-            "images": len(self.sources),
+            "images": self.images,
             "training_windows": len(self.training),
             "training_nuclei": sum(w.n_nuclei for w in self.training),
             "training_labelled_pixels": int(sum(w.known.sum() for w in self.training)),
             "validation_windows": len(self.validation),
             "validation_nuclei": sum(w.n_nuclei for w in self.validation),
+            "unlabelled_tiles": len(self.places),
         }
-
-
-def gather(project: Project, config: Config, mpp: float | None, reporter: Reporter) -> Material:
-    """Read a project's labels and the images under them.
-
-    mpp : pixel size of images that have none. Raises SupervisionError where there is nothing to train on.
-    Images that cannot be read are told and left out.
-    """
-    readable: list[tuple[ImageEntry, Supervision, Calibration]] = []
-    for entry in project.entries:
-        try:
-            supervision = interpret(project.annotations(entry), config.classes)
-            for reason, count in supervision.skipped.items():
-                reporter.warn(f"{entry.name}: {count} annotation(s) skipped: {reason}.")
-            with _open(entry) as reader:
-                calibration = resolve_mpp(entry.mpp, reader.mpp, mpp)
-            readable.append((entry, supervision, calibration))
-        except CellGenNetError as error:
-            reporter.warn(f"Left out: {error}")
-    if not any(s.usable(Split.TRAINING) for _, s, _ in readable):
-        raise SupervisionError(
-            project.path,
-            f"has no annotation to train on in its {len(readable)} readable image(s)",
-            f"Draw a rectangle of class {config.classes.training} in QuPath and outline every nucleus in it",
-        )
-    target = config.mpp if config.mpp is not None else _common_mpp(readable)
-    if target is None:
-        reporter.warn("No image is calibrated: training at full resolution, whatever its pixel size is.")
-    sources, training, validation = [], [], []
-    with reporter.track("reading labels", len(readable), "images") as task:
-        for entry, supervision, calibration in readable:
-            if target is not None and calibration.mpp is None:
-                reporter.warn(
-                    f"Left out: {entry.name}: has no pixel size while others do. "
-                    "Give --mpp or set it in QuPath."
-                )
-                continue
-            downsample = 1.0 if target is None else downsample_for(calibration, target)
-            with _open(entry) as reader:
-                normalisation = estimate(reader, downsample, config.normalisation, tissue_mask(reader))
-                source = Source(entry, supervision, downsample, normalisation)
-                sources.append(source)
-                training += _windows(reader, source, Split.TRAINING)
-                validation += _windows(reader, source, Split.VALIDATION)
-            task.advance()
-    training, validation = _ensure_validation(training, validation, config, reporter)
-    return Material(target, sources, training, validation)
-
-
-def unlabelled_tiles(material: Material, config: Config) -> list[tuple[Source, Box]]:
-    """Places of tissue to pseudo-label: a seeded choice, spread evenly over the images."""
-    size = config.pseudo.tile
-    per_image: list[list[tuple[Source, Box]]] = []
-    for number, source in enumerate(material.sources):
-        with _open(source.entry) as reader:
-            columns, rows = grid_size(reader.width, reader.height, source.downsample)
-            mask = tissue_mask(reader)
-            step = source.downsample
-            boxes = [
-                Box(x, y, size, size)
-                for y in _starts(rows, size)
-                for x in _starts(columns, size)
-                if mask.covers(x * step, y * step, size * step, size * step) >= 0.3
-            ]
-        order = generator(config.seed, "tiles", number).permutation(len(boxes))
-        per_image.append([(source, boxes[i]) for i in order])
-    chosen: list[tuple[Source, Box]] = []
-    for turn in range(max((len(boxes) for boxes in per_image), default=0)):
-        chosen += [boxes[turn] for boxes in per_image if turn < len(boxes)]
-    return chosen[: config.pseudo.tiles]
-
-
-def read_unlabelled(source: Source, box: Box) -> UnlabelledTile:
-    """The picture of a place and where in it nothing is labelled but tissue shows."""
-    with _open(source.entry) as reader:
-        image = _read(reader, source, box)
-        mask = tissue_mask(reader)
-        block = 32
-        tissue = np.zeros((box.rows, box.columns), bool)
-        step = source.downsample
-        for y in range(0, box.rows, block):
-            for x in range(0, box.columns, block):
-                left, top = (box.x + x) * step, (box.y + y) * step
-                tissue[y : y + block, x : x + block] = mask.covers(left, top, block * step, block * step) > 0
-        columns, rows = grid_size(reader.width, reader.height, step)
-    usable = tissue
-    usable[max(0, rows - box.y) :] = False
-    usable[:, max(0, columns - box.x) :] = False
-    for split in Split:
-        labels = render(source.supervision, split, (box.rows, box.columns), step, (box.x, box.y))
-        usable &= labels.foreground < 0
-    return UnlabelledTile(image, usable, source.entry.name)
-
-
-def _open(entry: ImageEntry) -> SlideReader:
-    if entry.slide is None:
-        raise SlideError(entry.name, f"its slide was not found ({entry.uri})", "Say where with --slides")
-    return open_slide(entry.slide, entry.series)
-
-
-def _read(reader: SlideReader, source: Source, box: Box) -> NDArray[np.float32]:
-    pixels = reader.read_grid(box.x, box.y, box.columns, box.rows, source.downsample)
-    return source.normalisation.apply(pixels)
-
-
-def _windows(reader: SlideReader, source: Source, split: Split) -> list[LabelledWindow]:
-    return [
-        labelled_window(
-            _read(reader, source, box), source.supervision, split, box, source.downsample, source.entry.name
-        )
-        for box in label_boxes(source.supervision, split, source.downsample, _MARGIN)
-    ]
-
-
-def _starts(length: int, size: int) -> list[int]:
-    """Even starts of tiles that cover a length, the last one moved back to end with it."""
-    if length <= size:
-        return [0]
-    count = -(-length // size)
-    return [int(i * (length - size) / (count - 1)) // 2 * 2 for i in range(count)]
-
-
-def _common_mpp(readable: Sequence[tuple[ImageEntry, Supervision, Calibration]]) -> float | None:
-    """The pixel size that most images to train on have, to two digits."""
-    sizes = Counter(
-        float(f"{calibration.mpp:.3g}")
-        for _, supervision, calibration in readable
-        if supervision.usable(Split.TRAINING) and calibration.mpp is not None
-    )
-    return sizes.most_common(1)[0][0] if sizes else None
-
-
-def _ensure_validation(
-    training: list[LabelledWindow],
-    validation: list[LabelledWindow],
-    config: Config,
-    reporter: Reporter,
-) -> tuple[list[LabelledWindow], list[LabelledWindow]]:
-    if any(w.n_nuclei for w in validation):
-        return training, validation
-    rich = [i for i, w in enumerate(training) if w.n_nuclei]
-    name = config.classes.validation
-    if len(rich) < 2:
-        reporter.warn(
-            f"No region of class {name}, and too few others to hold one out: thresholds are tuned on what "
-            "was trained on, so the metrics of this model say little."
-        )
-        return training, training
-    held = {rich[i] for i in range(len(rich) // 2, len(rich), 5)}
-    reporter.warn(
-        f"No region of class {name}: {len(held)} of {len(training)} labelled windows are held out "
-        f"({', '.join(sorted({training[i].source for i in held}))})."
-    )
-    return [w for i, w in enumerate(training) if i not in held], [training[i] for i in sorted(held)]

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ..bundle import STUDENT, TEACHER, Bundle, Card, load_bundle, now, sha256, versions, write_bundle
+from ..bundle import STUDENT, TEACHER, Bundle, Card, load_bundle, now, versions, write_bundle
 from ..config import Config
 from ..errors import Interrupted, TrainingError
 from ..progress import SILENT, Reporter
@@ -23,7 +23,8 @@ from ..qupath.project import Project
 from ..student.decode import DecodingConfig, decode
 from ..supervision.sampling import PatchSampler, generator, objectness, recolour
 from ..supervision.windows import LabelledWindow
-from .material import Material, gather, read_unlabelled, unlabelled_tiles
+from .gather import gather
+from .material import Material
 from .pseudo import PseudoLabels, View, write_pseudo_label
 from .tune import Scores, best_of, score_windows
 
@@ -71,35 +72,61 @@ def train_project(
         f"{facts['validation_nuclei']} in {facts['validation_windows']} to check with."
     )
     folder = project.work_folder / "runs" / f"train-{output.stem}"
-    run = _Run(_prepared(folder, material, config, resume, reporter), material, config, resume, reporter)
+    start = load_bundle(output).teacher if stage == "student" else None
     try:
-        teacher_card = _teacher_stage(run, output, stage)
-        student_card: dict[str, object] = {}
-        if stage != "teacher":
-            student_card = _student_stage(run)
+        trained = train_model(material, folder, config, stage, resume, reporter, start)
     except KeyboardInterrupt as error:
         raise Interrupted(
             project.path, "training was stopped; its checkpoints are kept", "Go on with --resume"
         ) from error
-    files = {TEACHER: run.teacher}
-    if stage != "teacher":
-        files[STUDENT] = run.folder / STUDENT
-    metrics = {"teacher": teacher_card["scores"]}
-    if student_card:
-        metrics["student"] = student_card["scores"]
     card = Card(
         name=output.stem,
         created=now(),
         mpp=material.mpp,
         classes=[config.classes.nucleus],
-        decoding=student_card.get("decoding", {}),
-        teacher_thresholds=teacher_card["thresholds"],
+        decoding=trained.decoding,
+        teacher_thresholds=trained.thresholds,
         config=config.model_dump(mode="json"),
         training=facts | {"minutes": round((time.monotonic() - started) / 60, 1), "stage": stage},
-        metrics=metrics,
+        metrics=trained.scores,
         versions=versions(),
     )
-    return write_bundle(output, card, files, run.folder / "report")
+    return write_bundle(output, card, trained.files, folder / "report")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves: files by their names in a bundle, and the numbers that go on its card."""
+
+    files: dict[str, Path]
+    thresholds: dict[str, float]
+    decoding: dict[str, float]
+    scores: dict[str, dict[str, float]]
+
+
+def train_model(
+    material: Material,
+    folder: Path,
+    config: Config,
+    stage: Stage = "all",
+    resume: bool = False,
+    reporter: Reporter = SILENT,
+    teacher: Path | None = None,
+) -> Trained:
+    """Train on any material, keeping checkpoints in ``folder``; with a ``teacher`` folder only the student.
+
+    The same material, settings, machine and number of threads give the same weights.
+    """
+    run = _Run(_prepared(folder, material, config, resume, reporter), material, config, resume, reporter)
+    tuned = _teacher_stage(run, teacher)
+    files = {TEACHER: run.teacher}
+    scores = {"teacher": tuned["scores"]}
+    decoding: dict[str, float] = {}
+    if stage != "teacher":
+        rule, student = _student_stage(run)
+        files[STUDENT] = run.folder / STUDENT
+        decoding, scores["student"] = rule.model_dump(), student.as_dict()
+    return Trained(files, tuned["thresholds"], decoding, scores)
 
 
 def _prepared(folder: Path, material: Material, config: Config, resume: bool, reporter: Reporter) -> Path:
@@ -139,7 +166,7 @@ def _identity(material: Material, config: Config) -> str:
     return digest.hexdigest()
 
 
-def _teacher_stage(run: _Run, output: Path, stage: Stage) -> dict[str, dict[str, float]]:
+def _teacher_stage(run: _Run, start: Path | None) -> dict[str, dict[str, float]]:
     """The trained teacher in the run's folder with its thresholds and validation scores."""
     from ..teacher.model import Teacher
 
@@ -148,9 +175,8 @@ def _teacher_stage(run: _Run, output: Path, stage: Stage) -> dict[str, dict[str,
         loaded: dict[str, dict[str, float]] = json.loads(done.read_text(encoding="utf-8"))
         return loaded
     config = run.config
-    if stage == "student":
-        earlier = load_bundle(output)
-        shutil.copytree(earlier.teacher, run.teacher, dirs_exist_ok=True)
+    if start is not None:
+        shutil.copytree(start, run.teacher, dirs_exist_ok=True)
         teacher = Teacher(run.teacher, threads=config.threads)
         teacher.load_weights(run.teacher / "weights_best.h5")
     else:
@@ -200,7 +226,8 @@ def teacher_view(folder: Path, thresholds: dict[str, float], threads: int) -> Vi
     return predict
 
 
-def _student_stage(run: _Run) -> dict[str, object]:
+def _student_stage(run: _Run) -> tuple[DecodingConfig, Scores]:
+    """The trained student in the run's folder with its decoding rule and validation scores."""
     from ..student.trainer import LabelledBatch, StudentTrainer, UnlabelledBatch, set_threads
 
     config, reporter = run.config, run.reporter
@@ -243,7 +270,7 @@ def _student_stage(run: _Run) -> dict[str, object]:
     trainer.save_weights(run.folder / STUDENT)
     decoding, scores = _tuned_decoding(run, trainer.predict)
     reporter.say(f"Student on validation: {scores.sentence()}.")
-    return {"decoding": decoding.model_dump(), "scores": scores.as_dict()}
+    return decoding, scores
 
 
 def _pseudo_labels(run: _Run, teacher: Callable[[], View]) -> PseudoLabels | None:
@@ -253,15 +280,15 @@ def _pseudo_labels(run: _Run, teacher: Callable[[], View]) -> PseudoLabels | Non
         return None
     folder = run.folder / "pseudo"
     folder.mkdir(exist_ok=True)
-    places = unlabelled_tiles(run.material, config)
+    places = run.material.places
     files = [folder / f"{number:05d}.npz" for number in range(len(places))]
     missing = [(f, place) for f, place in zip(files, places, strict=True) if not f.is_file()]
     if missing:
         predict = teacher()
         with run.reporter.track("pseudo-labels", len(files), "tiles") as task:
             task.advance(len(files) - len(missing))
-            for file, (source, box) in missing:
-                share = write_pseudo_label(file, read_unlabelled(source, box), predict, config.pseudo)
+            for file, place in missing:
+                share = write_pseudo_label(file, place.read(), predict, config.pseudo)
                 task.advance(1, f"{share:.0%} confident nuclei")
     if not files:
         run.reporter.warn("No unlabelled tissue: the student learns from the annotations alone.")
