@@ -1,0 +1,224 @@
+"""Maps to instances: peaks of the object map, grown over the foreground by a watershed.
+
+A nucleus depends on a bounded neighbourhood only (``Decoding.reach``) and on no absolute position, and
+all comparisons are made on exact integers, so a nucleus is the same in whatever tile it is decoded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import ndimage
+from skimage.segmentation import watershed
+
+_LEVELS = 1023
+_WEIGHTS = 128
+# Levels times squared weights stay below 2 ** 24: float32 sums of them are exact in any order.
+
+_FOUR_CONNECTED = 4
+_EIGHT_CONNECTED = 8
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """The decoding rule, with all sizes in samples of the map grid.
+
+    foreground      : a sample is foreground above this probability.
+    peak            : an object's peak has at least this (blurred) object probability.
+    peak_distance   : of two peaks nearer than this the higher counts.
+    blur            : standard deviation of the Gaussian that smooths the object map first.
+    min_area        : smaller objects are dropped (samples).
+    max_hole        : larger holes in the foreground stay open (samples).
+    max_extent      : objects with a wider or higher bounding box are dropped.
+    mean_foreground : objects with a lower mean foreground probability are dropped.
+    """
+
+    foreground: float = 0.45
+    peak: float = 0.2
+    peak_distance: float = 5.0
+    blur: float = 2.5
+    min_area: float = 10.0
+    max_hole: float = 20.0
+    max_extent: float = 60.0
+    mean_foreground: float = 0.7
+
+    @property
+    def reach(self) -> int:
+        """Samples around an object's bounding-box centre on which it depends, to one side.
+
+        Half of the object itself and the whole of a neighbour that competes with it, whose peak
+        depends on its own surroundings.
+        """
+        blurred = len(_gaussian_weights(self.blur)) // 2
+        return math.ceil(1.5 * self.max_extent + self.peak_distance + blurred + math.sqrt(self.max_hole))
+
+
+class DecodingConfig(BaseModel):
+    """The decoding rule in physical sizes (micrometres), as a model bundle keeps it.
+
+    The names are those of ``Decoding``, with their units.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    foreground: Annotated[float, Field(gt=0, lt=1)] = 0.45
+    peak: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    peak_distance_um: Annotated[float, Field(ge=0)] = 2.5
+    blur_um: Annotated[float, Field(ge=0)] = 1.25
+    min_area_um2: Annotated[float, Field(ge=0)] = 2.5
+    max_hole_um2: Annotated[float, Field(ge=0)] = 5.0
+    max_extent_um: Annotated[float, Field(gt=0)] = 30.0
+    mean_foreground: Annotated[float, Field(ge=0, le=1)] = 0.7
+
+    def at(self, mpp: float) -> Decoding:
+        """The rule for a map grid of ``mpp`` micrometres per MAP sample (stride x the input's mpp)."""
+        return Decoding(
+            foreground=self.foreground,
+            peak=self.peak,
+            peak_distance=self.peak_distance_um / mpp,
+            blur=self.blur_um / mpp,
+            min_area=self.min_area_um2 / mpp**2,
+            max_hole=self.max_hole_um2 / mpp**2,
+            max_extent=self.max_extent_um / mpp,
+            mean_foreground=self.mean_foreground,
+        )
+
+
+def decode(
+    foreground: NDArray[np.float32], objectness: NDArray[np.float32], decoding: Decoding
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Nuclei of one tile of maps.
+
+    foreground, objectness : float32 (h, w) in [0, 1].
+    Returns ``labels`` int32 (h, w), 0 for background and 1 ... n for the nuclei, each 4-connected;
+    ``probability`` float32 (n,), the highest objectness of each.
+    """
+    likely, height = _quantised(foreground), _quantised(objectness)
+    mask = _fill_small_holes(likely > decoding.foreground * _LEVELS, decoding.max_hole)
+    smooth = _blurred(height, decoding.blur)
+    seeds = _peaks(smooth, mask, decoding)
+    labels = _grow(smooth, seeds, mask, decoding.max_extent)
+    _add_peakless_components(labels, mask, seeds)
+    return _keep_sound_objects(labels, likely, height, decoding)
+
+
+def _quantised(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    levels: NDArray[np.float32] = np.rint(probability * np.float32(_LEVELS))
+    return levels
+
+
+def _fill_small_holes(mask: NDArray[np.bool_], max_area: float) -> NDArray[np.bool_]:
+    """The mask with enclosed gaps of at most ``max_area`` closed; a lumen between nuclei stays open."""
+    gaps, part, box, _ = cv2.connectedComponentsWithStats(
+        (~mask).view(np.uint8), connectivity=_EIGHT_CONNECTED
+    )
+    left, top, width, height, area = box.T
+    inner = (left > 0) & (top > 0) & (left + width < mask.shape[1]) & (top + height < mask.shape[0])
+    small = inner & (area <= max_area)
+    small[0] = False
+    return mask | small[part] if gaps > 1 else mask
+
+
+def _gaussian_weights(sigma: float) -> NDArray[np.float32]:
+    """Integer weights of a Gaussian that sum to ``_WEIGHTS``."""
+    if sigma <= 0:
+        return np.full(1, _WEIGHTS, np.float32)
+    radius = math.ceil(3 * sigma)
+    bell = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    weights = np.rint(bell * (_WEIGHTS / bell.sum()))
+    weights[radius] += _WEIGHTS - weights.sum()
+    return np.asarray(weights[weights > 0], np.float32)
+
+
+def _blurred(height: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Gaussian blur of integer values, exact: integers of ``_LEVELS * _WEIGHTS ** 2`` for 1."""
+    weights = _gaussian_weights(sigma)
+    smooth = cv2.sepFilter2D(height, cv2.CV_32F, weights, weights, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(smooth, np.float32)
+
+
+def _peaks(
+    smooth: NDArray[np.float32], mask: NDArray[np.bool_], decoding: Decoding
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the samples that are the highest of the disc around them.
+
+    Of equally high samples within one disc the first in reading order counts, wherever the tile begins.
+    """
+    radius = math.floor(decoding.peak_distance)
+    dy, dx = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    disc = dy**2 + dx**2 <= decoding.peak_distance**2
+    inside = np.where(mask, smooth, np.float32(-1))
+    high = inside >= decoding.peak * _LEVELS * _WEIGHTS**2
+    rows, columns = np.nonzero(high & (inside == cv2.dilate(inside, disc.view(np.uint8))))
+    padded = np.pad(inside, radius, constant_values=-1)
+    for y, x in zip(*np.nonzero(disc & ((dy < 0) | ((dy == 0) & (dx < 0)))), strict=True):
+        earlier = padded[rows + y, columns + x]
+        alone = earlier < inside[rows, columns]
+        rows, columns = rows[alone], columns[alone]
+    return rows, columns
+
+
+def _grow(
+    smooth: NDArray[np.float32],
+    seeds: tuple[NDArray[np.intp], NDArray[np.intp]],
+    mask: NDArray[np.bool_],
+    max_extent: float,
+) -> NDArray[np.int32]:
+    """Watershed from the seeds over the mask, no farther from a seed than any object may reach."""
+    markers = np.zeros(mask.shape, np.int32)
+    if not len(seeds[0]):
+        return markers
+    markers[seeds] = np.arange(1, len(seeds[0]) + 1)
+    distance = cv2.distanceTransform((markers == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    labels: NDArray[np.int32] = watershed(-smooth, markers, mask=mask & (distance <= max_extent))
+    return labels
+
+
+def _add_peakless_components(
+    labels: NDArray[np.int32], mask: NDArray[np.bool_], seeds: tuple[NDArray[np.intp], NDArray[np.intp]]
+) -> None:
+    """Make one object, in place, of each component of the mask that holds no seed."""
+    count, component = cv2.connectedComponents(mask.view(np.uint8), connectivity=_FOUR_CONNECTED)
+    number = np.zeros(count, np.int32)
+    peakless = np.setdiff1d(np.arange(1, count), component[seeds])
+    number[peakless] = len(seeds[0]) + 1 + np.arange(len(peakless))
+    np.maximum(labels, number[component], out=labels)
+
+
+def _keep_sound_objects(
+    labels: NDArray[np.int32],
+    likely: NDArray[np.float32],
+    height: NDArray[np.float32],
+    decoding: Decoding,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Drop what is too small, too wide or too faint, number the rest by where they begin, score them."""
+    inside = np.flatnonzero(labels)
+    owner = labels.reshape(-1)[inside]
+    count = int(owner.max(initial=0)) + 1
+    area = np.bincount(owner, minlength=count)
+    # Sums of integers below 2 ** 53: exact, so independent of their order.
+    total = np.bincount(owner, weights=likely.reshape(-1)[inside], minlength=count)
+    best = np.zeros(count, np.float32)
+    np.maximum.at(best, owner, height.reshape(-1)[inside])
+    extent = np.zeros(count)
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is not None:
+            extent[number] = max(box[0].stop - box[0].start, box[1].stop - box[1].start)
+    sound = (
+        (area >= max(decoding.min_area, 1))
+        & (total >= decoding.mean_foreground * _LEVELS * area)
+        & (extent <= decoding.max_extent)
+    )
+    sound[0] = False
+    seen, first = np.unique(owner, return_index=True)
+    kept = seen[np.argsort(first, kind="stable")]
+    kept = kept[sound[kept]]
+    renumber = np.zeros(count, np.int32)
+    renumber[kept] = np.arange(1, len(kept) + 1)
+    return renumber[labels], best[kept] / np.float32(_LEVELS)
