@@ -93,7 +93,9 @@ class _Finder:
             slide = self._by_name(image, recorded.name, index, reasons)
             if slide is not None:
                 return slide, ""
-        return None, "; ".join(reasons) or f"no file named {recorded.name} was found (use --slides DIR)"
+        return None, "; ".join(
+            dict.fromkeys(reasons)
+        ) or f"no file named {recorded.name} was found (use --slides DIR)"
 
     def _recorded_places(self, recorded: PurePath) -> Iterator[Path]:
         if isinstance(recorded, PureWindowsPath) == (os.name == "nt") and recorded.is_absolute():
@@ -119,9 +121,7 @@ class _Finder:
             unknown = [c for c, s in zip(candidates, sizes, strict=True) if s is None]
             if not fitting and not unknown:
                 width, height = image.file_size
-                wrong = f"{candidates[0]} is not of the recorded size {width} x {height}"
-                if wrong not in reasons:
-                    reasons.append(wrong)
+                reasons.append(f"{candidates[0]} is not of the recorded size {width} x {height}")
                 return None
             candidates = fitting or unknown
         if len(candidates) > 1:

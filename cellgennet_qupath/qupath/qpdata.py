@@ -55,6 +55,8 @@ def read_qpdata(path: Path) -> QpData:
     """
     try:
         data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise EntryDataError(path, "is missing", _remedy(path)) from error
     except OSError as error:
         raise EntryDataError(path, f"cannot be read ({error.strerror})") from error
     if not data:

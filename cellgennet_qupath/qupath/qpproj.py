@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class RecordedImage:
 
 @dataclass(frozen=True)
 class RecordedProject:
-    """A project as recorded. ``folder`` is where it is now, ``uri`` where it was when saved ("" if unknown)."""
+    """A project as recorded. ``folder`` is where it is, ``uri`` where it was when saved ("" if unknown)."""
 
     folder: Path
     uri: str
@@ -198,7 +199,7 @@ def _mpp(metadata: Mapping[str, Any]) -> tuple[float, float] | None:
 
 def _series(args: object) -> int:
     if isinstance(args, list):
-        for flag, value in zip(args, args[1:], strict=False):
+        for flag, value in pairwise(args):
             if flag == "--series" and str(value).isdigit():
                 return int(value)
         for flag in args:

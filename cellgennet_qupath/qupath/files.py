@@ -1,0 +1,146 @@
+"""The backend without QuPath: reads a project's files, writes GeoJSON beside them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import ProjectError
+from ..nuclei import Nuclei, empty
+from ..progress import SILENT, Reporter
+from .detections import read_detections, write_detections
+from .geojson import read_annotations
+from .locate import SizeOf, find_slides
+from .lock import ProjectLock
+from .project import (
+    WORK_FOLDER,
+    Annotation,
+    ImageEntry,
+    ObjectCounts,
+    StainVectors,
+    WrittenDetections,
+)
+from .qpdata import QpData, read_qpdata
+from .qpproj import DATA_FILE, at, class_colors, read_project
+
+
+class FilesBackend:
+    """A project read from its files (see ``Project``). Writes below ``<project>/cellgennet`` only.
+
+    not_found : why, by entry id, for entries whose slide was not found.
+
+    Annotations come from ``data.qpdata``, or from ``cellgennet/annotations/<id>.geojson`` (or
+    ``.geojson.gz``) where that is newer. Detections go to ``cellgennet/detections/<id>.geojson.gz``;
+    ``counts`` tells of QuPath's own objects, not of these.
+
+    Raises ProjectError, and LockedError where ``writable`` and another run holds the project.
+    """
+
+    backend = "files"
+
+    def __init__(
+        self,
+        path: Path,
+        slides: Path | None = None,
+        size_of: SizeOf | None = None,
+        writable: bool = False,
+        reporter: Reporter = SILENT,
+    ) -> None:
+        recorded = read_project(path)
+        if slides is not None and not slides.is_dir():
+            raise ProjectError(slides, "is no folder", "Give the folder that holds the slides")
+        self.path = recorded.folder
+        found, self.not_found = find_slides(recorded, slides, size_of)
+        self.entries: Sequence[ImageEntry] = tuple(
+            at(image, slide) for image, slide in zip(recorded.images, found, strict=True)
+        )
+        self._read: dict[str, tuple[tuple[int, int], QpData]] = {}
+        self._lock = ProjectLock(self.work_folder, reporter=reporter) if writable else None
+        if self._lock is not None:
+            self._lock.acquire()
+
+    @property
+    def work_folder(self) -> Path:
+        return self.path / WORK_FOLDER
+
+    def annotations(self, entry: ImageEntry) -> list[Annotation]:
+        """Every annotation of an entry; none where it was never opened. Raises EntryDataError."""
+        newer = self._newer_annotations(entry)
+        if newer is not None:
+            return read_annotations(newer)
+        return list(self._data(entry).annotations)
+
+    def counts(self, entry: ImageEntry) -> ObjectCounts:
+        """Object counts of an entry. Raises EntryDataError."""
+        counts = self._data(entry).counts
+        newer = self._newer_annotations(entry)
+        if newer is None:
+            return counts
+        annotations = read_annotations(newer)
+        return replace(
+            counts,
+            annotations=len(annotations),
+            by_class=dict(Counter(annotation.path_class for annotation in annotations)),
+            total=counts.total - counts.annotations + len(annotations),
+        )
+
+    def stains(self, entry: ImageEntry) -> StainVectors | None:
+        """The stains set for an entry; None where none are. Raises EntryDataError."""
+        return self._data(entry).stains
+
+    def detections(self, entry: ImageEntry) -> Nuclei:
+        """The nuclei this tool wrote last; none where it wrote none. Raises EntryDataError."""
+        place = self._detections_file(entry)
+        return read_detections(place) if place.is_file() else empty()
+
+    def write_detections(self, entry: ImageEntry, nuclei: Nuclei) -> WrittenDetections:
+        """Write an entry's nuclei, in place of those written before. Raises EntryDataError."""
+        if self._lock is None:
+            raise ValueError("the project was opened for reading only")
+        place = self._detections_file(entry)
+        count = write_detections(place, nuclei, class_colors(self.path))
+        return WrittenDetections(
+            count=count,
+            place=place,
+            how="In QuPath, drag the file onto the open image, or run the script import_detections.groovy.",
+        )
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> FilesBackend:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _detections_file(self, entry: ImageEntry) -> Path:
+        return self.work_folder / "detections" / f"{entry.id}.geojson.gz"
+
+    def _data_file(self, entry: ImageEntry) -> Path:
+        return self.path / "data" / entry.id / DATA_FILE
+
+    def _newer_annotations(self, entry: ImageEntry) -> Path | None:
+        """The entry's GeoJSON file of annotations, if it wins over ``data.qpdata``."""
+        data = self._data_file(entry)
+        saved = data.stat().st_mtime_ns if data.is_file() else -1
+        for ending in (".geojson", ".geojson.gz"):
+            file = self.work_folder / "annotations" / f"{entry.id}{ending}"
+            if file.is_file() and file.stat().st_mtime_ns > saved:
+                return file
+        return None
+
+    def _data(self, entry: ImageEntry) -> QpData:
+        if not entry.opened:
+            return QpData(annotations=(), counts=ObjectCounts())
+        file = self._data_file(entry)
+        state = (file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else (0, 0)
+        known = self._read.get(entry.id)
+        if known is None or known[0] != state:
+            known = (state, read_qpdata(file))
+            self._read[entry.id] = known
+        return known[1]

@@ -1,0 +1,39 @@
+"""Opens a QuPath project with the backend that the user chose, or that this machine allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from ..errors import QuPathError
+from ..progress import SILENT, Reporter
+from .files import FilesBackend
+from .locate import SizeOf
+from .project import Project
+
+Backend = Literal["auto", "qupath", "files"]
+
+
+def open_project(
+    path: Path,
+    backend: Backend = "auto",
+    slides: Path | None = None,
+    size_of: SizeOf | None = None,
+    writable: bool = False,
+    reporter: Reporter = SILENT,
+) -> Project:
+    """Open a project, given its folder or its ``project.qpproj``.
+
+    backend  : "auto" takes QuPath if paquo finds one, else the project's files.
+    slides   : a folder to look for the slides in first.
+    size_of  : (width, height) of a slide file, to tell slides of one name apart.
+    writable : take the project's lock, so that ``write_detections`` may be called.
+
+    Close it, or use it in a ``with`` block. Raises ProjectError, LockedError, and QuPathError where
+    QuPath is asked for and missing.
+    """
+    if backend == "qupath":
+        raise QuPathError(
+            "QuPath", "was not found", "Set PAQUO_QUPATH_DIR to its folder, or use --backend files"
+        )
+    return FilesBackend(path, slides, size_of, writable, reporter)
