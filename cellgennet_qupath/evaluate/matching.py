@@ -1,0 +1,113 @@
+"""Which object of one label image is which of another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Every pair of objects that share a sample, of n true and m predicted objects.
+
+    true, predicted         : (k,) int64 rows of the pairs: 0 ... n - 1 and 0 ... m - 1.
+    intersection            : (k,) int64 shared samples.
+    true_area, predicted_area : (n,) and (m,) int64 samples of every object.
+    true_label, predicted_label : (n,) and (m,) their numbers in the label images.
+    """
+
+    true: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    intersection: NDArray[np.int64]
+    true_area: NDArray[np.int64]
+    predicted_area: NDArray[np.int64]
+    true_label: NDArray[np.int64]
+    predicted_label: NDArray[np.int64]
+
+    @property
+    def union(self) -> NDArray[np.int64]:
+        """(k,) samples in either object of each pair."""
+        areas: NDArray[np.int64] = self.true_area[self.true] + self.predicted_area[self.predicted]
+        return areas - self.intersection
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """(k,) intersection over union of each pair."""
+        return np.asarray(self.intersection / self.union, np.float64)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Pairs in which each object occurs at most once: rows of ``Overlaps`` and their IoU, (k,) each."""
+
+    true: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    iou: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.iou)
+
+
+def overlaps(true: NDArray[np.integer], predicted: NDArray[np.integer]) -> Overlaps:
+    """The overlaps of two label images of equal shape; 0 (and below) is background.
+
+    Raises ValueError where the shapes differ.
+    """
+    if true.shape != predicted.shape:
+        raise ValueError(f"label images of different shape: {true.shape} and {predicted.shape}")
+    true_label, true_row, true_area = _objects(true)
+    predicted_label, predicted_row, predicted_area = _objects(predicted)
+    both = (true_row >= 0) & (predicted_row >= 0)
+    pair, intersection = np.unique(
+        true_row[both] * max(len(predicted_label), 1) + predicted_row[both], return_counts=True
+    )
+    rows, columns = np.divmod(pair, max(len(predicted_label), 1))
+    return Overlaps(rows, columns, intersection, true_area, predicted_area, true_label, predicted_label)
+
+
+def match(pairs: Overlaps, threshold: float) -> Matches:
+    """The pairs of IoU at or above a threshold: as many as possible, then of the highest total IoU.
+
+    Above 0.5 no object can be in two such pairs; below, the assignment problem is solved.
+    """
+    iou = pairs.iou
+    kept = np.flatnonzero(iou >= threshold)
+    rows, columns = pairs.true[kept], pairs.predicted[kept]
+    rival = (np.bincount(rows)[rows] > 1) | (np.bincount(columns)[columns] > 1)
+    chosen = np.sort(
+        np.concatenate([kept[~rival], kept[rival][_assign(rows[rival], columns[rival], iou[kept[rival]])]])
+    )
+    return Matches(pairs.true[chosen], pairs.predicted[chosen], iou[chosen])
+
+
+def _assign(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], iou: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """Which of the pairs to take so that each row and column occurs once: most pairs, then most IoU."""
+    if not len(rows):
+        return np.empty(0, np.intp)
+    _, row = np.unique(rows, return_inverse=True)
+    _, column = np.unique(columns, return_inverse=True)
+    shape = (row.max() + 1, column.max() + 1)
+    gain = np.zeros(shape)
+    gain[row, column] = 1 + iou / (2 * min(shape))
+    pair_at = np.full(shape, -1, np.intp)
+    pair_at[row, column] = np.arange(len(rows))
+    taken = pair_at[linear_sum_assignment(gain, maximize=True)]
+    return taken[taken >= 0]
+
+
+def _objects(
+    labels: NDArray[np.integer],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The numbers of the objects, the row of each sample's object (-1: none), the objects' areas."""
+    number, row, area = np.unique(labels, return_inverse=True, return_counts=True)
+    background = int(np.searchsorted(number, 1))
+    return (
+        number[background:].astype(np.int64),
+        np.maximum(row.reshape(labels.shape).astype(np.int64) - background, -1),
+        area[background:].astype(np.int64),
+    )
