@@ -7,7 +7,6 @@ whose files do not match. No file in it can run code.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -136,11 +135,11 @@ def write_bundle(path: Path, card: Card, files: Mapping[str, Path], reports: Pat
         old = path.with_name(path.name + ".old")
         if old.exists():
             shutil.rmtree(old)
-        os.replace(path, old)
-        os.replace(part, path)
+        path.replace(old)
+        part.replace(path)
         shutil.rmtree(old)
     else:
-        os.replace(part, path)
+        part.replace(path)
     return load_bundle(path)
 
 

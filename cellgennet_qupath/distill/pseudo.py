@@ -52,15 +52,16 @@ def confidence(
     side = np.where(foreground < 0.5, np.float32(config.miss_doubt), np.float32(1))
     steady = np.exp(-config.sharpness * spread)
     certain = np.stack([np.abs(2 * foreground - 1), np.ones_like(foreground)], axis=-1)
-    return (certain * steady * side[..., None]).astype(np.float32)
+    believed: NDArray[np.float32] = (certain * steady * side[..., None]).astype(np.float32)
+    return believed
 
 
 def write_pseudo_label(path: Path, tile: UnlabelledTile, predict: View, config: PseudoConfig) -> float:
     """Pseudo-label a tile and keep it in 8 bits a value; returns the share of confident foreground."""
     mean, spread = averaged(predict, tile.image, config.views)
     believed = confidence(mean, spread, config)
-    usable = tile.usable.reshape(mean.shape[0], 2, mean.shape[1], 2).all(axis=(1, 3))
-    believed *= usable[..., None]
+    usable = np.min(tile.usable.reshape(mean.shape[0], 2, mean.shape[1], 2), axis=(1, 3))
+    believed *= usable[:, :, None]
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         np.savez_compressed(
@@ -103,6 +104,7 @@ class PseudoLabels:
             crop = np.rot90(crop, turn)
             return np.ascontiguousarray(crop[:, ::-1] if mirror else crop).astype(np.float32)
 
-        picture = posed(image, 2) / 127.5 - 0.5
+        picture = posed(image, 2) / np.float32(127.5) - np.float32(0.5)
         weak, strong = recolour(picture, rng, 0.3), recolour(picture, rng, 1.0)
-        return weak, strong, posed(targets, 1) / 255, posed(believed, 1) / 255
+        top = np.float32(255)
+        return weak, strong, posed(targets, 1) / top, posed(believed, 1) / top

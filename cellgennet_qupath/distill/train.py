@@ -26,7 +26,7 @@ from ..supervision.windows import LabelledWindow
 from .gather import gather
 from .material import Material
 from .pseudo import PseudoLabels, View, write_pseudo_label
-from .tune import Scores, best_of, score_windows
+from .tune import best_of, score_windows, sentence
 
 Stage = Literal["teacher", "student", "all"]
 NOMINAL_MPP = 0.25
@@ -125,7 +125,7 @@ def train_model(
     if stage != "teacher":
         rule, student = _student_stage(run)
         files[STUDENT] = run.folder / STUDENT
-        decoding, scores["student"] = rule.model_dump(), student.as_dict()
+        decoding, scores["student"] = rule.model_dump(), _rounded(student)
     return Trained(files, tuned["thresholds"], decoding, scores)
 
 
@@ -204,8 +204,8 @@ def _teacher_stage(run: _Run, start: Path | None) -> dict[str, dict[str, float]]
     candidates = [{"prob": p, "nms": n} for p in (0.3, 0.4, 0.5, 0.6, 0.7) for n in (0.3, 0.5)]
     thresholds, scores = best_of(candidates, lambda c: score_windows(segmented(**c), windows))
     teacher.save(thresholds)
-    run.reporter.say(f"Teacher on validation: {scores.sentence()}.")
-    result = {"thresholds": thresholds, "scores": scores.as_dict()}
+    run.reporter.say(f"Teacher on validation: {sentence(scores)}.")
+    result = {"thresholds": thresholds, "scores": _rounded(scores)}
     _write_json(done, result)
     return result
 
@@ -226,7 +226,7 @@ def teacher_view(folder: Path, thresholds: dict[str, float], threads: int) -> Vi
     return predict
 
 
-def _student_stage(run: _Run) -> tuple[DecodingConfig, Scores]:
+def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float]]:
     """The trained student in the run's folder with its decoding rule and validation scores."""
     from ..student.trainer import LabelledBatch, StudentTrainer, UnlabelledBatch, set_threads
 
@@ -269,7 +269,7 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, Scores]:
             trainer.save_checkpoint(checkpoint)
     trainer.save_weights(run.folder / STUDENT)
     decoding, scores = _tuned_decoding(run, trainer.predict)
-    reporter.say(f"Student on validation: {scores.sentence()}.")
+    reporter.say(f"Student on validation: {sentence(scores)}.")
     return decoding, scores
 
 
@@ -296,7 +296,7 @@ def _pseudo_labels(run: _Run, teacher: Callable[[], View]) -> PseudoLabels | Non
     return PseudoLabels(files, config.student.patch)
 
 
-def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, Scores]:
+def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, dict[str, float]]:
     """The decoding rule that scores best on validation, from a small grid."""
     windows = run.material.validation
     maps = [window_maps(predict, window) for window in windows]
@@ -322,6 +322,10 @@ def window_maps(
     rows, columns = window.known.shape
     padded = np.pad(window.image, ((0, -rows % 32), (0, -columns % 32), (0, 0)), mode="reflect")
     return predict(padded[None])[0, : -(-rows // 2), : -(-columns // 2)]
+
+
+def _rounded(scores: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in scores.items()}
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from ..config import StudentConfig
 from ..errors import BundleError
-from .trainer import bfloat16_pays, set_threads
+from .device import bfloat16_pays
+from .trainer import set_threads
 from .unet import STRIDE, StudentUNet, on_device, receptive_field
 
 
@@ -48,12 +49,3 @@ class TorchRuntime:
             logits = self._model(batch)
         maps: NDArray[np.float32] = torch.sigmoid(logits.float()).permute(0, 2, 3, 1).cpu().numpy()
         return maps
-
-
-def best_device() -> str:
-    """The fastest device that torch finds: cuda, mps or cpu."""
-    if torch.cuda.is_available():
-        return "cuda"
-    if torch.backends.mps.is_available():
-        return "mps"
-    return "cpu"

@@ -20,6 +20,7 @@ from torch.nn import functional
 from ..config import LossConfig, StudentConfig
 from ..errors import TrainingError
 from . import losses
+from .device import bfloat16_pays
 from .unet import STRIDE, StudentUNet, on_device
 
 
@@ -208,15 +209,6 @@ def set_threads(threads: int) -> None:
     """Use this many CPU threads; 0 leaves torch's own choice."""
     if threads:
         torch.set_num_threads(threads)
-
-
-def bfloat16_pays(device: str) -> bool:
-    """Whether 16-bit arithmetic is done by the hardware of a device, and so is faster."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    if device == "cpu":
-        return any(torch.cpu.get_capabilities().get(unit, False) for unit in ("avx512_bf16", "amx_bf16"))
-    return False
 
 
 def _channels_first(x: Tensor) -> Tensor:

@@ -51,6 +51,11 @@ class Supervision:
     ignored: list[shapely.Geometry]
     skipped: dict[str, int] = field(default_factory=dict)
 
+    def count(self, split: Split) -> int:
+        """Whole nuclei known in a split; scattered ones are for training."""
+        inside, _ = _relation(self.nuclei, self.regions[split])
+        return int((inside | self.scattered).sum() if split is Split.TRAINING else inside.sum())
+
     def usable(self, split: Split) -> bool:
         """Whether anything can be learnt (or checked) from this image in a split."""
         if self.regions[split]:

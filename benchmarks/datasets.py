@@ -1,0 +1,134 @@
+"""Images with instance labels on disk (``DATASET/images/*.png``, ``DATASET/labels/*.png``) as training material."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cellgennet_qupath.config import NormalisationConfig
+from cellgennet_qupath.distill.material import Material, UnlabelledTile
+from cellgennet_qupath.slide.normalisation import Normalisation, from_pixels
+from cellgennet_qupath.supervision.labels import UNKNOWN, LabelRasters, Split
+from cellgennet_qupath.supervision.windows import Box, LabelledWindow
+
+WINDOW = 160
+MARGIN = 64
+MPP = 0.25
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One image: uint8 (rows, columns, 3) RGB and int32 labels (rows, columns)."""
+
+    dataset: str
+    name: str
+    image: Path
+    labels: Path
+
+    def pixels(self) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(cv2.imread(str(self.image), cv2.IMREAD_COLOR)[..., ::-1])
+
+    def truth(self) -> NDArray[np.int32]:
+        return cv2.imread(str(self.labels), cv2.IMREAD_UNCHANGED).astype(np.int32)
+
+    def normalised(self) -> NDArray[np.float32]:
+        pixels = self.pixels()
+        return normalisation(pixels).apply(pixels)
+
+
+def normalisation(pixels: NDArray[np.uint8]) -> Normalisation:
+    """The product's own normalisation, from the whole image."""
+    return from_pixels(pixels.reshape(-1, 3), NormalisationConfig())
+
+
+def images(root: Path, split: str, datasets: Sequence[str]) -> list[LabelledImage]:
+    """The images of a split, by data set and file name, as the manifest lists them."""
+    with (root / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split and row["dataset"] in datasets]
+    rows.sort(key=lambda row: (datasets.index(row["dataset"]), row["file"]))
+    return [
+        LabelledImage(
+            row["dataset"],
+            Path(row["file"]).stem,
+            root / "nuclei" / row["dataset"] / "images" / row["file"],
+            root / "nuclei" / row["dataset"] / "labels" / row["file"],
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True)
+class _Place:
+    item: LabelledImage
+    labelled: Box | None
+
+    def read(self) -> UnlabelledTile:
+        image = self.item.normalised()
+        usable = np.ones(image.shape[:2], bool)
+        if self.labelled is not None:
+            box = self.labelled
+            usable[box.y : box.y + box.rows, box.x : box.x + box.columns] = False
+        return UnlabelledTile(image, usable, self.item.name)
+
+
+def sparse_material(root: Path, protocol: str) -> Material:
+    """Training material of a protocol: "sparse-10", "sparse-1" or "full".
+
+    sparse-10 : in each nuinsseg and tnbc train image one 160 x 160 window is labelled exhaustively; every
+                tenth image's window is for validation.
+    sparse-1  : only every tenth of those windows, every fifth of them for validation.
+    full      : every pixel is labelled; every tenth image is for validation.
+    """
+    rng = np.random.default_rng(0)
+    training, validation, places = [], [], []
+    everything = images(root, "train", ["nuinsseg", "tnbc"])
+    for number, item in enumerate(everything):
+        truth = item.truth()
+        rows, columns = truth.shape
+        x = int(rng.integers(0, columns - WINDOW, endpoint=True))
+        y = int(rng.integers(0, rows - WINDOW, endpoint=True))
+        box = Box(x, y, WINDOW, WINDOW)
+        held_out = number % 10 == 9
+        if protocol == "sparse-1":
+            if number % 10:
+                places.append(_Place(item, None))
+                continue
+            held_out = number // 10 % 5 == 4
+        if protocol == "full":
+            box = Box(0, 0, columns, rows)
+        split = Split.VALIDATION if held_out else Split.TRAINING
+        (validation if held_out else training).append(_window(item, truth, box, split))
+        places.append(_Place(item, box))
+    return Material(MPP, len(everything), training, validation, [] if protocol == "full" else places)
+
+
+def _window(item: LabelledImage, truth: NDArray[np.int32], box: Box, split: Split) -> LabelledWindow:
+    rows, columns = truth.shape
+    region = np.zeros(truth.shape, bool)
+    region[box.y : box.y + box.rows, box.x : box.x + box.columns] = True
+    cut = np.setdiff1d(truth[~region], [0])
+    objects = np.where(region, truth, UNKNOWN).astype(np.int32)
+    if (box.rows, box.columns) != truth.shape:
+        objects[region & np.isin(truth, cut)] = UNKNOWN
+    foreground = np.where(region, truth > 0, UNKNOWN).astype(np.int8)
+    y0, y1 = max(0, box.y - MARGIN), min(rows, box.y + box.rows + MARGIN)
+    x0, x1 = max(0, box.x - MARGIN), min(columns, box.x + box.columns + MARGIN)
+    part = np.s_[y0:y1, x0:x1]
+    return LabelledWindow(
+        item.normalised()[part],
+        LabelRasters(objects[part], foreground[part]),
+        Box(x0, y0, x1 - x0, y1 - y0),
+        split,
+        item.name,
+    )
+
+
+def test_images(root: Path) -> Iterator[LabelledImage]:
+    """The test images of all three data sets."""
+    yield from images(root, "test", ["nuinsseg", "tnbc", "dsb2018_purple"])

@@ -1,0 +1,62 @@
+"""``cellgennet inspect``: what a project holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import Backend, json_option, mpp_option, opened, print_json, project_argument
+
+
+@click.command("inspect")
+@project_argument
+@mpp_option
+@json_option
+def command(project: Path, backend: Backend, slides: Path | None, mpp: float | None, as_json: bool) -> None:
+    """Show a project's images, sizes, annotations by class, and what can be trained on."""
+    from ..supervision.overview import describe_project
+
+    with opened(project, backend, slides) as found:
+        document = describe_project(found, mpp)
+    if as_json:
+        print_json(document)
+    else:
+        _print_table(document)
+
+
+def _print_table(document: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    table = Table(title=Text(f"{document['project']} ({document['backend']} backend)"), title_justify="left")
+    for heading in ("id", "image", "size", "µm/px", "annotations", "regions", "detections"):
+        table.add_column(heading)
+    for image in document["images"]:
+        classes = ", ".join(f"{name or 'unclassified'} {n}" for name, n in image["annotations"].items())
+        size = f"{image['width']} x {image['height']}" if image["width"] else "?"
+        row = (
+            image["id"],
+            image["name"],
+            size,
+            f"{image['mpp']:.4g}" if image["mpp"] else "none",
+            classes,
+            str(image["regions"]),
+            str(image["detections"]),
+        )
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+    for image in document["images"]:
+        if image["problem"]:
+            console.print(Text(f"! {image['name']}: {image['problem']}"))
+    training = sum(image["trainable"]["nuclei"] for image in document["images"])
+    images = sum(bool(image["trainable"]["nuclei"]) for image in document["images"])
+    held = sum(image["trainable"]["validation_nuclei"] for image in document["images"])
+    console.print(Text(f"To train on: {training} whole nuclei in {images} image(s); to check with: {held}."))
+    if not training:
+        console.print(
+            Text("Nothing to train on: draw a rectangle of class Training and outline every nucleus in it.")
+        )

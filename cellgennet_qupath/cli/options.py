@@ -1,0 +1,63 @@
+"""Options that several commands share, and results on stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+
+from ..progress import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from ..qupath.project import Project
+
+Backend = Literal["auto", "qupath", "files"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+FOLDER_OR_FILE = click.Path(path_type=Path)
+
+
+def project_argument(function: F) -> F:
+    """PROJECT, --backend and --slides."""
+    function = click.option(
+        "--slides",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        help="Folder in which to look for slides that moved.",
+    )(function)
+    function = click.option(
+        "--backend",
+        type=click.Choice(["auto", "qupath", "files"]),
+        default="auto",
+        show_default=True,
+        help="How to read and write the project: with QuPath, or its files alone.",
+    )(function)
+    return click.argument("project", type=FOLDER_OR_FILE)(function)
+
+
+mpp_option = click.option(
+    "--mpp",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Pixel size in micrometres, for images that have none.",
+)
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=0), default=None, help="Processor threads to use; 0: all."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+
+
+def opened(
+    project: Path, backend: Backend, slides: Path | None, reporter: Reporter = SILENT, writable: bool = False
+) -> Project:
+    """The project, with slides found by name and size; ``writable`` takes its lock."""
+    from ..qupath.open import open_project
+    from ..slide.size import slide_size
+
+    return open_project(project, backend, slides, slide_size, writable, reporter)
+
+
+def print_json(document: object) -> None:
+    """The one JSON document of a command."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))

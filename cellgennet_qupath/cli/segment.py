@@ -1,0 +1,79 @@
+"""``cellgennet segment``: every nucleus of every image into the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import Backend, json_option, mpp_option, opened, print_json, project_argument, threads_option
+from .reporter import reporter
+
+
+@click.command("segment")
+@project_argument
+@click.option(
+    "-m", "--model", type=click.Path(path_type=Path), help="Model bundle; default: the pretrained one."
+)
+@click.option(
+    "--image", "images", multiple=True, help="Only images whose name matches this pattern (repeatable)."
+)
+@click.option("--within", help="Only inside annotations of this class.")
+@click.option(
+    "--resume/--restart", default=True, show_default=True, help="Go on after an interruption, or begin anew."
+)
+@click.option(
+    "--tile", type=click.IntRange(128, 8192), default=1024, show_default=True, help="Tile side in pixels."
+)
+@mpp_option
+@threads_option
+@json_option
+def command(
+    project: Path,
+    backend: Backend,
+    slides: Path | None,
+    model: Path | None,
+    images: tuple[str, ...],
+    within: str | None,
+    resume: bool,
+    tile: int,
+    mpp: float | None,
+    threads: int | None,
+    as_json: bool,
+) -> int:
+    """Find every nucleus of every image and put it into the project as a detection."""
+    from ..bundle import load_bundle
+    from ..resources import pretrained_bundle
+
+    bundle = load_bundle(model if model is not None else pretrained_bundle())
+    listener = reporter(quiet=as_json)
+    with opened(project, backend, slides, listener, writable=True) as found:
+        from ..engine.batch import segment_project
+
+        results = segment_project(
+            found,
+            bundle,
+            images=images,
+            within=within,
+            resume=resume,
+            tile=tile,
+            mpp=mpp,
+            threads=threads or 0,
+            reporter=listener,
+        )
+        used = found.backend
+    failed = [result for result in results if result.status == "failed"]
+    if as_json:
+        print_json(
+            {
+                "project": str(project),
+                "backend": used,
+                "bundle": str(bundle.path),
+                "images": [result.as_dict() for result in results],
+            }
+        )
+    else:
+        for result in results:
+            click.echo(result.sentence())
+        click.echo(f"{len(results) - len(failed)} of {len(results)} images done.")
+    return 3 if failed else 0

@@ -1,0 +1,113 @@
+"""The whole way on the sample project: train, segment, export, and score against its known truth."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .config import load_config
+from .engine.batch import segment_project
+from .errors import CellGenNetError, UsageError
+from .evaluate.metrics import score
+from .export.project import export_project
+from .progress import Reporter
+from .qupath.open import open_project
+from .qupath.project import Project
+from .raster import rasterize
+from .resources import sample_projects
+from .slide.size import slide_size
+
+_MARK = "cellgennet-demo.txt"
+
+
+@dataclass(frozen=True)
+class SlideScore:
+    """How one slide's nuclei compare with its truth; ``annotated``: it had labels to learn from."""
+
+    name: str
+    annotated: bool
+    true: int
+    found: int
+    f1: float
+    pq: float
+    dice: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Scores of each slide and where the demo left what."""
+
+    scores: list[SlideScore]
+    places: dict[str, Path]
+
+
+def run_demo(folder: Path, threads: int, reporter: Reporter) -> Outcome:
+    """Run the main job on a copy of the sample project in ``folder``, with the files backend.
+
+    Raises UsageError where ``folder`` holds something else than an earlier demo.
+    """
+    from .distill.train import train_project
+
+    sample = sample_projects()
+    _clear(folder)
+    shutil.copytree(sample / "quickstart", folder / "project")
+    bundle_path, table = folder / "quickstart.cgn", folder / "measurements.csv"
+    config = load_config(Path(__file__).with_name("demo.yaml")).model_copy(update={"threads": threads})
+    with open_project(
+        folder / "project", "files", None, slide_size, writable=True, reporter=reporter
+    ) as project:
+        bundle = train_project(project, bundle_path, config, reporter=reporter)
+        results = segment_project(project, bundle, threads=threads, reporter=reporter)
+        failed = [result.sentence() for result in results if result.status == "failed"]
+        if failed:
+            raise CellGenNetError("demo", f"could not segment every slide ({'; '.join(failed)})")
+        export_project(project, table, reporter=reporter)
+        scores = _score(project, sample / "truth")
+    places = {
+        "project": folder / "project",
+        "detections": folder / "project" / "cellgennet" / "detections",
+        "table": table,
+        "model": bundle_path,
+    }
+    return Outcome(scores, places)
+
+
+def _clear(folder: Path) -> None:
+    if folder.exists():
+        if any(folder.iterdir()) and not (folder / _MARK).is_file():
+            raise UsageError(folder, "is not empty and holds no earlier demo", "Name another folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / _MARK).write_text(
+        "Made by `cellgennet demo`, which may delete this folder when it runs again.\n", encoding="utf-8"
+    )
+
+
+def _score(project: Project, truth: Path) -> list[SlideScore]:
+    scores = []
+    for entry in project.entries:
+        stem = entry.name.split(".")[0]
+        labels = cv2.imread(str(truth / f"{stem}.png"), cv2.IMREAD_UNCHANGED)
+        if labels is None:
+            raise CellGenNetError(truth / f"{stem}.png", "is missing", "Install the package again")
+        true = labels.astype(np.int32)
+        nuclei = project.detections(entry)
+        found = rasterize(nuclei.polygons, (true.shape[0], true.shape[1]))
+        result = score(true, found)
+        annotated = project.counts(entry).annotations > 0
+        scores.append(
+            SlideScore(
+                entry.name,
+                annotated,
+                result.true_objects,
+                len(nuclei),
+                result.rq,
+                result.pq,
+                result.dice,
+            )
+        )
+    return scores

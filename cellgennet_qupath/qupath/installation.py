@@ -1,0 +1,38 @@
+"""The QuPath that paquo would use, found without starting its Java."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A QuPath on this computer; ``java``: its own Java, or the one that paquo was told of."""
+
+    folder: Path
+    version: str
+    java: Path | None
+
+
+def find_qupath() -> Installation | None:
+    """The installation that paquo finds by its configuration; None where there is none."""
+    from paquo._config import settings, to_kwargs
+    from paquo.jpype_backend import find_qupath as search
+
+    try:
+        app, _, jvm, _ = search(**to_kwargs(settings))
+    except (ValueError, OSError):
+        return None
+    java = Path(jvm) if jvm else None
+    return Installation(Path(app), _version(Path(app)), java)
+
+
+def _version(app: Path) -> str:
+    """Read off the name of QuPath's core library; "" where it does not tell."""
+    for jar in sorted(app.rglob("qupath-core-*.jar")):
+        found = re.fullmatch(r"qupath-core-(\d[\w.\-]*)\.jar", jar.name)
+        if found:
+            return found[1]
+    return ""

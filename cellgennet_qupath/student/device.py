@@ -1,0 +1,30 @@
+"""The devices that torch can use here."""
+
+from __future__ import annotations
+
+import torch
+
+
+def best_device() -> str:
+    """The fastest device that torch finds: cuda, mps or cpu."""
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"
+
+
+def bfloat16_pays(device: str) -> bool:
+    """Whether 16-bit arithmetic is done by the hardware of a device, and so is faster."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    if device == "cpu":
+        return any(torch.cpu.get_capabilities().get(unit, False) for unit in ("avx512_bf16", "amx_bf16"))
+    return False
+
+
+def describe_device() -> str:
+    """The device and arithmetic in use, for a person."""
+    device = best_device()
+    name = torch.cuda.get_device_name() if device == "cuda" else device
+    return f"{name}, {'16-bit (bfloat16)' if bfloat16_pays(device) else '32-bit'} arithmetic"
