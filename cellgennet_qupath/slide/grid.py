@@ -1,0 +1,58 @@
+"""Cutting a sample grid into tiles whose cores cover it without gap or overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Bounds(NamedTuple):
+    """A half-open rectangle of samples: columns [x0, x1), rows [y0, y1)."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def columns(self) -> int:
+        """Width in samples."""
+        return self.x1 - self.x0
+
+    @property
+    def rows(self) -> int:
+        """Height in samples."""
+        return self.y1 - self.y0
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile of a sample grid.
+
+    index : position in reading order.
+    core  : what this tile alone answers for.
+    outer : the core with its halo on all four sides; reaches beyond the grid at its borders.
+    """
+
+    index: int
+    core: Bounds
+    outer: Bounds
+
+
+def tile_grid(columns: int, rows: int, tile: int, halo: int) -> list[Tile]:
+    """Tiles in reading order whose cores partition a grid of ``columns`` x ``rows`` samples.
+
+    tile : side of a core in samples; the last ones of a row or column are narrower.
+    halo : width of the overlap in samples.
+    """
+    if columns < 1 or rows < 1 or tile < 1 or halo < 0:
+        raise ValueError(f"no grid of {columns} x {rows} samples in tiles of {tile} with a halo of {halo}")
+    cores = [
+        Bounds(x, y, min(x + tile, columns), min(y + tile, rows))
+        for y in range(0, rows, tile)
+        for x in range(0, columns, tile)
+    ]
+    return [
+        Tile(index, core, Bounds(core.x0 - halo, core.y0 - halo, core.x1 + halo, core.y1 + halo))
+        for index, core in enumerate(cores)
+    ]

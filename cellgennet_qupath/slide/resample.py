@@ -1,0 +1,71 @@
+"""Resampling along one axis with weights that depend on absolute positions alone.
+
+A sample of the wanted grid is the mean of the source over the sample's own extent, but over no less
+than one source pixel. That is area averaging where the grid is coarser than the source, and linear
+interpolation where it is finer. As every weight follows from the sample's absolute index, a plane
+comes out the same however it is cut into tiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Taps:
+    """For each of n samples the k source pixels it is the weighted mean of.
+
+    index  : (n, k) intp, absolute source pixels.
+    weight : (n, k) float32, summing to 1 in each row.
+    """
+
+    index: NDArray[np.intp]
+    weight: NDArray[np.float32]
+
+    @property
+    def copies(self) -> bool:
+        """Whether every sample is just one source pixel."""
+        return bool((self.weight[:, 0] == 1).all())
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First source pixel needed and the one after the last."""
+        return int(self.index.min()), int(self.index.max()) + 1
+
+
+def taps(start: int, count: int, ratio: float, length: int) -> Taps:
+    """Taps of samples [start, start + count), all inside the image.
+
+    ratio  : source pixels per sample; sample i covers [i * ratio, (i + 1) * ratio) of the source.
+    length : source pixels there are; extents beyond them are cut off, and a sample wholly beyond
+             (a pyramid level drops the remainder of its division) repeats the last pixel.
+    """
+    centre = (np.arange(start, start + count) + 0.5) * ratio
+    half = max(ratio, 1.0) / 2
+    low = np.clip(centre - half, 0, length - 1)
+    high = np.clip(centre + half, low, length)
+    first = np.floor(low)
+    index = first[:, None] + np.arange(int(np.ceil(2 * half)) + 1)
+    weight = np.clip(np.minimum(high[:, None], index + 1) - np.maximum(low[:, None], index), 0, None)
+    weight /= weight.sum(axis=1, keepdims=True)
+    last = np.ceil(high)[:, None] - 1
+    return Taps(np.minimum(index, last).astype(np.intp), weight.astype(np.float32))
+
+
+def resample(window: NDArray[np.uint8], rows: Taps, columns: Taps) -> NDArray[np.uint8]:
+    """Samples (rows, columns, channels) from the window of the source that the taps span."""
+    down = _weighted(window, rows)
+    across = _weighted(down.transpose(1, 0, 2), columns).transpose(1, 0, 2)
+    return np.clip(np.rint(across), 0, 255).astype(np.uint8)
+
+
+def _weighted(values: NDArray[np.uint8] | NDArray[np.float32], along: Taps) -> NDArray[np.float32]:
+    """Weighted means along the first axis."""
+    offset = along.span[0]
+    total = np.zeros((len(along.index), *values.shape[1:]), np.float32)
+    for k in range(along.index.shape[1]):
+        total += values[along.index[:, k] - offset] * along.weight[:, k, None, None]
+    return total
