@@ -1,0 +1,173 @@
+"""The shape of the house: who may import what, and what no module may contain."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "cellgennet_qupath"
+NAME = PACKAGE.name
+
+# From the user down to the words; a module may import from its own level and from those below.
+LEVELS = (
+    {"__main__"},
+    {"cli"},
+    {"demo", "diagnosis"},
+    {"engine", "distill", "evaluate", "export"},
+    {"teacher", "student", "supervision", "measure"},
+    {"slide", "qupath"},
+    {"raster", "bundle", "nuclei", "config", "progress", "errors", "resources"},
+)
+
+# The libraries that cost most to load, or most to replace, each have one home.
+HOMES = {
+    "paquo": "qupath",
+    "jpype": "qupath",
+    "tensorflow": "teacher",
+    "keras": "teacher",
+    "stardist": "teacher",
+    "csbdeep": "teacher",
+    "torch": "student",
+    "tiffslide": "slide",
+}
+
+LONGEST = 400
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in MODULES}
+
+every_module = pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+
+
+def parts_of(path: Path) -> list[str]:
+    parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def unit(parts: list[str]) -> str:
+    """The part of the house that a module belongs to: a package, or a module beside the packages."""
+    return parts[0]
+
+
+def level(name: str) -> int:
+    found = [number for number, names in enumerate(LEVELS) if name in names]
+    assert len(found) == 1, f"{name} has no place in LEVELS"
+    return found[0]
+
+
+def imported(path: Path) -> Iterator[list[str]]:
+    """Every module that a module imports, anywhere in it, as absolute dotted parts."""
+    package = [NAME, *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = [*base, *(node.module.split(".") if node.module else [])]
+            for alias in node.names:
+                submodule = PACKAGE.parent.joinpath(*module, alias.name)
+                own = module[0] == NAME and (submodule.is_dir() or submodule.with_suffix(".py").is_file())
+                yield [*module, alias.name] if own else module
+
+
+def own_imports(path: Path) -> Iterator[list[str]]:
+    """The imports from this package other than of its bare root, without the package's name."""
+    for parts in imported(path):
+        if parts[0] == NAME and len(parts) > 1:
+            yield parts[1:]
+
+
+def test_there_is_something_to_check() -> None:
+    imports = {(unit(parts_of(p)), unit(t)) for p in MODULES if parts_of(p) for t in own_imports(p)}
+    assert ("supervision", "qupath") in imports
+    assert ("distill", "teacher") in imports, "imports inside functions count too"
+
+
+@every_module
+def test_imports_run_downwards(path: Path) -> None:
+    parts = parts_of(path)
+    if not parts:
+        assert not list(own_imports(path)), "the package itself stays light"
+        return
+    here = unit(parts)
+    for target in own_imports(path):
+        assert level(unit(target)) >= level(here), f"{here} may not import {'.'.join(target)}"
+
+
+def test_no_package_depends_on_itself_through_others() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in MODULES:
+        if not parts_of(path):
+            continue
+        here = unit(parts_of(path))
+        graph.setdefault(here, set()).update({unit(target) for target in own_imports(path)} - {here})
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+def test_no_module_depends_on_itself_through_others() -> None:
+    known = {".".join(parts_of(path)) for path in MODULES}
+    graph = {
+        ".".join(parts_of(path)): {".".join(target) for target in own_imports(path)} & known
+        for path in MODULES
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+@every_module
+def test_a_library_with_a_home_is_imported_only_there(path: Path) -> None:
+    home = (parts_of(path) or [""])[0]
+    for parts in imported(path):
+        assert HOMES.get(parts[0], home) == home, f"{parts[0]} belongs to {HOMES[parts[0]]}/"
+
+
+@every_module
+def test_modules_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+@every_module
+def test_nothing_runs_what_it_reads(path: Path) -> None:
+    """No ``eval``, ``exec``, pickle or shell: projects and bundles come from other people."""
+    for parts in imported(path):
+        assert parts[0] not in {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
+    for node in ast.walk(TREES[path]):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        if isinstance(called, ast.Name):
+            assert called.id not in {"eval", "exec", "compile", "__import__"}, f"line {node.lineno}"
+        for keyword in node.keywords:
+            harmless = isinstance(keyword.value, ast.Constant) and not keyword.value.value
+            assert keyword.arg not in {"shell", "allow_pickle"} or harmless, f"line {node.lineno}"
+        if isinstance(called, ast.Attribute) and ast.unparse(called) in {"np.load", "numpy.load"}:
+            assert "allow_pickle" in {keyword.arg for keyword in node.keywords}, f"line {node.lineno}"
+        if isinstance(called, ast.Attribute):
+            assert ast.unparse(called) not in {"os.system", "os.popen", "yaml.load", "torch.load"}
+
+
+@every_module
+def test_no_error_is_swallowed(path: Path) -> None:
+    """No bare ``except``, and no broad one whose body does nothing."""
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"bare except in line {node.lineno}"
+            names = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)}
+            idle = all(isinstance(s, ast.Pass | ast.Continue) or _is_docstring(s) for s in node.body)
+            assert not (names & {"Exception", "BaseException"} and idle), f"line {node.lineno}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
+            names = {n.id for a in node.args for n in ast.walk(a) if isinstance(n, ast.Name)}
+            assert not names & {"Exception", "BaseException"}, f"line {node.lineno}"
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
