@@ -7,14 +7,15 @@ closed, polygons of one part or multipolygons of several.
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import math
 import os
 import uuid
-from collections import Counter
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -22,14 +23,17 @@ import shapely
 from numpy.typing import NDArray
 
 from ..errors import EntryDataError
-from ..nuclei import Nuclei
-from .geojson import CLOSING, OPENING, class_name, features, is_uuid, plane_of
+from ..nuclei import Nuclei, empty
+from .geojson import class_name, features, is_uuid, open_text, plane_of
+from .project import Plane
 
 PROBABILITY = "Detection probability"
 """The measurement under which QuPath's StarDist extension keeps the probability; ours as well."""
 
 Color = tuple[int, int, int]
 
+_OPENING = ('{"type":"FeatureCollection","measurements":', ',"features":[\n')
+_CLOSING = "]}\n"
 _BLOCK = 20_000
 _ID_NAMESPACE = uuid.UUID("0d8f3c52-90a5-5d0a-8e55-4f1c9e7a6b44")
 _DEFAULT_COLOR = (60, 160, 60)
@@ -52,14 +56,14 @@ def write_detections(path: Path, nuclei: Nuclei, colors: Mapping[str, Color] | N
             # No name and no time inside, so that equal nuclei give equal bytes.
             with gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as file:
                 names = json.dumps([str(name) for name in nuclei.measurements.columns], ensure_ascii=False)
-                file.write(f'{OPENING[0]},"measurements":{names},{OPENING[1]}'.encode())
+                file.write((_OPENING[0] + names + _OPENING[1]).encode())
                 for start in range(0, len(nuclei), _BLOCK):
                     lines = feature_lines(_rows(nuclei, start, start + _BLOCK), colors)
                     if lines:
                         file.write((",\n" if written else "").encode())
                         file.write(",\n".join(lines).encode())
                     written += len(lines)
-                file.write((("\n" if written else "") + CLOSING).encode())
+                file.write((("\n" if written else "") + _CLOSING).encode())
             raw.flush()
             os.fsync(raw.fileno())
         temporary.replace(path)
@@ -173,83 +177,89 @@ def _number(value: float) -> str:
 
 
 def read_detections(path: Path) -> Nuclei:
-    """The detections of a GeoJSON file as nuclei, in the file's order. Raises EntryDataError."""
-    blocks: list[Nuclei] = []
-    batch: list[dict[str, Any]] = []
-    columns: list[str] = []
-    for feature in features(path):
-        if feature.get("type") == "FeatureCollection":
-            columns = [str(name) for name in feature.get("measurements") or ()]
-            continue
-        properties = feature.get("properties")
-        if isinstance(properties, dict) and properties.get("objectType") in ("detection", "cell", "tile"):
-            batch.append(feature)
-        if len(batch) == _BLOCK:
-            blocks.append(_nuclei(path, batch, columns))
-            batch = []
-    blocks.append(_nuclei(path, batch, columns))
+    """The detections of a GeoJSON file as nuclei, in the file's order. Raises EntryDataError.
+
+    A file that this tool wrote is never held in memory as a whole.
+    """
+    try:
+        with open_text(path) as file:
+            first = file.readline()
+            ours = first.startswith(_OPENING[0]) and first.endswith(_OPENING[1])
+            columns = [str(name) for name in json.loads(first + _CLOSING)["measurements"]] if ours else []
+            lines = _lines_of_ours(file) if ours else _lines_of_others(path)
+            blocks = [_nuclei(block, columns) for block in _blocks(lines)]
+    except OSError as error:
+        raise EntryDataError(path, f"cannot be read ({error.strerror or error})") from error
+    except (ValueError, LookupError, TypeError, AttributeError, EOFError, zlib.error) as error:
+        raise _unreadable(path) from error
+    except shapely.errors.ShapelyError as error:
+        raise _unreadable(path) from error
     return _joined(blocks)
 
 
-def _nuclei(path: Path, batch: list[dict[str, Any]], columns: list[str]) -> Nuclei:
-    try:
-        polygons = np.empty(len(batch), dtype=object)
-        polygons[:] = _geometries([feature["geometry"] for feature in batch])
-        planes = [plane_of(feature["geometry"]) for feature in batch]
-        measured = [feature["properties"].get("measurements") or {} for feature in batch]
-        table = pd.DataFrame(measured, index=pd.RangeIndex(len(batch)), dtype=np.float64)
-        names = [*columns, *(name for name in table.columns if name not in columns)]
-        table = table.reindex(columns=names)
-        probability = (
+def _unreadable(path: Path) -> EntryDataError:
+    return EntryDataError(path, "is cut off or damaged", "Segment the image again")
+
+
+def _lines_of_ours(file: TextIO) -> Iterator[str]:
+    for line in file:
+        if line == _CLOSING:
+            return
+        yield line.rstrip(",\n")
+    raise ValueError("no end")
+
+
+def _lines_of_others(path: Path) -> Iterator[str]:
+    for feature in features(path):
+        properties = feature.get("properties") or {}
+        if properties.get("objectType") in ("detection", "cell", "tile"):
+            ordered = {key: feature.get(key) for key in ("type", "id", "geometry")}
+            yield json.dumps({**ordered, "properties": properties}, separators=(",", ":"))
+
+
+def _blocks(lines: Iterator[str]) -> Iterator[list[str]]:
+    while block := list(itertools.islice(lines, _BLOCK)):
+        yield block
+
+
+def _nuclei(lines: list[str], columns: list[str]) -> Nuclei:
+    """Nuclei of features in this tool's own layout. Parsing geometries by the block is what makes it fast."""
+    ids, outlines, rest = [], [], []
+    for line in lines:
+        head, _, properties = line.partition(',"properties":')
+        start, _, outline = head.partition(',"geometry":')
+        ids.append(json.loads(start + "}").get("id"))
+        outlines.append(outline)
+        rest.append(json.loads(properties[:-1]))
+    polygons = np.asarray(shapely.from_geojson(outlines), dtype=object)
+    if not np.isin(shapely.get_type_id(polygons), (_POLYGON, _MULTIPOLYGON)).all():
+        raise ValueError("a nucleus that is no polygon")
+    planes = [plane_of(json.loads(outline)) if '"plane":' in outline else Plane() for outline in outlines]
+    n = len(lines)
+    table = pd.DataFrame(
+        [properties.get("measurements") or {} for properties in rest], pd.RangeIndex(n), dtype=np.float64
+    )
+    table = table.reindex(columns=list(dict.fromkeys([*columns, *table.columns])))
+    classes = np.empty(n, dtype=object)
+    classes[:] = [class_name(properties.get("classification")) for properties in rest]
+    return Nuclei(
+        polygons=polygons,
+        probability=(
             table.pop(PROBABILITY).to_numpy(np.float32)
             if PROBABILITY in table.columns
-            else np.full(len(batch), np.nan, np.float32)
-        )
-        classes = [class_name(feature["properties"].get("classification")) for feature in batch]
-        return Nuclei(
-            polygons=polygons,
-            probability=probability,
-            classes=np.array(classes, dtype=object),
-            ids=np.array([str(feature.get("id", "")) for feature in batch], dtype=object),
-            z=np.array([plane.z for plane in planes], np.int32),
-            t=np.array([plane.t for plane in planes], np.int32),
-            measurements=table,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
-        raise EntryDataError(
-            path, "holds a detection that cannot be read", "Segment the image again"
-        ) from error
-
-
-def _geometries(drawn: list[dict[str, Any]]) -> NDArray[np.object_]:
-    """Polygons and MultiPolygons of GeoJSON geometries: two vectorised calls whatever their number."""
-    if not drawn:
-        return np.empty(0, dtype=object)
-    rings: list[NDArray[np.float64]] = []
-    ring_polygon: list[int] = []
-    polygon_row: list[int] = []
-    for row, geometry in enumerate(drawn):
-        kind = geometry["type"]
-        if kind not in ("Polygon", "MultiPolygon"):
-            raise ValueError(f"a nucleus cannot be a {kind}")
-        for part in [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]:
-            for ring in part:
-                rings.append(np.asarray(ring, np.float64)[:, :2])
-                ring_polygon.append(len(polygon_row))
-            polygon_row.append(row)
-    owners = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
-    linear = np.asarray(shapely.linearrings(np.concatenate(rings), indices=owners), dtype=object)
-    parts = np.asarray(shapely.polygons(linear, indices=np.asarray(ring_polygon)), dtype=object)
-    result = np.empty(len(drawn), dtype=object)
-    rows = np.asarray(polygon_row)
-    result[rows] = parts
-    for row, count in Counter(polygon_row).items():
-        if count > 1:
-            result[row] = shapely.multipolygons(parts[rows == row])
-    return result
+            else np.full(n, np.nan, np.float32)
+        ),
+        classes=classes,
+        ids=np.array([str(identifier) for identifier in ids], dtype=object),
+        z=np.array([plane.z for plane in planes], np.int32),
+        t=np.array([plane.t for plane in planes], np.int32),
+        measurements=table,
+    )
 
 
 def _joined(blocks: list[Nuclei]) -> Nuclei:
+    if not blocks:
+        return empty()
     if len(blocks) == 1:
         return blocks[0]
     return Nuclei(

@@ -22,12 +22,6 @@ from .project import Annotation, Plane
 _ID_NAMESPACE = uuid.UUID("0d8f3c52-90a5-5d0a-8e55-4f1c9e7a6b44")
 _GEOMETRY_KEYS = {"type", "coordinates", "geometries"}
 
-OPENING = ('{"type":"FeatureCollection"', '"features":[\n')
-"""How the first line of a file with one feature a line begins and ends."""
-
-CLOSING = "]}\n"
-"""The last line of such a file."""
-
 
 def read_annotations(path: Path) -> list[Annotation]:
     """The annotations of a ``.geojson`` or ``.geojson.gz`` file; objects of other types are left out.
@@ -36,8 +30,6 @@ def read_annotations(path: Path) -> list[Annotation]:
     """
     annotations = []
     for number, feature in enumerate(features(path), start=1):
-        if feature.get("type") == "FeatureCollection":
-            continue
         try:
             properties = feature.get("properties") or {}
             kind = properties.get("objectType") or properties.get("object_type") or feature.get("id")
@@ -110,22 +102,9 @@ def plane_of(drawn: Mapping[str, Any]) -> Plane:
 
 
 def features(path: Path) -> Iterator[dict[str, Any]]:
-    """The features of a GeoJSON file, one after the other.
-
-    A file with one feature a line, as this tool writes it, is never held in memory as a whole; its first
-    item is the collection itself without its features. Raises EntryDataError.
-    """
+    """The features of a GeoJSON file that is read as a whole. Raises EntryDataError."""
     try:
-        with _open_text(path) as file:
-            first = file.readline()
-            if first.startswith(OPENING[0]) and first.endswith(OPENING[1]):
-                yield json.loads(first + CLOSING)
-                for line in file:
-                    if line == CLOSING:
-                        return
-                    yield json.loads(line.rstrip(",\n"))
-                raise ValueError("no end")
-            file.seek(0)
+        with open_text(path) as file:
             content = json.load(file)
     except OSError as error:
         raise EntryDataError(path, f"cannot be read ({error.strerror or error})") from error
@@ -138,7 +117,8 @@ def features(path: Path) -> Iterator[dict[str, Any]]:
     yield from content
 
 
-def _open_text(path: Path) -> TextIO:
+def open_text(path: Path) -> TextIO:
+    """A text file, unpacked if its name ends in ``.gz``."""
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8")
     return path.open(encoding="utf-8-sig")

@@ -112,8 +112,8 @@ class ObjectStream:
         self._data = memoryview(data).toreadonly()
         self._skim, self._keep = frozenset(skim), frozenset(keep)
         self._at = len(STREAM_MAGIC)
-        # A handle holds the value it stands for, or the offset (int) of something passed over, which
-        # is read again should anything refer to it. Integers never occur as values.
+        # A handle holds the value it stands for, or the place (int) of something passed over, which is
+        # read again should anything refer to it. Integers never occur as values.
         self._handles: list[Any] = []
         self._next = 0
         self._depth = 0
@@ -150,6 +150,10 @@ class ObjectStream:
         self._next = handle + 1
         return handle
 
+    def _place(self, start: int) -> int:
+        """Where an item can be read again: its first byte and its first handle, in one number."""
+        return start << 32 | self._next
+
     def _item(self, keep: bool) -> Any:
         """The next item of a content; None where it is not to be kept."""
         start = self._at
@@ -172,8 +176,9 @@ class ObjectStream:
             self._depth -= 1
             return value
         if code == _ENUM:
+            place = self._place(start)
             described = self._described_class()
-            handle = self._remember(start)
+            handle = self._remember(place)
             constant = self._item(keep=True)
             if not isinstance(constant, str):
                 raise JavaStreamError(f"an enum without a name at byte {start}")
@@ -204,7 +209,7 @@ class ObjectStream:
         if type(value) is not int:
             return value
         here, following, depth = self._at, self._next, self._depth
-        self._at, self._next = value, handle
+        self._at, self._next = value >> 32, value & 0xFFFFFFFF
         value = self._item(keep=True)
         self._at, self._next, self._depth = here, following, depth
         return value
@@ -219,7 +224,7 @@ class ObjectStream:
             self._at += 8
         raw = self._take(size)
         if not keep:
-            self._remember(start - 1)
+            self._remember(self._place(start - 1))
             return None
         text = _modified_utf8(raw)
         self._remember(text)
@@ -294,7 +299,7 @@ class ObjectStream:
         described.primitives = struct.Struct(codes)
 
     def _object(self, keep: bool) -> JavaObject | None:
-        start = self._at - 1
+        place = self._place(self._at - 1)
         described = self._described_class()
         first = self._next == len(self._handles)
         if first:
@@ -305,7 +310,7 @@ class ObjectStream:
             keep = False
         if not keep:
             # Nothing of a skimmed class is ever read again: a million references would take for ever.
-            self._remember(None if described.skim else start)
+            self._remember(None if described.skim else place)
             self._skim_data(described)
             return None
         value = JavaObject(described, {}, [])
@@ -355,8 +360,9 @@ class ObjectStream:
 
     def _array(self, keep: bool) -> Any:
         start = self._at - 1
+        place = self._place(start)
         described = self._described_class()
-        handle = self._remember(start)
+        handle = self._remember(place)
         (size,) = _int(self._data, self._at)
         self._at += 4
         kind = described.name[1:2]
