@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,11 @@ def _print_table(document: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    # Whatever is not a terminal has no width to respect: rows stay whole there.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     table = Table(title=Text(f"{document['project']} ({document['backend']} backend)"), title_justify="left")
     for heading in ("id", "image", "size", "µm/px", "annotations", "regions", "detections"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for image in document["images"]:
         classes = ", ".join(f"{name or 'unclassified'} {n}" for name, n in image["annotations"].items())
         size = f"{image['width']} x {image['height']}" if image["width"] else "?"

@@ -57,6 +57,6 @@ def command(
             stage,
             resume,
             mpp,
-            reporter(),
+            listener,
         )
     click.echo(f"Model bundle: {bundle.path}")

@@ -39,12 +39,15 @@ class TeacherMaps:
 class Teacher:
     """A StarDist2D model in a folder of StarDist's own layout."""
 
-    def __init__(self, folder: Path, config: TeacherConfig | None = None, threads: int = 0) -> None:
-        """Open the model in ``folder``, or build a new one there from ``config``."""
+    def __init__(
+        self, folder: Path, config: TeacherConfig | None = None, threads: int = 0, seed: int = 0
+    ) -> None:
+        """Open the model in ``folder``, or build a new one there from ``config`` and ``seed``."""
         with quiet_stderr():
             import tensorflow as tf
             from stardist.models import Config2D, StarDist2D
         _set_up(tf, threads)
+        tf.keras.utils.set_random_seed(seed)
         self._tf = tf
         self.folder = folder
         model_config = None
@@ -84,6 +87,14 @@ class Teacher:
         # As torch does for the student: one outlier batch must not throw the weights off.
         optimizer = self._tf.keras.optimizers.Adam(learning_rate, global_clipnorm=5.0)
         self._model.prepare_for_training(optimizer)
+
+    def begin_at(self, patches: list[Patch]) -> None:
+        """Let a new network start at the mean radius of these nuclei instead of at none, which saves epochs."""
+        _, (prob, dist) = self._batch(patches)
+        inside = prob[..., 0] > 0
+        if inside.any():
+            bias = self._model.keras_model.get_layer("dist").bias
+            bias.assign(np.full(self.rays, dist[..., :-1][inside].mean(), np.float32))
 
     def train_step(self, patches: list[Patch], learning_rate: float) -> float:
         """One step on a batch; returns the loss."""
@@ -162,6 +173,10 @@ class Teacher:
                 path, "does not fit the teacher's settings", "Train again without --resume"
             ) from error
         return {name[2:]: float(value) for name, value in arrays.items() if name.startswith("r_")}
+
+    def weights(self) -> list[NDArray[np.float32]]:
+        """The network's weights as they are now."""
+        return [np.asarray(value) for value in self._model.keras_model.get_weights()]
 
     def load_weights(self, path: Path) -> None:
         """Take the network's weights from an HDF5 file of ``save_weights``."""

@@ -42,8 +42,10 @@ def train_teacher(
         checks.draw(generator(seed, "teacher-validation", batch), config.batch)
         for batch in range(_VALIDATION_BATCHES)
     ]
-    teacher = Teacher(folder, config, threads)
+    teacher = Teacher(folder, config, threads, seed)
     teacher.prepare_training(config.learning_rate)
+    if config.init is None:
+        teacher.begin_at(sampler.draw(generator(seed, "teacher-start", 0), 4 * config.batch))
     history: list[dict[str, float]] = []
     state.mkdir(parents=True, exist_ok=True)
     best, waited, first = np.inf, 0.0, 0
