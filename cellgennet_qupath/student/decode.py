@@ -21,6 +21,9 @@ _LEVELS = 1023
 _WEIGHTS = 128
 # Levels times squared weights stay below 2 ** 24: float32 sums of them are exact in any order.
 
+NOMINAL_MPP = 0.25
+"""µm per pixel assumed for the sizes of nuclei where nothing is calibrated."""
+
 _FOUR_CONNECTED = 4
 _EIGHT_CONNECTED = 8
 

@@ -1,0 +1,285 @@
+"""A whole project: image after image, each on its own, resumable."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import shapely
+
+from .. import __version__
+from ..bundle import Bundle
+from ..errors import CellGenNetError, Interrupted, SlideError, UsageError
+from ..progress import SILENT, Reporter
+from ..qupath.project import ImageEntry, Project, WrittenDetections
+from ..slide.calibration import Calibration, downsample_for, resolve_mpp
+from ..slide.normalisation import estimate
+from ..slide.reader import SlideReader, open_slide
+from ..slide.tissue import tissue_mask
+from .checkpoint import Checkpoint
+from .model import Model
+from .plan import Area, geometry_of_class, plan_tiles
+from .segment import SlideNuclei, SlideTask, segment_slide
+
+_LOG = logging.getLogger(__name__)
+_COARSE = 2.5
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What became of one image.
+
+    status  : "done", "skipped" (nothing to do there; its detections were not touched) or "failed".
+    count   : nuclei written.
+    reason  : why there are none, or what failed; else empty.
+    seconds : how long it took; 0 where an earlier run had done it.
+    written : where they are.
+    """
+
+    id: str
+    name: str
+    status: Literal["done", "skipped", "failed"]
+    count: int = 0
+    reason: str = ""
+    seconds: float = 0.0
+    written: WrittenDetections | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "status": self.status,
+            "detections": self.count,
+            "reason": self.reason,
+            "seconds": round(self.seconds, 1),
+            "place": str(self.written.place) if self.written else None,
+        }
+
+    def sentence(self) -> str:
+        """One line for the user."""
+        if self.status == "failed":
+            return f"{self.name}: FAILED: {self.reason}"
+        if self.status == "skipped":
+            return f"{self.name}: skipped: {self.reason}"
+        found = f"{self.count} nuclei" if self.count else f"no nuclei: {self.reason}"
+        when = f"in {self.seconds:.0f} s" if self.seconds else "in an earlier run"
+        place = f" -> {self.written.place}" if self.written else ""
+        return f"{self.name}: {found} ({when}){place}"
+
+
+@dataclass(frozen=True)
+class _Run:
+    project: Project
+    model: Model
+    within: str | None
+    tile: int
+    mpp: float | None
+    folder: Path
+    reporter: Reporter
+
+
+def segment_project(
+    project: Project,
+    bundle: Bundle | Model,
+    *,
+    images: Sequence[str] = (),
+    within: str | None = None,
+    resume: bool = True,
+    tile: int = 1024,
+    mpp: float | None = None,
+    threads: int = 0,
+    reporter: Reporter = SILENT,
+) -> list[ImageResult]:
+    """Put every nucleus of a project's images into the project, in place of those found before.
+
+    images  : patterns (``*``, ``?``) of image names, slide file names or ids; all images without any.
+    within  : only inside annotations of this class; images without one are skipped.
+    resume  : go on with what an interrupted or partly failed run left; False begins anew.
+    tile    : side of a tile's core in samples of the model's resolution; no result depends on it.
+    mpp     : µm per pixel, in place of what the images say.
+    threads : processor threads of the network; 0: all.
+
+    What fails on one image is told in its result, and the others are still done. Raises UsageError where
+    no image is meant, BundleError, and Interrupted (resumable) on Ctrl-C.
+    """
+    entries = _chosen(project, images)
+    model = bundle if isinstance(bundle, Model) else Model.from_bundle(bundle, threads)
+    runs = project.work_folder / "runs"
+    if not resume and runs.exists():
+        shutil.rmtree(runs)
+    name = _digest([__version__, model.fingerprint, within, tile, mpp])
+    run = _Run(project, model, within, tile, mpp, runs / name, reporter)
+    results: list[ImageResult] = []
+    try:
+        for number, entry in enumerate(entries, start=1):
+            reporter.say(f"[{number}/{len(entries)}] {entry.name}")
+            result = _isolated(run, entry)
+            results.append(result)
+            if result.status == "failed":
+                reporter.warn(result.sentence())
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            "segment",
+            f"stopped; {len(results)} of {len(entries)} images are done, the next one in part",
+            "Run the same command again to go on",
+        ) from error
+    if all(result.status != "failed" for result in results):
+        for entry in entries:
+            shutil.rmtree(run.folder / entry.id, ignore_errors=True)
+    return results
+
+
+def _chosen(project: Project, patterns: Sequence[str]) -> list[ImageEntry]:
+    if not project.entries:
+        raise UsageError(project.path, "holds no images", "Add slides to the project in QuPath")
+
+    def matches(entry: ImageEntry, pattern: str) -> bool:
+        names = [entry.name, entry.id, entry.slide.name if entry.slide else entry.name]
+        return any(fnmatch.fnmatchcase(name, pattern) for name in names)
+
+    for pattern in patterns:
+        if not any(matches(entry, pattern) for entry in project.entries):
+            raise UsageError(
+                f"--image {pattern}",
+                "no image of the project matches",
+                f"Its images are: {', '.join(entry.name for entry in project.entries)}",
+            )
+    return [e for e in project.entries if not patterns or any(matches(e, p) for p in patterns)]
+
+
+def _isolated(run: _Run, entry: ImageEntry) -> ImageResult:
+    """The result of one image, whatever happens to it."""
+    begin = time.monotonic()
+    try:
+        return _segment_image(run, entry)
+    except Interrupted:
+        raise
+    except CellGenNetError as error:
+        reason = str(error)
+    except Exception as error:
+        # A fault of ours (or of memory) on one slide must not take the night's other slides with it.
+        _LOG.debug("segmenting %s failed", entry.name, exc_info=True)
+        reason = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+    return ImageResult(entry.id, entry.name, "failed", 0, reason, time.monotonic() - begin)
+
+
+def _segment_image(run: _Run, entry: ImageEntry) -> ImageResult:
+    begin = time.monotonic()
+    within = None
+    if run.within is not None:
+        within = geometry_of_class(run.project.annotations(entry), run.within)
+        if within is None:
+            return ImageResult(entry.id, entry.name, "skipped", reason=f"no annotation of class {run.within}")
+    with _opened(entry) as reader:
+        calibration = resolve_mpp(entry.mpp, reader.mpp, run.mpp, entry.name)
+        downsample = 1.0 if run.model.mpp is None else downsample_for(calibration, run.model.mpp)
+        checkpoint = Checkpoint(
+            run.folder / entry.id, _fingerprint(entry, reader, calibration, downsample, within)
+        )
+        earlier = checkpoint.done
+        if earlier is not None and Path(earlier["place"]).exists():
+            written = WrittenDetections(earlier["count"], Path(earlier["place"]), earlier["how"])
+            return ImageResult(
+                entry.id, entry.name, "done", written.count, earlier["reason"], written=written
+            )
+        if run.model.mpp is not None and downsample < 1 / _COARSE:
+            run.reporter.warn(
+                f"{entry.name}: its pixels ({calibration.mpp:.3g} µm) are much coarser than those that the "
+                f"model was trained on ({run.model.mpp:.3g} µm). Expect little."
+            )
+        tissue = tissue_mask(reader, calibration.mpp)
+        area = Area(tissue, within)
+        tiles = plan_tiles(reader.width, reader.height, downsample, run.model, area, run.tile)
+        task = SlideTask(
+            pixels=reader,
+            model=run.model,
+            normalisation=estimate(reader, downsample, run.model.normalisation, tissue),
+            downsample=downsample,
+            mpp=_measured_in(calibration),
+            area=area,
+        )
+        found = segment_slide(task, tiles, checkpoint, run.reporter)
+    reason = "" if len(found.nuclei) else _why_nothing(task, found, looked=bool(tiles), mpp=calibration.mpp)
+    written = run.project.write_detections(entry, found.nuclei)
+    checkpoint.finish(
+        {"count": written.count, "place": str(written.place), "how": written.how, "reason": reason}
+    )
+    seconds = time.monotonic() - begin
+    return ImageResult(entry.id, entry.name, "done", written.count, reason, seconds, written)
+
+
+def _opened(entry: ImageEntry) -> SlideReader:
+    if entry.slide is None:
+        raise SlideError(
+            entry.name, f"its slide was not found ({entry.uri})", "Say where it lies with --slides"
+        )
+    if entry.rotated:
+        raise SlideError(
+            entry.name,
+            "it is rotated or cropped in the project, and its pixels are not those of the file",
+            "Add the slide to the project without rotation",
+        )
+    reader = open_slide(entry.slide, entry.series)
+    if entry.size is not None and entry.size != (reader.width, reader.height):
+        reader.close()
+        raise SlideError(
+            entry.slide,
+            f"is {reader.width} x {reader.height} pixels, but the project says "
+            f"{entry.size[0]} x {entry.size[1]}: it is another slide, or another image of the file",
+            "Give the folder of the right one with --slides",
+        )
+    return reader
+
+
+def _measured_in(calibration: Calibration) -> tuple[float, float] | None:
+    if calibration.mpp_x is None or calibration.mpp_y is None:
+        return None
+    return calibration.mpp_x, calibration.mpp_y
+
+
+def _why_nothing(task: SlideTask, found: SlideNuclei, looked: bool, mpp: float | None) -> str:
+    size = "an unknown pixel size" if mpp is None else f"{mpp:.3g} µm per pixel"
+    if not task.area.tissue.tissue.any():
+        return "no tissue was found on the slide"
+    if not looked:
+        return "no tissue was found inside the annotations"
+    if found.highest <= task.model.decoding.foreground:
+        return (
+            f"nothing looked like a nucleus (foreground probability at most {found.highest:.2f}, "
+            f"{task.model.decoding.foreground:g} is needed); check the stain and the pixel size ({size})"
+        )
+    return f"all candidates were too small, too wide or too faint; check the pixel size ({size})"
+
+
+def _fingerprint(
+    entry: ImageEntry,
+    reader: SlideReader,
+    calibration: Calibration,
+    downsample: float,
+    within: shapely.Geometry | None,
+) -> dict[str, Any]:
+    """What an image's tiles depend on besides the run: the slide's file, its scale and the area."""
+    state = reader.path.stat()
+    return {
+        "slide": reader.path.name,
+        "bytes": state.st_size,
+        "modified": state.st_mtime_ns,
+        "series": entry.series,
+        "size": [reader.width, reader.height],
+        "mpp": [calibration.mpp_x, calibration.mpp_y],
+        "downsample": downsample,
+        "within": None if within is None else hashlib.sha256(shapely.to_wkb(within)).hexdigest(),
+    }
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]

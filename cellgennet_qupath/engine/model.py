@@ -1,0 +1,68 @@
+"""A model as the engine runs it: maps from pixels, and the rules around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from ..bundle import CARD, Bundle
+from ..config import NormalisationConfig
+from ..errors import BundleError
+from ..student.decode import NOMINAL_MPP, Decoding, DecodingConfig
+from ..student.maps import MapPredictor
+
+
+@dataclass(frozen=True)
+class Model:
+    """A predictor of maps with what was fixed when it was trained.
+
+    mpp         : µm per input sample; None for a model of uncalibrated images, which works on
+                  full-resolution pixels whatever their size is.
+    path_class  : the QuPath class of what it finds.
+    fingerprint : equal only for models that give equal results.
+    """
+
+    predictor: MapPredictor
+    mpp: float | None
+    decoding: DecodingConfig
+    normalisation: NormalisationConfig
+    path_class: str
+    fingerprint: str
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, threads: int = 0) -> Model:
+        """The student of a bundle on ``threads`` threads (0: all). Raises BundleError."""
+        from ..student.runtime import TorchRuntime
+
+        try:
+            decoding = DecodingConfig.model_validate(bundle.card.decoding)
+        except ValidationError as error:
+            key = ".".join(str(part) for part in error.errors()[0]["loc"])
+            raise BundleError(
+                bundle.path / CARD, f"holds an impossible decoding rule (`{key}`)", "Train again"
+            ) from error
+        return cls(
+            predictor=TorchRuntime(bundle.student, bundle.config.student, threads=threads),
+            mpp=bundle.card.mpp,
+            decoding=decoding,
+            normalisation=bundle.config.normalisation,
+            path_class=bundle.card.classes[0] if bundle.card.classes else "",
+            fingerprint=bundle.fingerprint,
+        )
+
+    @property
+    def rule(self) -> Decoding:
+        """The decoding rule in samples of the predictor's maps."""
+        return self.decoding.at((self.mpp or NOMINAL_MPP) * self.predictor.stride)
+
+    @property
+    def halo(self) -> int:
+        """Input samples around a tile's core on which its nuclei depend; a multiple of the unit."""
+        predictor = self.predictor
+        return round_up(predictor.receptive_field + self.rule.reach * predictor.stride, predictor.unit)
+
+
+def round_up(number: int, unit: int) -> int:
+    """The next multiple of ``unit``."""
+    return -(-number // unit) * unit
