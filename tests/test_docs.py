@@ -1,0 +1,164 @@
+"""The documentation tells the truth: settings with defaults and bounds, commands, options and links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import annotated_types
+import click
+import pytest
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from cellgennet_qupath.cli import COMMANDS, cellgennet
+from cellgennet_qupath.config import Config, config_from
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def sections() -> dict[str, type[BaseModel]]:
+    found: dict[str, type[BaseModel]] = {"": Config}
+    for name, field in Config.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            found[name] = type(field.default)
+    return found
+
+
+def settings() -> dict[str, FieldInfo]:
+    return {
+        f"{section}.{name}".lstrip("."): field
+        for section, model in sections().items()
+        for name, field in model.model_fields.items()
+        if not isinstance(field.default, BaseModel)
+    }
+
+
+def documented() -> dict[str, tuple[str, str, str]]:
+    """(default, bounds, meaning) of each setting of the tables."""
+    rows: dict[str, tuple[str, str, str]] = {}
+    section = ""
+    for line in CONFIGURATION.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            named = re.match(r"## `(\w+)`", line)
+            section = named[1] + "." if named else ""
+        row = re.fullmatch(r"\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \|", line)
+        if row:
+            key = section + row[1]
+            assert key not in rows, f"{key} is documented twice"
+            rows[key] = (row[2], row[3], row[4])
+    return rows
+
+
+def bounds_of(field: FieldInfo) -> list[object]:
+    """The numbers that bound a setting, wherever in its type they stand."""
+
+    def walk(kind: Any) -> list[Any]:
+        if get_origin(kind) in (Union, UnionType):
+            return [item for part in get_args(kind) for item in walk(part)]
+        extra = getattr(kind, "__metadata__", ())
+        return [item for e in extra for item in (e.metadata if isinstance(e, FieldInfo) else [e])]
+
+    numbers: list[object] = []
+    for constraint in [*field.metadata, *walk(field.annotation)]:
+        for kind, name in (
+            (annotated_types.Ge, "ge"),
+            (annotated_types.Gt, "gt"),
+            (annotated_types.Le, "le"),
+            (annotated_types.MultipleOf, "multiple_of"),
+        ):
+            if isinstance(constraint, kind):
+                numbers.append(getattr(constraint, name))
+        if isinstance(constraint, annotated_types.Lt):
+            # Of whole numbers the last one allowed is told.
+            whole = isinstance(field.default, int)
+            numbers.append(constraint.lt - 1 if whole else constraint.lt)  # type: ignore[operator]
+    if repr(get_origin(field.annotation)) == "typing.Literal":
+        numbers += get_args(field.annotation)
+    return numbers
+
+
+def test_every_setting_is_documented_and_no_other() -> None:
+    assert set(documented()) == set(settings())
+
+
+@pytest.mark.parametrize("key", settings())
+def test_the_default_is_the_true_one(key: str) -> None:
+    told = documented()[key][0]
+    value = None if told == "none" else yaml.safe_load(told.strip("`"))
+    default = settings()[key].default
+    assert value == default
+    assert type(value) is type(default)
+
+
+@pytest.mark.parametrize("key", settings())
+def test_the_bounds_are_told(key: str) -> None:
+    told = {float(n) for n in re.findall(r"\d+(?:\.\d+)?", documented()[key][1])}
+    assert told == {float(n) for n in bounds_of(settings()[key])}  # type: ignore[arg-type]
+
+
+def test_bounds_are_found_in_every_kind_of_type() -> None:
+    fields = settings()
+    assert bounds_of(fields["mpp"]) == [0, 10]
+    assert bounds_of(fields["teacher.grid"]) == [1, 2, 4]
+    assert bounds_of(fields["student.patch"]) == [64, 32]
+    assert bounds_of(fields["seed"]) == [0, 2**31 - 1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_examples_of_settings_are_valid(page: Path) -> None:
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        config_from(yaml.safe_load(block), page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("https://", "http://")):
+            continue
+        name, _, heading = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), f"{page.name} links to {target}"
+        if heading:
+            assert heading in anchors(file), f"{page.name} links to {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def command_lines(page: Path) -> list[list[str]]:
+    """Every `cellgennet ...` of a page's code blocks and code spans, cut into words."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()] + spans
+    return [line.split() for line in lines if line.split()[:1] == ["cellgennet"]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_and_options_exist(page: Path) -> None:
+    for _, *words in command_lines(page):
+        options = {option for parameter in cellgennet.params for option in parameter.opts}
+        if words and not words[0].startswith("-"):
+            assert words[0] in COMMANDS, f"{page.name} names the command {words[0]}"
+            with click.Context(cellgennet) as context:
+                command = cellgennet.get_command(context, words[0])
+            assert command is not None
+            for parameter in command.params:
+                options |= {*parameter.opts, *parameter.secondary_opts}
+        for word in words:
+            if word.startswith("-"):
+                assert word.strip("[]") in options | {"--help", "-h"}, f"{page.name}: {' '.join(words)}"
+
+
+def test_the_readme_shows_every_command() -> None:
+    shown = {words[1] for words in command_lines(ROOT / "README.md") if len(words) > 1}
+    assert set(COMMANDS) <= shown
