@@ -20,7 +20,7 @@ LEVELS = (
     {"engine", "distill", "evaluate", "export"},
     {"teacher", "student", "supervision", "measure"},
     {"slide", "qupath"},
-    {"raster", "bundle", "nuclei", "config", "progress", "errors", "resources"},
+    {"raster", "bundle", "nuclei", "config", "progress", "errors", "resources", "atomic"},
 )
 
 # The libraries that cost most to load, or most to replace, each have one home.
