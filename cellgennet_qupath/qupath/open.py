@@ -8,6 +8,7 @@ from typing import Literal
 from ..errors import QuPathError
 from ..progress import SILENT, Reporter
 from .files import FilesBackend
+from .installation import find_qupath
 from .locate import SizeOf
 from .project import Project
 
@@ -32,7 +33,8 @@ def open_project(
     Close it, or use it in a ``with`` block. Raises ProjectError, LockedError, and QuPathError where
     QuPath is asked for and missing.
     """
-    if backend == "qupath":
+    found = None if backend == "files" else find_qupath()
+    if backend == "qupath" and found is None:
         raise QuPathError(
             "QuPath", "was not found", "Set PAQUO_QUPATH_DIR to its folder, or use --backend files"
         )

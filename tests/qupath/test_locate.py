@@ -1,0 +1,173 @@
+"""Slides are found wherever they or the project were moved to, and never the wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import pytest
+
+from cellgennet_qupath.qupath.locate import SizeOf, find_slides, path_of_uri
+from cellgennet_qupath.qupath.project import ImageEntry
+from cellgennet_qupath.qupath.qpproj import RecordedImage, RecordedProject, read_project
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("file:/data/a.svs", PurePosixPath("/data/a.svs")),
+        ("file:///data/a%20b%23c.svs", PurePosixPath("/data/a b#c.svs")),
+        ("file://localhost/data/a.svs", PurePosixPath("/data/a.svs")),
+        ("file:/Users/ann/%C3%A4.svs", PurePosixPath("/Users/ann/ä.svs")),
+        ("file:/C:/slides/a.svs", PureWindowsPath("C:/slides/a.svs")),
+        ("file:///C:/slides/a%20b.svs", PureWindowsPath("C:/slides/a b.svs")),
+        ("file://server/share/a.svs", PureWindowsPath("//server/share/a.svs")),
+        ("file:////server/share/a.svs", PureWindowsPath("//server/share/a.svs")),
+        (r"C:\slides\a.svs", PureWindowsPath("C:/slides/a.svs")),
+        ("/data/a.svs", PurePosixPath("/data/a.svs")),
+        ("https://omero.org/image/3", None),
+        ("omero:3", None),
+        ("", None),
+    ],
+)
+def test_recorded_addresses(uri: str, expected: PurePosixPath | PureWindowsPath | None) -> None:
+    found = path_of_uri(uri)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def recorded(
+    project: Path,
+    uri: str = "file:/old/slides/a.svs",
+    size: tuple[int, int] | None = (10, 20),
+    project_uri: str = "file:/old/study/project/project.qpproj",
+    series: int = 0,
+) -> RecordedProject:
+    entry = ImageEntry(id="1", name="a", uri=uri, slide=None, size=size, mpp=None, series=series)
+    project.mkdir(parents=True, exist_ok=True)
+    return RecordedProject(project, project_uri, "0.5.1", (RecordedImage(entry, size),))
+
+
+def put(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"slide")
+    return path
+
+
+def find(
+    project: RecordedProject, slides: Path | None = None, size_of: SizeOf | None = None
+) -> tuple[Path | None, str]:
+    found, reasons = find_slides(project, slides, size_of)
+    assert (found[0] is None) == ("1" in reasons)
+    return found[0], reasons.get("1", "")
+
+
+def test_the_recorded_place_comes_first(tmp_path: Path) -> None:
+    slide = put(tmp_path / "elsewhere" / "a.svs")
+    put(tmp_path / "project" / "a.svs")
+    assert find(recorded(tmp_path / "project", slide.as_uri()))[0] == slide
+
+
+def test_project_and_slides_moved_together(tmp_path: Path) -> None:
+    slide = put(tmp_path / "new" / "slides" / "a.svs")
+    put(tmp_path / "new" / "study" / "other" / "a.svs")  # nearer, of the same name
+    assert find(recorded(tmp_path / "new" / "study" / "project"))[0] == slide
+
+
+def test_project_and_slides_moved_from_windows(tmp_path: Path) -> None:
+    slide = put(tmp_path / "slides" / "a.svs")
+    project = recorded(
+        tmp_path / "project", "file:/D:/Lab/slides/a.svs", project_uri="file:/D:/Lab/project/project.qpproj"
+    )
+    assert find(project)[0] == slide
+
+
+@pytest.mark.parametrize(
+    "place", ["project/a.svs", "project/slides/deep/a.svs", "a.svs", "other/slides/a.svs", "A.SVS"]
+)
+def test_by_name_below_and_beside_the_project(tmp_path: Path, place: str) -> None:
+    slide = put(tmp_path / place)
+    assert find(recorded(tmp_path / "project"))[0] == slide
+
+
+def test_not_in_qupaths_own_folders_nor_in_hidden_ones(tmp_path: Path) -> None:
+    project = recorded(tmp_path / "project")
+    put(tmp_path / "project" / "project.qpproj")
+    for place in ("data/1/a.svs", "cellgennet/a.svs", ".trash/a.svs", "1/2/3/4/5/6/a.svs"):
+        put(tmp_path / "project" / place)
+    slide, reason = find(project)
+    assert slide is None
+    assert "no file named a.svs" in reason
+    assert "--slides" in reason
+
+
+def test_the_given_folder_wins(tmp_path: Path) -> None:
+    here = put(tmp_path / "elsewhere" / "a.svs")
+    given = put(tmp_path / "given" / "very" / "very" / "very" / "very" / "deep" / "a.svs")
+    assert find(recorded(tmp_path / "project", here.as_uri()), slides=tmp_path / "given")[0] == given
+    assert find(recorded(tmp_path / "project", here.as_uri()), slides=tmp_path / "project")[0] == here
+
+
+def test_of_several_the_one_of_the_recorded_size(tmp_path: Path) -> None:
+    wrong, right = put(tmp_path / "project" / "1" / "a.svs"), put(tmp_path / "project" / "2" / "a.svs")
+    project = recorded(tmp_path / "project")
+    slide, reason = find(project)
+    assert slide is None
+    assert "2 files named a.svs" in reason
+    sizes = {wrong: (10, 21), right: (10, 20)}
+    assert find(project, size_of=sizes.get)[0] == right
+    slide, reason = find(project, size_of=lambda path: (10, 20))
+    assert slide is None
+    assert "2 files named a.svs" in reason
+
+
+def test_a_file_of_another_size_is_another_slide(tmp_path: Path) -> None:
+    put(tmp_path / "project" / "a.svs")
+    project = recorded(tmp_path / "project")
+    slide, reason = find(project, size_of=lambda path: (99, 99))
+    assert slide is None
+    assert "not of the recorded size 10 x 20" in reason
+    assert find(project, size_of=lambda path: None)[0] is not None
+    of_a_series = recorded(tmp_path / "project", series=2)  # a file's size is that of its first image
+    assert find(of_a_series, size_of=lambda path: (99, 99))[0] is not None
+
+
+def test_the_nearer_of_two(tmp_path: Path) -> None:
+    near = put(tmp_path / "project" / "a.svs")
+    put(tmp_path / "a.svs")
+    assert find(recorded(tmp_path / "project"))[0] == near
+
+
+def test_exact_names_before_names_in_another_case(tmp_path: Path) -> None:
+    put(tmp_path / "project" / "1" / "A.svs")
+    exact = put(tmp_path / "project" / "2" / "a.svs")
+    assert find(recorded(tmp_path / "project"))[0] == exact
+
+
+def test_images_that_are_folders(tmp_path: Path) -> None:
+    slide = tmp_path / "project" / "a.zarr"
+    slide.mkdir(parents=True)
+    assert find(recorded(tmp_path / "project", "file:/old/a.zarr"))[0] == slide
+
+
+@pytest.mark.parametrize("uri", ["https://omero.org/iviewer/?images=3", ""])
+def test_what_is_no_file_is_not_looked_for(tmp_path: Path, uri: str) -> None:
+    slide, reason = find(recorded(tmp_path / "project", uri))
+    assert slide is None
+    assert "no file" in reason
+
+
+def test_links_that_run_in_circles_end(tmp_path: Path) -> None:
+    project = recorded(tmp_path / "project")
+    try:
+        (tmp_path / "project" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    except OSError as error:
+        pytest.skip(f"this system makes no links ({error})")
+    assert find(project, slides=tmp_path)[0] is None
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.7"])
+def test_all_slides_of_real_projects(shared: Path, version: str) -> None:
+    found, reasons = find_slides(read_project(shared / "qupath" / f"project_v{version}"))
+    assert reasons == {}
+    assert {slide.parent for slide in found if slide} == {shared.resolve() / "qupath" / "slides"}
+    assert len(set(found)) == 9
