@@ -1,0 +1,170 @@
+"""Commands as a user meets them: results on stdout, one line for a mistake, the right exit code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cellgennet_qupath.cli import COMMANDS, run
+
+
+@pytest.fixture
+def project(sample_project: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sample_project, tmp_path / "projekt äöü 1"))
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = run([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def one_line(err: str) -> str:
+    lines = [line for line in err.splitlines() if line]
+    assert len(lines) == 1, err
+    return lines[0]
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = told(capsys, "--help")
+    assert code == 0
+    assert all(name in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    code, out, _ = told(capsys, name, "--help")
+    assert code == 0
+    assert "Usage" in out
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = told(capsys, "doctor", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["ready"] is True
+    assert {check["what"] for check in document["checks"]} >= {"Python", "QuPath", "torch", "sample project"}
+    assert told(capsys, "doctor")[0] == 0
+
+
+def test_inspect_prints_one_document_and_nothing_else(
+    capsys: pytest.CaptureFixture[str], project: Path
+) -> None:
+    code, out, err = told(capsys, "inspect", project, "--json", "--backend", "files")
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert document["backend"] == "files"
+    assert set(document["images"][0]) >= {
+        "id", "name", "slide", "width", "height", "mpp", "annotations", "detections", "regions",
+    }  # fmt: skip
+    assert all(image["problem"] is None for image in document["images"])
+    assert sum(image["trainable"]["nuclei"] for image in document["images"]) > 0
+
+
+def test_inspect_prints_a_table(capsys: pytest.CaptureFixture[str], project: Path) -> None:
+    code, out, _ = told(capsys, "inspect", project, "--backend", "files")
+    assert code == 0
+    assert "Training" in out
+    assert "To train on" in out
+
+
+def test_inspect_tells_what_is_wrong_with_a_slide(capsys: pytest.CaptureFixture[str], project: Path) -> None:
+    slide = sorted((project / "slides").iterdir())[0]
+    slide.unlink()
+    _, out, _ = told(capsys, "inspect", project, "--json", "--backend", "files")
+    problems = [image["problem"] for image in json.loads(out)["images"]]
+    assert sum(problem is not None for problem in problems) == 1
+    assert any("--slides" in problem for problem in problems if problem)
+
+
+@pytest.mark.parametrize("command", ["inspect", "train", "segment", "export"])
+def test_a_missing_project_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    more = {"train": ["-o", tmp_path / "m.cgn"], "export": ["-o", tmp_path / "t.csv"]}.get(command, [])
+    if command == "segment":
+        pytest.skip("without a bundle the bundle is asked for first")
+    code, out, err = told(capsys, command, tmp_path / "nowhere", *more)
+    assert code == 1
+    assert out == ""
+    assert "nowhere" in one_line(err)
+
+
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], project: Path) -> None:
+    assert told(capsys, "segment", project, "--tile", "many")[0] == 2
+    assert told(capsys, "fly")[0] == 2
+    assert told(capsys, "train", project)[0] == 2
+
+
+def test_an_unknown_setting_is_named(
+    capsys: pytest.CaptureFixture[str], project: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("student:\n  widht: 3\n", encoding="utf-8")
+    code, _, err = told(capsys, "train", project, "-o", tmp_path / "m.cgn", "-c", config)
+    assert code == 1
+    assert "student.widht" in one_line(err)
+
+
+def test_a_project_without_annotations_cannot_be_trained_on(
+    capsys: pytest.CaptureFixture[str], project: Path, tmp_path: Path
+) -> None:
+    for data in (project / "data").iterdir():
+        shutil.rmtree(data)
+    code, _, err = told(capsys, "train", project, "-o", tmp_path / "m.cgn", "--backend", "files")
+    assert code == 1
+    assert "no annotation to train on" in err.splitlines()[-1]
+
+
+def test_a_missing_bundle_and_a_bundle_with_a_wrong_checksum(
+    capsys: pytest.CaptureFixture[str], project: Path, tmp_path: Path
+) -> None:
+    code, _, err = told(capsys, "segment", project, "-m", tmp_path / "none.cgn")
+    assert code == 1
+    assert "none.cgn" in one_line(err)
+    bundle = tmp_path / "m.cgn"
+    bundle.mkdir()
+    (bundle / "student.safetensors").write_bytes(b"x")
+    (bundle / "model.yaml").write_text(
+        "name: m\ncreated: now\nchecksums:\n  student.safetensors: abc\n", encoding="utf-8"
+    )
+    code, _, err = told(capsys, "segment", project, "-m", bundle)
+    assert code == 1
+    assert "wrong checksum" in one_line(err)
+
+
+def test_an_interruption_has_its_own_code(
+    capsys: pytest.CaptureFixture[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cellgennet_qupath.supervision.overview.describe_project", stop)
+    assert told(capsys, "inspect", project, "--backend", "files")[0] == 130
+
+
+def test_a_bug_of_ours_is_told_as_one(
+    capsys: pytest.CaptureFixture[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("surprise")
+
+    monkeypatch.setattr("cellgennet_qupath.supervision.overview.describe_project", fail)
+    code, _, err = told(capsys, "inspect", project, "--backend", "files")
+    assert code == 1
+    assert "internal error (RuntimeError: surprise)" in one_line(err)
+    _, _, err = told(capsys, "inspect", project, "--backend", "files", "--debug")
+    assert "Traceback" in err
+
+
+def test_the_demo_refuses_a_folder_of_somebody_else(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
+    code, _, err = told(capsys, "demo", tmp_path)
+    assert code == 2
+    assert "not empty" in one_line(err)
+    assert (tmp_path / "thesis.txt").exists()

@@ -1,0 +1,95 @@
+"""The main job end to end on the sample project, with settings that take seconds, and nothing lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cellgennet_qupath.cli import run
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+TINY = """
+teacher: {filters: 4, depth: 2, rays: 8, patch: 64, batch: 2, epochs: 1, steps_per_epoch: 4}
+pseudo: {tiles: 2, tile: 256}
+student: {width: 4, levels: 3, patch: 64, batch: 2, epochs: 2, steps_per_epoch: 20, learning_rate: 0.01}
+"""
+
+
+def hashes(project: Path) -> dict[str, str]:
+    """Every file of a project but those in the folder that is ours."""
+    return {
+        path.relative_to(project).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(project.rglob("*"))
+        if path.is_file() and "cellgennet" not in path.relative_to(project).parts
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("ma in")
+    project = Path(shutil.copytree(sample_project, folder / "projekt ö"))
+    before = hashes(project)
+    (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
+    bundle = folder / "m.cgn"
+    code = run(
+        ["train", str(project), "-o", str(bundle), "-c", str(folder / "tiny.yaml"), "--backend", "files"]
+    )
+    assert code == 0
+    assert hashes(project) == before
+    return project, bundle
+
+
+def test_segment_then_export(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project, bundle = trained
+    before = hashes(project)
+    code = run(["segment", str(project), "-m", str(bundle), "--backend", "files", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert all(image["status"] == "done" for image in document["images"])
+    assert all(image["detections"] or image["reason"] for image in document["images"])
+    assert run(["export", str(project), "-o", str(tmp_path / "t.csv"), "--backend", "files"]) == 0
+    table = pd.read_csv(tmp_path / "t.csv")
+    assert len(table) == sum(image["detections"] for image in document["images"])
+    assert list(table.columns[:3]) == ["Image", "Object ID", "Object type"]
+    assert hashes(project) == before
+
+
+def test_one_bad_slide_does_not_stop_the_others(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = Path(shutil.copytree(trained[0], tmp_path / "p"))
+    slide = sorted((project / "slides").iterdir())[1]
+    slide.write_bytes(slide.read_bytes()[:2000])
+    code = run(["segment", str(project), "-m", str(trained[1]), "--backend", "files", "--json", "--restart"])
+    images = json.loads(capsys.readouterr().out)["images"]
+    assert code == 3
+    assert [image["status"] for image in images].count("failed") == 1
+    assert [image["status"] for image in images].count("done") == len(images) - 1
+    assert next(i["reason"] for i in images if i["status"] == "failed")
+
+
+def test_training_again_gives_the_same_student(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    project = Path(shutil.copytree(trained[0], tmp_path / "p"))
+    config = trained[1].parent / "tiny.yaml"
+    again = tmp_path / "again.cgn"
+    assert run(["train", str(project), "-o", str(again), "-c", str(config), "--backend", "files"]) == 0
+    assert (again / "student.safetensors").read_bytes() == (trained[1] / "student.safetensors").read_bytes()
+
+
+def test_resuming_after_a_change_of_settings_is_refused(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project, bundle = trained
+    other = tmp_path / "other.yaml"
+    other.write_text(TINY + "\nseed: 5\n", encoding="utf-8")
+    code = run(["train", str(project), "-o", str(bundle), "-c", str(other), "--backend", "files", "--resume"])
+    assert code == 1
+    assert "cannot be resumed" in capsys.readouterr().err
