@@ -1,4 +1,4 @@
-"""Images with instance labels on disk (``DATASET/images/*.png``, ``DATASET/labels/*.png``) as training material."""
+"""Images with instance labels (``DATASET/images/*.png``, ``DATASET/labels/*.png``) as training material."""
 
 from __future__ import annotations
 

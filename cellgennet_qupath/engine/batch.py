@@ -114,9 +114,11 @@ def segment_project(
     entries = _chosen(project, images)
     model = bundle if isinstance(bundle, Model) else Model.from_bundle(bundle, threads)
     runs = project.work_folder / "runs"
-    if not resume and runs.exists():
-        shutil.rmtree(runs)
-    name = _digest([__version__, model.fingerprint, within, tile, mpp])
+    if not resume:
+        # Only what this command left: training runs lie in the same folder.
+        for earlier in runs.glob("segment-*"):
+            shutil.rmtree(earlier)
+    name = "segment-" + _digest([__version__, model.fingerprint, within, tile, mpp])
     run = _Run(project, model, within, tile, mpp, runs / name, reporter)
     results: list[ImageResult] = []
     try:
