@@ -45,6 +45,7 @@ class ColourReader:
     unit: int = 16
     receptive_field: int = 9
     before: Callable[[int], None] = lambda call: None
+    strength: float = 1.0
     calls: int = 0
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -57,7 +58,7 @@ class ColourReader:
         # Zeros beyond the tile, as a network pads; different answers at different phases of the grid.
         maps = np.stack([cv2.blur(one, (3, 3), borderType=cv2.BORDER_CONSTANT) for one in halved])
         phase = 1 - 0.02 * (np.arange(width // 2) % (self.unit // 2)) / self.unit
-        return (maps * phase[:, None]).astype(np.float32)
+        return (maps * phase[:, None] * self.strength).astype(np.float32)
 
 
 @dataclass
