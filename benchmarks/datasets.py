@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from cellgennet_qupath.config import NormalisationConfig
 from cellgennet_qupath.distill.material import Material, UnlabelledTile
-from cellgennet_qupath.slide.normalisation import Normalisation, from_pixels
+from cellgennet_qupath.slide.normalisation import estimate
+from cellgennet_qupath.slide.reader import open_slide
+from cellgennet_qupath.slide.tissue import tissue_mask
 from cellgennet_qupath.supervision.labels import UNKNOWN, LabelRasters, Split
 from cellgennet_qupath.supervision.windows import Box, LabelledWindow
 
@@ -38,13 +40,10 @@ class LabelledImage:
         return cv2.imread(str(self.labels), cv2.IMREAD_UNCHANGED).astype(np.int32)
 
     def normalised(self) -> NDArray[np.float32]:
-        pixels = self.pixels()
-        return normalisation(pixels).apply(pixels)
-
-
-def normalisation(pixels: NDArray[np.uint8]) -> Normalisation:
-    """The product's own normalisation, from the whole image."""
-    return from_pixels(pixels.reshape(-1, 3), NormalisationConfig())
+        """The picture as a slide's tile would reach the network."""
+        with open_slide(self.image) as reader:
+            normalisation = estimate(reader, 1.0, NormalisationConfig(), tissue_mask(reader))
+        return normalisation.apply(self.pixels())
 
 
 def images(root: Path, split: str, datasets: Sequence[str]) -> list[LabelledImage]:
