@@ -110,6 +110,10 @@ def gather(project: Project, config: Config, mpp: float | None, reporter: Report
                 training += _windows(reader, source, Split.TRAINING)
                 validation += _windows(reader, source, Split.VALIDATION)
             task.advance()
+    if not any(window.known.any() for window in training):
+        raise SupervisionError(
+            project.path, "no image with annotations can be used (see above)", "Give --mpp or calibrate them"
+        )
     training, validation = _ensure_validation(training, validation, config, reporter)
     return Material(target, len(sources), training, validation, _places(sources, config))
 
