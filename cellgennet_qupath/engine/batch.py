@@ -24,7 +24,7 @@ from ..slide.calibration import Calibration, downsample_for, resolve_mpp
 from ..slide.normalisation import estimate
 from ..slide.reader import SlideReader, open_slide
 from ..slide.tissue import tissue_mask
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, remove
 from .model import Model
 from .plan import Area, geometry_of_class, plan_tiles
 from .segment import SlideNuclei, SlideTask, segment_slide
@@ -136,7 +136,7 @@ def segment_project(
         ) from error
     if all(result.status != "failed" for result in results):
         for entry in entries:
-            shutil.rmtree(run.folder / entry.id, ignore_errors=True)
+            remove(run.folder / entry.id)
     return results
 
 

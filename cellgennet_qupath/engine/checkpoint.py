@@ -36,7 +36,7 @@ class Checkpoint:
         self.folder = folder
         try:
             if _read(folder / "task.json") != fingerprint:
-                self.remove()
+                remove(folder)
                 _write(folder / "task.json", fingerprint)
             self._finished = {int(file.stem[5:]) for file in folder.glob("tile_*.parquet")}
         except OSError as error:
@@ -89,15 +89,16 @@ class Checkpoint:
             self._file(index).unlink(missing_ok=True)
         self._finished.clear()
 
-    def remove(self) -> None:
-        """Forget everything about this image; a run's folder without images goes as well."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-        if self.folder.parent.exists() and not any(self.folder.parent.iterdir()):
-            self.folder.parent.rmdir()
-
     def _file(self, index: int) -> Path:
         return self.folder / f"tile_{index:06d}.parquet"
+
+
+def remove(folder: Path) -> None:
+    """Forget everything about an image; a run's folder that has no images left goes as well."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    if folder.parent.exists() and not any(folder.parent.iterdir()):
+        folder.parent.rmdir()
 
 
 def _read(file: Path) -> dict[str, Any] | None:
