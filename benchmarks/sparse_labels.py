@@ -1,0 +1,215 @@
+"""Teacher and student from few labels on real tissue: the comparison of docs/method.md.
+
+    python benchmarks/sparse_labels.py DATA -o RUNS [--protocol sparse-10] [--row distilled]... [--seed 0]...
+
+DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. Every run (protocol, row, seed)
+has a folder of its own below RUNS with its settings, checkpoints and scores; a run that is complete is not
+repeated, a broken one goes on where it was. ``RUNS/table.md`` and ``RUNS/table.json`` hold what there is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from datasets import LabelledImage, sparse_material, test_images
+from numpy.typing import NDArray
+
+from cellgennet_qupath.bundle import now, versions
+from cellgennet_qupath.config import Config
+from cellgennet_qupath.distill.train import Trained, train_model
+from cellgennet_qupath.evaluate.metrics import score
+from cellgennet_qupath.raster import rasterize
+from cellgennet_qupath.student.decode import DecodingConfig, decode
+from cellgennet_qupath.student.polygons import label_polygons
+
+COLUMNS = ("dice", "iou", "f1@0.5", "f1@0.7", "aji", "pq")
+NOTHING_UNLABELLED = {"distillation": 0.0, "consistency": 0.0}
+# A step with unlabelled patches runs the student on twice as many and its average once more: a supervised
+# row takes this many times the steps in the same time.
+STEPS_RATIO = 2.1
+
+Segment = Callable[[LabelledImage], NDArray[np.int32]]
+
+
+def settings(row: str, seed: int, config: Config) -> Config:
+    """The settings of a row of the table."""
+    loss, pseudo, student = config.loss, config.pseudo, config.student
+    if row in ("supervised", "full"):
+        loss = loss.model_copy(update=NOTHING_UNLABELLED)
+        student = student.model_copy(update={"epochs": round(student.epochs * STEPS_RATIO)})
+    elif row == "no-distillation":
+        loss = loss.model_copy(update={"distillation": 0.0})
+    elif row == "no-consistency":
+        loss = loss.model_copy(update={"consistency": 0.0})
+    elif row == "no-doubt":
+        pseudo = pseudo.model_copy(update={"miss_doubt": 1.0, "sharpness": 0.0})
+    elif row == "no-dropout":
+        student = student.model_copy(update={"dropout": 0.0})
+    elif row not in ("teacher", "distilled"):
+        raise click.BadParameter(f"unknown row {row}")
+    return config.model_copy(update={"seed": seed, "loss": loss, "pseudo": pseudo, "student": student})
+
+
+def student_of(trained: Trained, config: Config) -> Segment:
+    """The student at work: maps, nuclei, outlines, and these drawn again at full resolution."""
+    from cellgennet_qupath.student.runtime import TorchRuntime
+
+    runtime = TorchRuntime(trained.files["student.safetensors"], config.student, threads=config.threads)
+    rule = DecodingConfig.model_validate(trained.decoding).at(0.5)
+
+    def segment(item: LabelledImage) -> NDArray[np.int32]:
+        image = item.normalised()
+        rows, columns = image.shape[:2]
+        padded = np.pad(image, ((0, -rows % 32), (0, -columns % 32), (0, 0)), mode="reflect")
+        maps = runtime.predict(padded[None])[0]
+        labels, _ = decode(maps[..., 0], maps[..., 1], rule)
+        return rasterize(label_polygons(labels, runtime.stride), (rows, columns))
+
+    return segment
+
+
+def teacher_of(trained: Trained, config: Config) -> Segment:
+    """StarDist's own instances at its tuned thresholds."""
+    from cellgennet_qupath.teacher.model import Teacher
+
+    folder = trained.files["teacher"]
+    teacher = Teacher(folder, threads=config.threads)
+    teacher.load_weights(folder / "weights_best.h5")
+    tuned = trained.thresholds
+
+    def segment(item: LabelledImage) -> NDArray[np.int32]:
+        image = item.normalised()
+        maps = teacher.predict(image)
+        return teacher.instances(maps, image.shape[:2], tuned["prob"], tuned["nms"])[0]
+
+    return segment
+
+
+def evaluate(segment: Segment, data: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Scores by data set and image."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for item in test_images(data):
+        scores = score(item.truth(), segment(item), thresholds=(0.5, 0.7))
+        found.setdefault(item.dataset, {})[item.name] = scores.as_dict()
+    return found
+
+
+def run(data: Path, runs: Path, protocol: str, row: str, seed: int, config: Config) -> None:
+    """One run, unless its result is there."""
+    folder = runs / protocol / row / f"seed{seed}"
+    result = folder / "result.json"
+    if result.is_file():
+        return
+    started = time.monotonic()
+    material = sparse_material(data, "full" if row == "full" else protocol)
+    chosen = settings(row, seed, config)
+    teacher = None
+    if row != "teacher" and row != "full":
+        teacher = runs / protocol / "teacher" / f"seed{seed}" / "train" / "stardist" / "teacher"
+        run(data, runs, protocol, "teacher", seed, config)
+    stage = "teacher" if row == "teacher" else "all"
+    trained = train_model(material, folder / "train", chosen, stage, True, Printed(), teacher)
+    minutes = (time.monotonic() - started) / 60
+    segment = teacher_of(trained, chosen) if row == "teacher" else student_of(trained, chosen)
+    document = {
+        "protocol": protocol,
+        "row": row,
+        "seed": seed,
+        "date": now(),
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} threads",
+        "minutes": round(minutes, 1),
+        "material": material.describe(),
+        "config": chosen.model_dump(mode="json"),
+        "versions": versions(),
+        "validation": trained.scores,
+        "scores": evaluate(segment, data),
+    }
+    result.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def results(runs: Path) -> Iterator[dict[str, Any]]:
+    """Every complete run."""
+    for file in sorted(runs.glob("*/*/seed*/result.json")):
+        yield json.loads(file.read_text(encoding="utf-8"))
+
+
+def table(runs: Path) -> str:
+    """Mean over images, then over seeds, with the spread of the seeds."""
+    cells: dict[tuple[str, str, str], list[dict[str, float]]] = {}
+    minutes: dict[tuple[str, str], list[float]] = {}
+    for one in results(runs):
+        minutes.setdefault((one["protocol"], one["row"]), []).append(one["minutes"])
+        sets = one["scores"] | {"all": {k: v for d in one["scores"].values() for k, v in d.items()}}
+        for dataset, images in sets.items():
+            means = {c: float(np.nanmean([image[c] for image in images.values()])) for c in COLUMNS}
+            cells.setdefault((one["protocol"], dataset, one["row"]), []).append(means)
+    lines = [
+        "| protocol | test set | row | seeds | " + " | ".join(COLUMNS) + " | minutes |",
+        "|---" * (len(COLUMNS) + 5) + "|",
+    ]
+    for (protocol, dataset, row), seeds in sorted(cells.items()):
+        values = [
+            f"{np.mean([s[c] for s in seeds]):.3f} ± {np.std([s[c] for s in seeds]):.3f}" for c in COLUMNS
+        ]
+        spent = np.mean(minutes[protocol, row])
+        lines.append(
+            f"| {protocol} | {dataset} | {row} | {len(seeds)} | " + " | ".join(values) + f" | {spent:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+class Printed:
+    """Messages on the terminal; progress is in the checkpoints."""
+
+    def say(self, line: str) -> None:
+        click.echo(line, err=True)
+
+    warn = say
+
+    def track(self, what: str, total: float | None, unit: str = "") -> Any:
+        from cellgennet_qupath.cli.reporter import reporter
+
+        return reporter().track(what, total, unit)
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("-o", "--output", "runs", type=click.Path(path_type=Path), required=True)
+@click.option("--protocol", "protocols", multiple=True, default=("sparse-10",), show_default=True)
+@click.option(
+    "--row", "rows", multiple=True, default=("teacher", "supervised", "distilled"), show_default=True
+)
+@click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
+@click.option("-c", "--config", "config_file", type=click.Path(path_type=Path))
+def main(
+    data: Path,
+    runs: Path,
+    protocols: tuple[str, ...],
+    rows: tuple[str, ...],
+    seeds: tuple[int, ...],
+    config_file: Path | None,
+) -> None:
+    """Run what is missing, then write the tables."""
+    from cellgennet_qupath.config import load_config
+
+    config = load_config(config_file)
+    for seed in seeds:
+        for protocol in protocols:
+            for row in rows:
+                click.echo(f"{protocol} {row} seed {seed}", err=True)
+                run(data, runs, protocol, row, seed, config)
+    (runs / "table.json").write_text(json.dumps(list(results(runs)), indent=1), encoding="utf-8")
+    (runs / "table.md").write_text(table(runs), encoding="utf-8")
+    click.echo(table(runs))
+
+
+if __name__ == "__main__":
+    main()
