@@ -1,0 +1,1 @@
+"""Whole slides and projects: plan, tiles, stitching, checkpoints."""

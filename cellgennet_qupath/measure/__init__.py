@@ -1,0 +1,1 @@
+"""Measurements of nuclei under QuPath's names."""
