@@ -5,6 +5,7 @@ Commands are imported when they are called, so that ``cellgennet --help`` answer
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from importlib import import_module
@@ -61,6 +62,9 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     # Wherever it stands: users add it to the end of the line that just failed.
     arguments = [argument for argument in arguments if argument != "--debug"]
+    if debug:
+        logging.basicConfig(stream=sys.stderr)
+        logging.getLogger("cellgennet_qupath").setLevel(logging.DEBUG)
     try:
         result: Any = cellgennet.main(arguments, prog_name="cellgennet", standalone_mode=False)
     except click.exceptions.Exit as error:

@@ -31,10 +31,11 @@ _MIN_TISSUE = 0.3
 
 @dataclass(frozen=True)
 class Source:
-    """One readable image of the project at the working resolution."""
+    """One readable image of the project at the working resolution; ``mpp`` is its own pixel size."""
 
     entry: ImageEntry
     supervision: Supervision
+    mpp: float | None
     downsample: float
     normalisation: Normalisation
 
@@ -51,7 +52,7 @@ class SlidePlace:
         box, step = self.box, self.source.downsample
         with _open(self.source.entry) as reader:
             image = _read(reader, self.source, box)
-            mask = tissue_mask(reader)
+            mask = tissue_mask(reader, self.source.mpp)
             columns, rows = grid_size(reader.width, reader.height, step)
         usable = np.zeros((box.rows, box.columns), bool)
         for y in range(0, box.rows, _BLOCK):
@@ -104,8 +105,10 @@ def gather(project: Project, config: Config, mpp: float | None, reporter: Report
                 continue
             downsample = 1.0 if target is None else downsample_for(calibration, target)
             with _open(entry) as reader:
-                normalisation = estimate(reader, downsample, config.normalisation, tissue_mask(reader))
-                source = Source(entry, supervision, downsample, normalisation)
+                normalisation = estimate(
+                    reader, downsample, config.normalisation, tissue_mask(reader, calibration.mpp)
+                )
+                source = Source(entry, supervision, calibration.mpp, downsample, normalisation)
                 sources.append(source)
                 training += _windows(reader, source, Split.TRAINING)
                 validation += _windows(reader, source, Split.VALIDATION)
@@ -125,7 +128,7 @@ def _places(sources: Sequence[Source], config: Config) -> list[SlidePlace]:
     for number, source in enumerate(sources):
         with _open(source.entry) as reader:
             columns, rows = grid_size(reader.width, reader.height, source.downsample)
-            mask = tissue_mask(reader)
+            mask = tissue_mask(reader, source.mpp)
         step = source.downsample
         boxes = [
             Box(x, y, size, size)

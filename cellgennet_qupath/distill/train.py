@@ -20,7 +20,7 @@ from ..config import Config
 from ..errors import Interrupted, TrainingError
 from ..progress import SILENT, Reporter
 from ..qupath.project import Project
-from ..student.decode import DecodingConfig, decode
+from ..student.decode import NOMINAL_MPP, DecodingConfig, decode
 from ..supervision.sampling import PatchSampler, generator, objectness, recolour
 from ..supervision.windows import LabelledWindow
 from .gather import gather
@@ -29,8 +29,6 @@ from .pseudo import PseudoLabels, View, write_pseudo_label
 from .tune import best_of, score_windows, sentence
 
 Stage = Literal["teacher", "student", "all"]
-NOMINAL_MPP = 0.25
-"""Sizes of the decoding rule are taken at this pixel size where nothing is calibrated."""
 
 
 @dataclass(frozen=True)
