@@ -9,11 +9,10 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import math
 import os
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,7 +35,9 @@ _OPENING = ('{"type":"FeatureCollection","measurements":', ',"features":[\n')
 _CLOSING = "]}\n"
 _BLOCK = 20_000
 _ID_NAMESPACE = uuid.UUID("0d8f3c52-90a5-5d0a-8e55-4f1c9e7a6b44")
-_DEFAULT_COLOR = (60, 160, 60)
+DEFAULT_COLOR = (60, 160, 60)
+"""Of a class that the project gives no colour."""
+
 _POLYGON, _MULTIPOLYGON = int(shapely.GeometryType.POLYGON), int(shapely.GeometryType.MULTIPOLYGON)
 
 
@@ -80,24 +81,26 @@ def _rows(nuclei: Nuclei, start: int, stop: int) -> Nuclei:
 
 def feature_lines(nuclei: Nuclei, colors: Mapping[str, Color] | None = None) -> list[str]:
     """One GeoJSON feature per nucleus that has an area, as text without line breaks."""
-    outlines = importable(nuclei.polygons)
-    kept = np.flatnonzero(~shapely.is_empty(outlines))
-    geometries: list[str] = shapely.to_geojson(outlines[kept]).tolist()
-    classes = {name: _classification(name, colors or {}) for name in set(nuclei.classes[kept])}
-    measurements = _measurement_texts(nuclei, kept)
+    outlines, nuclei = with_area(nuclei)
+    geometries: list[str] = shapely.to_geojson(outlines).tolist()
+    classes = {name: _classification(name, colors or {}) for name in set(nuclei.classes)}
     lines = []
-    for row, geometry, measured in zip(kept.tolist(), geometries, measurements, strict=True):
+    for row, (geometry, measured) in enumerate(zip(geometries, _measurement_texts(nuclei), strict=True)):
         z, t = int(nuclei.z[row]), int(nuclei.t[row])
         if z or t:
             geometry = f'{geometry[:-1]},"plane":{{"c":-1,"z":{z},"t":{t}}}}}'
-        identifier = str(nuclei.ids[row])
-        if not is_uuid(identifier):
-            identifier = str(uuid.uuid5(_ID_NAMESPACE, identifier))
         lines.append(
-            f'{{"type":"Feature","id":"{identifier}","geometry":{geometry},'
+            f'{{"type":"Feature","id":"{qupath_id(nuclei.ids[row])}","geometry":{geometry},'
             f'"properties":{{"objectType":"detection"{classes[nuclei.classes[row]]}{measured}}}}}'
         )
     return lines
+
+
+def with_area(nuclei: Nuclei) -> tuple[NDArray[np.object_], Nuclei]:
+    """The nuclei that enclose anything on the grid of 0.01 px, and their outlines made importable."""
+    outlines = importable(nuclei.polygons)
+    kept = np.flatnonzero(~shapely.is_empty(outlines))
+    return outlines[kept], nuclei.take(kept)
 
 
 def importable(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -148,32 +151,38 @@ def _classification(path_class: str, colors: Mapping[str, Color]) -> str:
     if not names:
         return ""
     # QuPath 0.5 refuses a class without a colour, and a derived class that is not given as a list.
-    color = list(colors.get(path_class, _DEFAULT_COLOR))
+    color = list(colors.get(path_class, DEFAULT_COLOR))
     classification: dict[str, Any] = {"name": names[0]} if len(names) == 1 else {"names": names}
     return ',"classification":' + json.dumps({**classification, "color": color}, ensure_ascii=False)
 
 
-def _measurement_texts(nuclei: Nuclei, rows: NDArray[np.intp]) -> list[str]:
+def columns(nuclei: Nuclei) -> tuple[list[str], NDArray[np.float64]]:
+    """Names and (n, m) values of what QuPath gets as measurements; NaN for none."""
     table = nuclei.measurements
-    columns: list[tuple[str, NDArray[np.float64]]] = []
-    if PROBABILITY not in table.columns:
-        columns.append((PROBABILITY, nuclei.probability.astype(np.float64)))
-    columns += [(str(name), table[name].to_numpy(np.float64)) for name in table.columns]
-    keys = [json.dumps(name, ensure_ascii=False) for name, _ in columns]
-    if not columns:
-        return [""] * len(rows)
-    values = np.column_stack([column[rows] for _, column in columns]).tolist()
+    names = [str(name) for name in table.columns]
+    values = [table.to_numpy(np.float64)]
+    if PROBABILITY not in names:
+        names.insert(0, PROBABILITY)
+        values.insert(0, nuclei.probability[:, np.newaxis].astype(np.float64))
+    joined = np.concatenate(values, axis=1)
+    return names, np.where(np.isfinite(joined), joined, np.nan)
+
+
+def qupath_id(identifier: object) -> str:
+    """An id as QuPath keeps it; one that is no UUID is replaced, always by the same."""
+    text = str(identifier)
+    return text if is_uuid(text) else str(uuid.uuid5(_ID_NAMESPACE, text))
+
+
+def _measurement_texts(nuclei: Nuclei) -> list[str]:
+    names, values = columns(nuclei)
+    keys = [json.dumps(name, ensure_ascii=False) for name in names]
     texts = []
-    for row in values:
-        pairs = [
-            f"{key}:{_number(value)}" for key, value in zip(keys, row, strict=True) if math.isfinite(value)
-        ]
+    for row in values.tolist():
+        # nine digits are all that 32 bits hold, in which QuPath keeps measurements
+        pairs = [f"{key}:{value:.9g}" for key, value in zip(keys, row, strict=True) if value == value]
         texts.append(f',"measurements":{{{",".join(pairs)}}}' if pairs else "")
     return texts
-
-
-def _number(value: float) -> str:
-    return f"{value:.9g}"  # all that 32 bits hold, in which QuPath keeps measurements
 
 
 def read_detections(path: Path) -> Nuclei:
@@ -186,7 +195,7 @@ def read_detections(path: Path) -> Nuclei:
             first = file.readline()
             ours = first.startswith(_OPENING[0]) and first.endswith(_OPENING[1])
             columns = [str(name) for name in json.loads(first + _CLOSING)["measurements"]] if ours else []
-            lines = _lines_of_ours(file) if ours else _lines_of_others(path)
+            lines = _lines_of_ours(file) if ours else _lines_of_others(features(path))
             blocks = [_nuclei(block, columns) for block in _blocks(lines)]
     except OSError as error:
         raise EntryDataError(path, f"cannot be read ({error.strerror or error})") from error
@@ -209,12 +218,17 @@ def _lines_of_ours(file: TextIO) -> Iterator[str]:
     raise ValueError("no end")
 
 
-def _lines_of_others(path: Path) -> Iterator[str]:
-    for feature in features(path):
+def _lines_of_others(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for feature in found:
         properties = feature.get("properties") or {}
         if properties.get("objectType") in ("detection", "cell", "tile"):
             ordered = {key: feature.get(key) for key in ("type", "id", "geometry")}
             yield json.dumps({**ordered, "properties": properties}, separators=(",", ":"))
+
+
+def nuclei_of(found: Iterable[Mapping[str, Any]]) -> Nuclei:
+    """The detections among GeoJSON features as nuclei. Raises ValueError, LookupError or TypeError."""
+    return _joined([_nuclei(block, []) for block in _blocks(_lines_of_others(found))])
 
 
 def _blocks(lines: Iterator[str]) -> Iterator[list[str]]:
@@ -255,6 +269,21 @@ def _nuclei(lines: list[str], columns: list[str]) -> Nuclei:
         t=np.array([plane.t for plane in planes], np.int32),
         measurements=table,
     )
+
+
+def read_ids(path: Path) -> set[str]:
+    """The ids of the detections in a file that this tool wrote. Raises EntryDataError."""
+    try:
+        with open_text(path) as file:
+            file.readline()
+            return {
+                str(json.loads(line.partition(',"geometry":')[0] + "}")["id"])
+                for line in _lines_of_ours(file)
+            }
+    except OSError as error:
+        raise EntryDataError(path, f"cannot be read ({error.strerror or error})") from error
+    except (ValueError, LookupError, TypeError, EOFError, zlib.error) as error:
+        raise _unreadable(path) from error
 
 
 def _joined(blocks: list[Nuclei]) -> Nuclei:

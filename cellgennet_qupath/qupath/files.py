@@ -70,11 +70,11 @@ class FilesBackend:
         newer = self._newer_annotations(entry)
         if newer is not None:
             return read_annotations(newer)
-        return list(self._data(entry).annotations)
+        return list(self.data(entry).annotations)
 
     def counts(self, entry: ImageEntry) -> ObjectCounts:
         """Object counts of an entry. Raises EntryDataError."""
-        counts = self._data(entry).counts
+        counts = self.data(entry).counts
         newer = self._newer_annotations(entry)
         if newer is None:
             return counts
@@ -88,18 +88,17 @@ class FilesBackend:
 
     def stains(self, entry: ImageEntry) -> StainVectors | None:
         """The stains set for an entry; None where none are. Raises EntryDataError."""
-        return self._data(entry).stains
+        return self.data(entry).stains
 
     def detections(self, entry: ImageEntry) -> Nuclei:
         """The nuclei this tool wrote last; none where it wrote none. Raises EntryDataError."""
-        place = self._detections_file(entry)
+        place = self.detections_file(entry)
         return read_detections(place) if place.is_file() else empty()
 
     def write_detections(self, entry: ImageEntry, nuclei: Nuclei) -> WrittenDetections:
         """Write an entry's nuclei, in place of those written before. Raises EntryDataError."""
-        if self._lock is None:
-            raise ValueError("the project was opened for reading only")
-        place = self._detections_file(entry)
+        self.require_writable()
+        place = self.detections_file(entry)
         count = write_detections(place, nuclei, class_colors(self.path))
         return WrittenDetections(
             count=count,
@@ -118,15 +117,22 @@ class FilesBackend:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _detections_file(self, entry: ImageEntry) -> Path:
+    def require_writable(self) -> None:
+        """Raises ValueError where the project was opened for reading only."""
+        if self._lock is None:
+            raise ValueError("the project was opened for reading only")
+
+    def detections_file(self, entry: ImageEntry) -> Path:
+        """Where an entry's detections are kept."""
         return self.work_folder / "detections" / f"{entry.id}.geojson.gz"
 
-    def _data_file(self, entry: ImageEntry) -> Path:
+    def data_file(self, entry: ImageEntry) -> Path:
+        """Where QuPath keeps an entry's objects."""
         return self.path / "data" / entry.id / DATA_FILE
 
     def _newer_annotations(self, entry: ImageEntry) -> Path | None:
         """The entry's GeoJSON file of annotations, if it wins over ``data.qpdata``."""
-        data = self._data_file(entry)
+        data = self.data_file(entry)
         saved = data.stat().st_mtime_ns if data.is_file() else -1
         for ending in (".geojson", ".geojson.gz"):
             file = self.work_folder / "annotations" / f"{entry.id}{ending}"
@@ -134,11 +140,13 @@ class FilesBackend:
                 return file
         return None
 
-    def _data(self, entry: ImageEntry) -> QpData:
-        if not entry.opened:
+    def data(self, entry: ImageEntry) -> QpData:
+        """What ``data.qpdata`` tells, as it is now; nothing where the entry was never opened."""
+        file = self.data_file(entry)
+        exists = file.is_file()
+        if not exists and not entry.opened:
             return QpData(annotations=(), counts=ObjectCounts())
-        file = self._data_file(entry)
-        state = (file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else (0, 0)
+        state = (file.stat().st_mtime_ns, file.stat().st_size) if exists else (0, 0)
         known = self._read.get(entry.id)
         if known is None or known[0] != state:
             known = (state, read_qpdata(file))

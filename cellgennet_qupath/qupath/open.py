@@ -38,4 +38,8 @@ def open_project(
         raise QuPathError(
             "QuPath", "was not found", "Set PAQUO_QUPATH_DIR to its folder, or use --backend files"
         )
-    return FilesBackend(path, slides, size_of, writable, reporter)
+    if found is None:
+        return FilesBackend(path, slides, size_of, writable, reporter)
+    from .paquo_backend import QuPathBackend
+
+    return QuPathBackend(path, slides, size_of, writable, reporter)

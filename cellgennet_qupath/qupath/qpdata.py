@@ -56,20 +56,21 @@ def read_qpdata(path: Path) -> QpData:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise EntryDataError(path, "is missing", _remedy(path)) from error
+        raise EntryDataError(path, "is missing", remedy(path)) from error
     except OSError as error:
         raise EntryDataError(path, f"cannot be read ({error.strerror})") from error
     if not data:
-        raise EntryDataError(path, "is empty", _remedy(path))
+        raise EntryDataError(path, "is empty", remedy(path))
     try:
         content = parse(data)
     except (JavaStreamError, rois.RoiError) as error:
-        raise EntryDataError(path, f"is damaged or no QuPath data ({error})", _remedy(path)) from error
-    _compare_with_summary(path, content)
+        raise EntryDataError(path, f"is damaged or no QuPath data ({error})", remedy(path)) from error
+    compare_with_summary(path, content.counts)
     return content
 
 
-def _remedy(path: Path) -> str:
+def remedy(path: Path) -> str:
+    """What to do about a ``data.qpdata`` that cannot be read."""
     backup = path.with_name(path.name + ".bkp")
     if backup.is_file() and backup.stat().st_size > 0:
         return (
@@ -266,21 +267,25 @@ def _json(text: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _compare_with_summary(path: Path, content: QpData) -> None:
+def compare_with_summary(path: Path, counts: ObjectCounts) -> None:
+    """Hold the objects read from ``data.qpdata`` against the ``summary.json`` that QuPath writes after it.
+
+    Raises EntryDataError where they differ; without a (whole) summary there is nothing to compare.
+    """
     summary = path.with_name("summary.json")
     try:
         told = json.loads(summary.read_text(encoding="utf-8"))["hierarchy"]
         types, classes = dict(told["objectTypeCounts"]), dict(told["annotationClassificationCounts"])
     except (OSError, ValueError, KeyError, TypeError):
-        return  # written after the data and by some versions only: without it there is nothing to compare
+        return
     types.pop("Root objects", None)
-    found = dict(content.counts.by_class)
+    found = dict(counts.by_class)
     unclassified = found.pop("", 0)
     if unclassified:
         found["Unclassified"] = found.get("Unclassified", 0) + unclassified
     for what, here, there in (
-        ("objects", content.counts.total, sum(types.values())),
-        ("annotations", content.counts.annotations, types.get("Annotations", 0)),
+        ("objects", counts.total, sum(types.values())),
+        ("annotations", counts.annotations, types.get("Annotations", 0)),
         ("annotations by class", found, classes),
     ):
         if here != there:
