@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.optimize import linear_sum_assignment
+
+_TABLE_LIMIT = 1 << 24
+"""Up to this highest number a table of all numbers is made; above, the numbers are sorted."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,25 @@ def overlaps(true: NDArray[np.integer], predicted: NDArray[np.integer]) -> Overl
     """
     if true.shape != predicted.shape:
         raise ValueError(f"label images of different shape: {true.shape} and {predicted.shape}")
-    true_label, true_row, true_area = _objects(true)
-    predicted_label, predicted_row, predicted_area = _objects(predicted)
+    true_label, true_row, true_area = objects(true)
+    predicted_label, predicted_row, predicted_area = objects(predicted)
     both = (true_row >= 0) & (predicted_row >= 0)
-    pair, intersection = np.unique(
-        true_row[both] * max(len(predicted_label), 1) + predicted_row[both], return_counts=True
+    # A sparse matrix sums equal pairs without sorting every sample.
+    shared = sparse.coo_array(
+        (np.ones(int(both.sum()), np.int32), (true_row[both], predicted_row[both])),
+        shape=(max(len(true_label), 1), max(len(predicted_label), 1)),
+    ).tocsr()
+    shared.sort_indices()
+    rows = np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
+    return Overlaps(
+        rows.astype(np.int64),
+        shared.indices.astype(np.int64),
+        shared.data.astype(np.int64),
+        true_area,
+        predicted_area,
+        true_label,
+        predicted_label,
     )
-    rows, columns = np.divmod(pair, max(len(predicted_label), 1))
-    return Overlaps(rows, columns, intersection, true_area, predicted_area, true_label, predicted_label)
 
 
 def match(pairs: Overlaps, threshold: float) -> Matches:
@@ -100,14 +115,23 @@ def _assign(
     return taken[taken >= 0]
 
 
-def _objects(
+def objects(
     labels: NDArray[np.integer],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The numbers of the objects, the row of each sample's object (-1: none), the objects' areas."""
-    number, row, area = np.unique(labels, return_inverse=True, return_counts=True)
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """The numbers above 0 in a label image (n,), the row of each sample's object (-1: none), the areas (n,)."""
+    highest = int(labels.max(initial=0))
+    if highest <= _TABLE_LIMIT:
+        inside = np.maximum(labels, 0)
+        area = np.bincount(inside.reshape(-1), minlength=highest + 1)
+        area[0] = 0
+        number = np.flatnonzero(area)
+        row_of = np.full(highest + 1, -1, np.int32)
+        row_of[number] = np.arange(len(number), dtype=np.int32)
+        return number.astype(np.int64), row_of[inside], area[number].astype(np.int64)
+    number, row, counted = np.unique(labels, return_inverse=True, return_counts=True)
     background = int(np.searchsorted(number, 1))
     return (
         number[background:].astype(np.int64),
-        np.maximum(row.reshape(labels.shape).astype(np.int64) - background, -1),
-        area[background:].astype(np.int64),
+        np.maximum(row.reshape(labels.shape) - background, -1).astype(np.int32),
+        counted[background:].astype(np.int64),
     )

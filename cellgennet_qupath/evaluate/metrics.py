@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .matching import Overlaps, match, overlaps
+from .matching import Overlaps, match, objects, overlaps
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -51,6 +51,8 @@ class Scores:
     """How well one image was segmented.
 
     dice, iou  : of foreground against background, in samples.
+    tpr, fpr   : share of the true foreground that was found, and of the true background that was taken
+                 for foreground, in samples; NaN where there is no such foreground or background.
     aji        : aggregated Jaccard index (Kumar et al. 2017): every true object with the predicted
                  one of highest IoU, which may serve twice.
     pq, sq, rq : panoptic quality at IoU 0.5 and its factors (Kirillov et al. 2019): the mean IoU of the
@@ -60,6 +62,8 @@ class Scores:
 
     dice: float
     iou: float
+    tpr: float
+    fpr: float
     aji: float
     pq: float
     sq: float
@@ -67,6 +71,13 @@ class Scores:
     true_objects: int
     predicted_objects: int
     counts: dict[float, Counts] = field(default_factory=dict)
+
+    @property
+    def count_error(self) -> float:
+        """Predicted minus true objects, as a share of the true ones; NaN where there is none."""
+        if not self.true_objects:
+            return math.nan
+        return (self.predicted_objects - self.true_objects) / self.true_objects
 
     def as_dict(self) -> dict[str, float]:
         """Flat, for a table or JSON; F1, precision and recall as ``f1@0.5`` and so on."""
@@ -78,6 +89,9 @@ class Scores:
             "rq": self.rq,
             "dice": self.dice,
             "iou": self.iou,
+            "tpr": self.tpr,
+            "fpr": self.fpr,
+            "count_error": self.count_error,
             "true_objects": self.true_objects,
             "predicted_objects": self.predicted_objects,
         }
@@ -102,7 +116,7 @@ def score(
     Raises ValueError where the shapes differ.
     """
     if unknown is not None:
-        true, predicted = _known(true, unknown), _known(predicted, unknown)
+        true, predicted = hide_unknown(true, unknown), hide_unknown(predicted, unknown)
     pairs = overlaps(true, predicted)
     counts = {threshold: _count(pairs, threshold) for threshold in thresholds}
     matches = match(pairs, 0.5)
@@ -110,10 +124,14 @@ def score(
     something = len(pairs.true_area) + len(pairs.predicted_area)
     quality = float(matches.iou.mean()) if len(matches) else _ratio(0, 0, something)
     shared = int(pairs.intersection.sum())
-    areas = int(pairs.true_area.sum() + pairs.predicted_area.sum())
+    foreground, painted = int(pairs.true_area.sum()), int(pairs.predicted_area.sum())
+    areas = foreground + painted
+    background = true.size - (0 if unknown is None else int(unknown.sum())) - foreground
     return Scores(
         dice=_ratio(2 * shared, areas, something),
         iou=_ratio(shared, areas - shared, something),
+        tpr=_ratio(shared, foreground, 0),
+        fpr=_ratio(painted - shared, background, 0),
         aji=_aggregated_jaccard(pairs),
         pq=quality * objects.f1,
         sq=quality,
@@ -153,11 +171,13 @@ def _aggregated_jaccard(pairs: Overlaps) -> float:
     return _ratio(int(pairs.intersection[best].sum()), below, below)
 
 
-def _known(labels: NDArray[np.integer], unknown: NDArray[np.bool_]) -> NDArray[np.integer]:
-    number, row, area = np.unique(labels, return_inverse=True, return_counts=True)
-    hidden = np.bincount(row.reshape(-1), weights=unknown.reshape(-1), minlength=len(number))
-    kept = np.where(2 * hidden > area, 0, number)[row].reshape(labels.shape)
-    return np.where(unknown, 0, kept)
+def hide_unknown(labels: NDArray[np.integer], unknown: NDArray[np.bool_]) -> NDArray[np.integer]:
+    """Labels without what is unknown: 0 there, and without objects more than half of which lie there."""
+    number, row, area = objects(labels)
+    hidden = np.bincount(row[unknown & (row >= 0)], minlength=len(number))
+    # Row -1, the background, is the last of the table.
+    kept = np.append(np.where(2 * hidden > area, 0, number), 0)
+    return np.where(unknown, 0, kept[row])
 
 
 def _ratio(above: float, below: float, something: int) -> float:

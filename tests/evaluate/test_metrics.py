@@ -42,7 +42,8 @@ def test_worked_by_hand() -> None:
     assert result.dice == pytest.approx(2 * 24 / (42 + 37))
     assert result.iou == pytest.approx(24 / (42 + 37 - 24))
     assert result.aji == pytest.approx((12 + 12) / (16 + 20 + 10 + 9))
-    assert (result.true_objects, result.predicted_objects) == (3, 3)
+    assert (result.true_objects, result.predicted_objects, result.count_error) == (3, 3, 0)
+    assert (result.tpr, result.fpr) == pytest.approx((24 / 42, (37 - 24) / (20 * 30 - 42)))
 
 
 def test_aji_takes_one_predicted_object_for_two_true_ones() -> None:
@@ -54,7 +55,9 @@ def test_aji_takes_one_predicted_object_for_two_true_ones() -> None:
 def test_perfect_and_permuted() -> None:
     true = squares((0, 0, 4, 4), (0, 10, 4, 4), (10, 0, 2, 5))
     renumbered = np.array([0, 700, 3, 12])[true]
-    assert set(score(true, renumbered).as_dict().values()) == {1.0, 3}
+    scores = score(true, renumbered).as_dict()
+    assert (scores.pop("fpr"), scores.pop("count_error")) == (0, 0)
+    assert set(scores.values()) == {1.0, 3}
 
 
 def test_nothing_there_and_nothing_found() -> None:
