@@ -1,7 +1,7 @@
 """The QuPath project around the slides, written by a real QuPath through paquo.
 
 paquo finds QuPath by itself or by the environment variable PAQUO_QUPATH_DIR. QuPath 0.5 should write
-it: 0.6 and 0.7 open what 0.5 wrote.
+it: later ones open what 0.5 wrote.
 """
 
 from __future__ import annotations
