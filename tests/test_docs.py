@@ -19,7 +19,11 @@ from cellgennet_qupath.config import Config, config_from
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "sample_projects" / "README.md",
+]
 
 
 def sections() -> dict[str, type[BaseModel]]:
@@ -110,13 +114,13 @@ def test_bounds_are_found_in_every_kind_of_type() -> None:
     assert bounds_of(fields["seed"]) == [0, 2**31 - 1]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_examples_of_settings_are_valid(page: Path) -> None:
     for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         config_from(yaml.safe_load(block), page)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -143,7 +147,7 @@ def command_lines(page: Path) -> list[list[str]]:
     return [line.split() for line in lines if line.split()[:1] == ["cellgennet"]]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_commands_and_options_exist(page: Path) -> None:
     for _, *words in command_lines(page):
         options = {option for parameter in cellgennet.params for option in parameter.opts}
