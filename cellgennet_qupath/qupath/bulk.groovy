@@ -11,7 +11,6 @@ import qupath.lib.images.servers.ImageChannel
 import qupath.lib.images.servers.ImageServerBuilder.ServerBuilder
 import qupath.lib.images.servers.ImageServerMetadata
 import qupath.lib.images.servers.PixelType
-import qupath.lib.io.FeatureCollection
 import qupath.lib.io.GsonTools
 import qupath.lib.io.PathIO
 import qupath.lib.measurements.MeasurementList.MeasurementListType
@@ -96,9 +95,26 @@ class Bulk {
         return found
     }
 
-    /** Objects as QuPath's own GeoJSON. */
-    static String geojson(List<PathObject> objects, int start, int end) {
-        return GsonTools.getInstance().toJson(FeatureCollection.wrap(objects.subList(start, end)))
+    /** What a user can change of detections: {ids, classes, names of measurements} one a line, {values}. */
+    static Object[] table(List<PathObject> objects) {
+        Map<String, Integer> columns = new LinkedHashMap<String, Integer>()
+        for (PathObject object : objects)
+            for (String name : object.getMeasurements().keySet())
+                columns.putIfAbsent(name, columns.size())
+        StringBuilder ids = new StringBuilder()
+        StringBuilder classes = new StringBuilder()
+        double[] values = new double[objects.size() * columns.size()]
+        Arrays.fill(values, Double.NaN)
+        int start = 0
+        for (PathObject object : objects) {
+            PathClass pathClass = object.getPathClass()
+            ids.append(object.getID()).append("\n")
+            classes.append(pathClass == null ? "" : pathClass.toString()).append("\n")
+            for (Map.Entry<String, Number> measured : object.getMeasurements().entrySet())
+                values[start + columns.get(measured.getKey())] = measured.getValue().doubleValue()
+            start += columns.size()
+        }
+        return [ids.toString(), classes.toString(), String.join("\n", columns.keySet()), values] as Object[]
     }
 
     /**

@@ -12,7 +12,7 @@ import json
 import os
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -55,7 +55,7 @@ def write_detections(path: Path, nuclei: Nuclei, colors: Mapping[str, Color] | N
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as raw:
             # No name and no time inside, so that equal nuclei give equal bytes.
-            with gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as file:
+            with gzip.GzipFile("", "wb", compresslevel=2, fileobj=raw, mtime=0) as file:
                 names = json.dumps([str(name) for name in nuclei.measurements.columns], ensure_ascii=False)
                 file.write((_OPENING[0] + names + _OPENING[1]).encode())
                 for start in range(0, len(nuclei), _BLOCK):
@@ -203,7 +203,7 @@ def read_detections(path: Path) -> Nuclei:
         raise _unreadable(path) from error
     except shapely.errors.ShapelyError as error:
         raise _unreadable(path) from error
-    return _joined(blocks)
+    return joined(blocks)
 
 
 def _unreadable(path: Path) -> EntryDataError:
@@ -224,11 +224,6 @@ def _lines_of_others(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         if properties.get("objectType") in ("detection", "cell", "tile"):
             ordered = {key: feature.get(key) for key in ("type", "id", "geometry")}
             yield json.dumps({**ordered, "properties": properties}, separators=(",", ":"))
-
-
-def nuclei_of(found: Iterable[Mapping[str, Any]]) -> Nuclei:
-    """The detections among GeoJSON features as nuclei. Raises ValueError, LookupError or TypeError."""
-    return _joined([_nuclei(block, []) for block in _blocks(_lines_of_others(found))])
 
 
 def _blocks(lines: Iterator[str]) -> Iterator[list[str]]:
@@ -258,17 +253,20 @@ def _nuclei(lines: list[str], columns: list[str]) -> Nuclei:
     classes[:] = [class_name(properties.get("classification")) for properties in rest]
     return Nuclei(
         polygons=polygons,
-        probability=(
-            table.pop(PROBABILITY).to_numpy(np.float32)
-            if PROBABILITY in table.columns
-            else np.full(n, np.nan, np.float32)
-        ),
+        probability=taken_probability(table),
         classes=classes,
         ids=np.array([str(identifier) for identifier in ids], dtype=object),
         z=np.array([plane.z for plane in planes], np.int32),
         t=np.array([plane.t for plane in planes], np.int32),
         measurements=table,
     )
+
+
+def taken_probability(table: pd.DataFrame) -> NDArray[np.float32]:
+    """The column of probabilities, taken out of a table of measurements; NaN where it has none."""
+    if PROBABILITY in table.columns:
+        return table.pop(PROBABILITY).to_numpy(np.float32)
+    return np.full(len(table), np.nan, np.float32)
 
 
 def read_ids(path: Path) -> set[str]:
@@ -286,7 +284,8 @@ def read_ids(path: Path) -> set[str]:
         raise _unreadable(path) from error
 
 
-def _joined(blocks: list[Nuclei]) -> Nuclei:
+def joined(blocks: Sequence[Nuclei]) -> Nuclei:
+    """Nuclei of several blocks as one, in order."""
     if not blocks:
         return empty()
     if len(blocks) == 1:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import shapely
 
 from ..nuclei import Nuclei
 from . import jvm
-from .detections import DEFAULT_COLOR, Color, columns, nuclei_of, qupath_id, with_area
+from .detections import DEFAULT_COLOR, PROBABILITY, Color, columns, qupath_id, taken_probability, with_area
 from .project import Annotation, ImageEntry, ObjectCounts, Plane
-
-_BLOCK = 20_000
 
 
 def annotations_of(hierarchy: Any) -> list[Annotation]:
@@ -60,17 +59,33 @@ def counts_of(hierarchy: Any) -> ObjectCounts:
     )
 
 
-def detections_of(hierarchy: Any, ids: set[str]) -> Nuclei:
-    """The detections of the given ids that a ``PathObjectHierarchy`` holds, as QuPath exports them."""
+def detections_of(hierarchy: Any, written: Nuclei) -> Nuclei:
+    """Those of the nuclei that were written to a ``PathObjectHierarchy`` and still are there.
+
+    Classes and measurements are QuPath's of now; outlines are those written: no user edits detections.
+    """
+    if len(written) == 0:
+        return written
     bulk, _ = jvm.bulk()
-    found = bulk.find(hierarchy, "\n".join(ids))
+    ids, classes, names, values = bulk.table(bulk.find(hierarchy, "\n".join(written.ids)))
+    row_of = {identifier: row for row, identifier in enumerate(written.ids)}
+    rows = np.array([row_of[identifier] for identifier in _lines(ids)], np.intp)
+    kept = written.take(rows)
+    table = pd.DataFrame(
+        np.array(values, np.float64).reshape(len(rows), -1),
+        columns=_lines(names),
+        index=pd.RangeIndex(len(rows)),
+    )
+    order = [name for name in (*written.measurements.columns, PROBABILITY) if name in table.columns]
+    table = table[[*order, *(name for name in table.columns if name not in order)]]
+    class_names = np.empty(len(rows), dtype=object)
+    class_names[:] = _lines(classes, len(rows))
+    return replace(kept, classes=class_names, measurements=table, probability=taken_probability(table))
 
-    def features() -> Iterator[Mapping[str, Any]]:
-        for start in range(0, len(found), _BLOCK):
-            text = bulk.geojson(found, start, min(start + _BLOCK, len(found)))
-            yield from json.loads(str(text))["features"]
 
-    return nuclei_of(features())
+def _lines(text: Any, number: int | None = None) -> list[str]:
+    lines = str(text).split("\n")
+    return lines[:number] if number is not None else [line for line in lines if line]
 
 
 def stand_in(image: Any, entry: ImageEntry) -> Any:

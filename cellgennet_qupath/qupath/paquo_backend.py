@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import EntryDataError, ProjectError
 from ..nuclei import Nuclei, empty
 from ..progress import SILENT, Reporter
 from . import javaobjects, jvm, safewrite
-from .detections import read_ids, write_detections
+from .detections import joined, qupath_id, read_detections, read_ids, write_detections
 from .files import FilesBackend
 from .locate import SizeOf
 from .project import Annotation, ImageEntry, ObjectCounts, StainVectors, WrittenDetections
@@ -76,8 +78,12 @@ class QuPathBackend:
 
     def detections(self, entry: ImageEntry) -> Nuclei:
         """Those of the nuclei this tool wrote that are still there, as QuPath has them now."""
-        hierarchy, ids = self._hierarchy(entry), self._written_ids(entry)
-        return empty() if hierarchy is None or not ids else javaobjects.detections_of(hierarchy, ids)
+        hierarchy = self._hierarchy(entry)
+        if hierarchy is None:
+            return empty()
+        written = joined([read_detections(file) for file in sorted(self._lists(entry))])
+        _, first = np.unique(written.ids.astype(str), return_index=True)
+        return javaobjects.detections_of(hierarchy, written.take(np.sort(first)))
 
     def write_detections(self, entry: ImageEntry, nuclei: Nuclei) -> WrittenDetections:
         """Put an entry's nuclei into its ``data.qpdata``, in place of those this tool wrote before.
@@ -91,13 +97,13 @@ class QuPathBackend:
         # Until it has replaced the old list, both are looked up: a run may be killed at any line.
         pending, fresh = listed.with_name(f"{aside}.geojson.gz"), listed.with_name(f"{aside}.qpdata")
         earlier = self._lists(entry)
+        ids = self._written_ids(entry) | {qupath_id(identifier) for identifier in nuclei.ids}
         colors = class_colors(self.path)
         before = safewrite.state_of(place)
         old = self._files.data(entry)
         written = False
         try:
             count = write_detections(pending, nuclei, colors)
-            ids = self._written_ids(entry) | read_ids(pending)
             with jvm.errors(lambda why: EntryDataError(place, f"cannot be changed by QuPath ({why})")):
                 bulk, _ = jvm.bulk()
                 server = javaobjects.stand_in(self._images[entry.id], entry)
