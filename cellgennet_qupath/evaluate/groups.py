@@ -1,4 +1,4 @@
-"""What every true nucleus is like, and whether it was found: the ground of scores by size, crowding, shape."""
+"""What every true nucleus is like, and whether it was found: scores by size, crowding and shape."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..student.polygons import label_polygons
 from .matching import match, objects, overlaps
 from .metrics import hide_unknown
 
-CROWDED = 2.0
-"""A nucleus is crowded where another one is no farther away than this many samples."""
+CROWDED = 1.0
+"""A nucleus is crowded where another one is no farther away than this many samples: they touch."""
 IRREGULAR = 0.9
 """A nucleus is irregular where it fills less than this share of its convex hull (its solidity)."""
 

@@ -118,7 +118,7 @@ def _assign(
 def objects(
     labels: NDArray[np.integer],
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-    """The numbers above 0 in a label image (n,), the row of each sample's object (-1: none), the areas (n,)."""
+    """Numbers above 0 in a label image (n,), row of each sample's object (-1: none), areas (n,)."""
     highest = int(labels.max(initial=0))
     if highest <= _TABLE_LIMIT:
         inside = np.maximum(labels, 0)

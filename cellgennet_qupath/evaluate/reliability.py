@@ -61,9 +61,7 @@ def correctness(
     return stated[known], right[known]
 
 
-def reliability(
-    probability: NDArray[np.floating], right: NDArray[np.bool_], bins: int = BINS
-) -> Reliability:
+def reliability(probability: NDArray[np.floating], right: NDArray[np.bool_], bins: int = BINS) -> Reliability:
     """Bin (n,) probabilities and whether each nucleus is a true one."""
     row = np.minimum((np.asarray(probability) * bins).astype(np.intp), bins - 1)
     count = np.bincount(row, minlength=bins)

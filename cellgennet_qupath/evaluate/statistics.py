@@ -67,9 +67,7 @@ def compare(metric: str, values: Mapping[str, ArrayLike]) -> list[Comparison]:
         low, high = bootstrap_interval(x - y)
         difference = float((x - y).mean()) if len(x) else math.nan
         found.append(
-            Comparison(
-                metric, a, b, len(x), difference, low, high, unpaired, delta, paired, after, biserial
-            )
+            Comparison(metric, a, b, len(x), difference, low, high, unpaired, delta, paired, after, biserial)
         )
     return found
 
