@@ -25,8 +25,7 @@ from cellgennet_qupath.raster import rasterize
 from cellgennet_qupath.slide.calibration import downsample_for, resolve_mpp
 from cellgennet_qupath.slide.coordinates import grid_size
 from cellgennet_qupath.slide.normalisation import estimate
-from cellgennet_qupath.slide.reader import open_slide
-from cellgennet_qupath.slide.size import slide_size
+from cellgennet_qupath.slide.reader import open_slide, slide_size
 from cellgennet_qupath.slide.tissue import tissue_mask
 from cellgennet_qupath.supervision.labels import Split, interpret
 from cellgennet_qupath.teacher.model import Teacher

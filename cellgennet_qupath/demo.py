@@ -19,7 +19,7 @@ from .qupath.open import open_project
 from .qupath.project import Project
 from .raster import rasterize
 from .resources import sample_projects
-from .slide.size import slide_size
+from .slide.reader import slide_size
 
 _MARK = "cellgennet-demo.txt"
 

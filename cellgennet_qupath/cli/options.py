@@ -53,7 +53,7 @@ def opened(
 ) -> Project:
     """The project, with slides found by name and size; ``writable`` takes its lock."""
     from ..qupath.open import open_project
-    from ..slide.size import slide_size
+    from ..slide.reader import slide_size
 
     return open_project(project, backend, slides, slide_size, writable, reporter)
 

@@ -81,7 +81,7 @@ def gather(project: Project, config: Config, mpp: float | None, reporter: Report
             for reason, count in supervision.skipped.items():
                 reporter.warn(f"{entry.name}: {count} annotation(s) skipped: {reason}.")
             with _open(entry) as reader:
-                calibration = resolve_mpp(entry.mpp, reader.mpp, mpp)
+                calibration = resolve_mpp(entry.mpp, reader.mpp, mpp, entry.name)
             readable.append((entry, supervision, calibration))
         except CellGenNetError as error:
             reporter.warn(f"Left out: {error}")

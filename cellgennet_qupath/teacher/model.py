@@ -89,7 +89,7 @@ class Teacher:
         self._model.prepare_for_training(optimizer)
 
     def begin_at(self, patches: list[Patch]) -> None:
-        """Let a new network start at the mean radius of these nuclei instead of at none, which saves epochs."""
+        """Let a new network start at the mean radius of these nuclei instead of at none: it saves epochs."""
         _, (prob, dist) = self._batch(patches)
         inside = prob[..., 0] > 0
         if inside.any():
