@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "Train a model on a project's annotations.",
     "segment": "Find every nucleus of every image of a project.",
     "export": "Write the measurements of a project to one table.",
+    "evaluate": "Tell how far to trust a model: scores, comparisons and a report to read.",
     "demo": "Show the whole way on a small project that comes with the package.",
 }
 
@@ -76,10 +77,6 @@ def run(arguments: list[str]) -> int:
         return _told(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, click.Abort):
         return _told("interrupted.", Interrupted.exit_code, debug)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has seen enough.
-        sys.stderr.close()
-        return 0
     except Exception as error:
         kind = type(error).__name__
         line = (

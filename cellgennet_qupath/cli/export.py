@@ -17,7 +17,7 @@ from .reporter import reporter
     "--output",
     type=click.Path(path_type=Path),
     required=True,
-    help="The file to write; its ending says the format: csv, tsv, parquet, geojson.",
+    help="The file to write; its ending says the format: csv, tsv, parquet, geojson, h5ad.",
 )
 def command(project: Path, backend: Backend, slides: Path | None, output: Path) -> None:
     """Write the measurements of all detections of a project to one file."""

@@ -6,60 +6,33 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from ..progress import Reporter, Task
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-def reporter(quiet: bool = False) -> Reporter:
-    """The reporter that suits where stderr goes; ``quiet`` keeps warnings only."""
-    if quiet:
-        return _Lines(quiet=True)
-    return _Bars() if sys.stderr.isatty() else _Lines()
+def reporter() -> Reporter:
+    """The reporter that suits where stderr goes."""
+    if not sys.stderr.isatty():
+        return Lines()
+    from rich.console import Console
+
+    return Bars(Console(stderr=True, highlight=False))
 
 
-class _LineTask:
-    """Prints at most one line every few seconds: QuPath's log and batch systems keep every one."""
-
-    def __init__(self, what: str, total: float | None, unit: str) -> None:
-        self._what, self._total, self._unit = what, total, unit
-        self._done, self._counted = 0.0, 0.0
-        self._note = ""
-        self._begun = self._printed = time.monotonic()
-
-    def advance(self, steps: float = 1, note: str = "") -> None:
-        self._done += steps
-        # What was done before (a resumed run) says nothing about the rate.
-        if time.monotonic() - self._begun > 0.5 or steps == 1:
-            self._counted += steps
-        self._note = note or self._note
-        if time.monotonic() - self._printed >= _SECONDS_BETWEEN_LINES:
-            self.show()
-
-    def show(self) -> None:
-        """Print where the work stands."""
-        self._printed = time.monotonic()
-        rate = self._counted / max(1e-9, self._printed - self._begun)
-        parts = [f"{self._what}: {self._done:g}"]
-        if self._total:
-            parts[0] += f" of {self._total:g} {self._unit} ({self._done / self._total:.0%})"
-        if self._counted:
-            parts.append(f"{rate:.2g} a second")
-            if self._total and self._done < self._total:
-                parts.append(f"{_duration((self._total - self._done) / rate)} left")
-        click.echo(", ".join([*parts, self._note] if self._note else parts), err=True)
-
-
-class _Lines:
-    def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
+class Lines:
+    """At most one line of progress every few seconds: QuPath's log and batch systems keep every one."""
 
     def say(self, line: str) -> None:
-        if not self._quiet:
-            click.echo(line, err=True)
+        click.echo(line, err=True)
 
     def warn(self, line: str) -> None:
         click.echo(f"Warning: {line}", err=True)
@@ -67,21 +40,58 @@ class _Lines:
     @contextmanager
     def _task(self, task: _LineTask) -> Iterator[Task]:
         yield task
-        if not self._quiet:
-            task.show()
+        task.finish()
 
     def track(self, what: str, total: float | None, unit: str = "") -> AbstractContextManager[Task]:
-        task = _LineTask(what, total, unit)
-        if self._quiet:
-            task.show = lambda: None  # type: ignore[method-assign]
-        return self._task(task)
+        return self._task(_LineTask(what, total, unit))
 
 
-class _Bars:
-    def __init__(self) -> None:
-        from rich.console import Console
+class _LineTask:
+    def __init__(self, what: str, total: float | None, unit: str) -> None:
+        self._what, self._total, self._unit = what, total, unit
+        self._done, self._counted, self._shown = 0.0, 0.0, -1.0
+        self._note = ""
+        self._begun = self._printed = time.monotonic()
 
-        self._console = Console(stderr=True, highlight=False)
+    def advance(self, steps: float = 1, note: str = "") -> None:
+        now = time.monotonic()
+        self._done += steps
+        # What an earlier run had done comes at once and together: it says nothing about the rate.
+        if steps == 1 or now - self._begun > 0.5:
+            self._counted += steps
+        self._note = note or self._note
+        if now - self._printed >= _SECONDS_BETWEEN_LINES:
+            self.show()
+
+    def finish(self) -> None:
+        """Print the last line, if it says something new."""
+        if self._shown != self._done:
+            self.show()
+
+    def show(self) -> None:
+        """Print where the work stands."""
+        self._printed, self._shown = time.monotonic(), self._done
+        seconds = self._printed - self._begun
+        if self._total:
+            parts = [f"{self._what}: {self._done:g} of {self._total:g} {self._unit}".rstrip()]
+            parts[0] += f" ({self._done / self._total:.0%})"
+        else:
+            parts = [f"{self._what}: {self._done:g} {self._unit}".rstrip()]
+        # Over less than a second the rate would be that of the clock.
+        if self._counted and seconds > 1:
+            rate = self._counted / seconds
+            parts.append(f"{rate:.0f} a second" if rate >= 10 else f"{rate:.2g} a second")
+            if self._total and self._done < self._total:
+                parts.append(f"{duration((self._total - self._done) / rate)} left")
+        click.echo(", ".join([*parts, self._note] if self._note else parts), err=True)
+
+
+class Bars:
+    """Progress bars. One live display holds those of all tasks under way, one within another too."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress: Progress | None = None
 
     def say(self, line: str) -> None:
         self._console.print(line, markup=False)
@@ -91,47 +101,70 @@ class _Bars:
 
     @contextmanager
     def _task(self, what: str, total: float | None, unit: str) -> Iterator[Task]:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-        from rich.text import Text
-
-        class Rate(TextColumn):
-            def render(self, task: object) -> Text:
-                speed = getattr(task, "speed", None)
-                return Text(f"{speed:.3g}/s" if speed else "")
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            Rate(""),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Progress(*columns, console=self._console) as progress:
-            row = progress.add_task(what, total=total, note="")
-
-            class Bar:
-                def advance(self, steps: float = 1, note: str = "") -> None:
-                    progress.advance(row, steps)
-                    if note:
-                        progress.update(row, note=note)
-
-            yield Bar()
+        outermost = self._progress is None
+        progress = self._progress = self._progress or _progress(self._console)
+        row = progress.add_task(what, total=total, unit=unit, note="")
+        if outermost:
+            progress.start()
+        try:
+            yield _BarTask(progress, row)
+        finally:
+            if outermost:
+                progress.stop()
+                self._progress = None
+            else:
+                progress.remove_task(row)
 
     def track(self, what: str, total: float | None, unit: str = "") -> AbstractContextManager[Task]:
         return self._task(what, total, unit)
 
 
-def _duration(seconds: float) -> str:
+class _BarTask:
+    def __init__(self, progress: Progress, row: TaskID) -> None:
+        self._progress, self._row = progress, row
+
+    def advance(self, steps: float = 1, note: str = "") -> None:
+        self._progress.advance(self._row, steps)
+        if note:
+            self._progress.update(self._row, note=note)
+
+
+def _progress(console: Console) -> Progress:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Task as Row
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Row) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:.3g}/s")
+
+    def text(field: str) -> TextColumn:
+        return TextColumn(f"{{task.{field}}}", markup=False)
+
+    return Progress(
+        text("description"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        text("fields[unit]"),
+        Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        text("fields[note]"),
+        console=console,
+    )
+
+
+def duration(seconds: float) -> str:
+    """A span of time for a person: 40 s, 2 min 05 s, 1 h 20 min."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

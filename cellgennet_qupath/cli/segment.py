@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import CellGenNetError
+from ..progress import Remembering
 from .options import Backend, json_option, mpp_option, opened, print_json, project_argument, threads_option
 from .reporter import reporter
+
+if TYPE_CHECKING:
+    from ..bundle import Bundle
+    from ..engine.batch import ImageResult
+    from ..qupath.project import Project
 
 
 @click.command("segment")
@@ -46,7 +54,7 @@ def command(
     from ..resources import pretrained_bundle
 
     bundle = load_bundle(model if model is not None else pretrained_bundle())
-    listener = reporter(quiet=as_json)
+    listener = Remembering(reporter())
     with opened(project, backend, slides, listener, writable=True) as found:
         from ..engine.batch import segment_project
 
@@ -62,6 +70,7 @@ def command(
             reporter=listener,
         )
         used = found.backend
+        page = _page(found, results, bundle, listener, mpp)
     failed = [result for result in results if result.status == "failed"]
     if as_json:
         print_json(
@@ -70,10 +79,30 @@ def command(
                 "backend": used,
                 "bundle": str(bundle.path),
                 "images": [result.as_dict() for result in results],
+                "page": str(page) if page else None,
             }
         )
     else:
         for result in results:
             click.echo(result.sentence())
         click.echo(f"{len(results) - len(failed)} of {len(results)} images done.")
+        if page:
+            click.echo(f"Page: {page}")
     return 3 if failed else 0
+
+
+def _page(
+    project: Project,
+    results: list[ImageResult],
+    bundle: Bundle,
+    listener: Remembering,
+    mpp: float | None,
+) -> Path | None:
+    """The run's page; without it the nuclei are there all the same."""
+    from ..evaluate.run_page import write_run_page
+
+    try:
+        return write_run_page(project, results, bundle, warnings=listener.warnings, mpp=mpp)
+    except CellGenNetError as error:
+        listener.warn(f"No page was written: {error}")
+        return None
