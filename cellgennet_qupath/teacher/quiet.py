@@ -11,20 +11,22 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Hold back whatever is written to file descriptor 2; show it if the block raises."""
+    """Hold back whatever the block writes to file descriptor 2; show it if the block fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
-        failed = True
+        said = b""
         try:
             yield
-            failed = False
+        except Exception:
+            sys.stderr.flush()
+            held.seek(0)
+            said = held.read()
+            raise
         finally:
             sys.stderr.flush()
             os.dup2(saved, 2)
             os.close(saved)
-            if failed:
-                held.seek(0)
-                os.write(2, held.read())
+            os.write(2, said)
