@@ -80,13 +80,32 @@ def test_inspect_tells_what_is_wrong_with_a_slide(capsys: pytest.CaptureFixture[
     assert any("--slides" in problem for problem in problems if problem)
 
 
-@pytest.mark.parametrize("command", ["inspect", "train", "segment", "export"])
+@pytest.mark.parametrize("version", ["v0.5", "v0.7"])
+def test_inspect_counts_a_real_project_as_qupath_does(
+    capsys: pytest.CaptureFixture[str], shared: Path, version: str
+) -> None:
+    code, out, _ = told(
+        capsys, "inspect", shared / "qupath" / f"project_{version}", "--json", "--backend", "files"
+    )
+    summary = json.loads(
+        (shared / "qupath" / f"expected_{version}" / "summary.json").read_text(encoding="utf-8")
+    )["entries"]
+    images = json.loads(out)["images"]
+    assert code == 0
+    assert [image["problem"] for image in images] == [None] * 9
+    assert {image["id"]: image["detections"] for image in images} == {
+        name: entry["detections"] for name, entry in summary.items()
+    }
+    assert {image["id"]: sum(image["annotations"].values()) for image in images} == {
+        name: entry["annotations"] for name, entry in summary.items()
+    }
+
+
+@pytest.mark.parametrize("command", ["inspect", "train", "export"])
 def test_a_missing_project_is_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
 ) -> None:
     more = {"train": ["-o", tmp_path / "m.cgn"], "export": ["-o", tmp_path / "t.csv"]}.get(command, [])
-    if command == "segment":
-        pytest.skip("without a bundle the bundle is asked for first")
     code, out, err = told(capsys, command, tmp_path / "nowhere", *more)
     assert code == 1
     assert out == ""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import pandas as pd
 import pytest
+import tifffile
 
 from cellgennet_qupath.cli import run
 
@@ -62,18 +65,88 @@ def test_segment_then_export(
     assert hashes(project) == before
 
 
-def test_one_bad_slide_does_not_stop_the_others(
+def truncated_slide(project: Path) -> None:
+    slide = project / "slides" / "slide2_inflamed.ome.tif"
+    slide.write_bytes(slide.read_bytes()[:2000])
+
+
+def missing_slide(project: Path) -> None:
+    (project / "slides" / "slide2_inflamed.ome.tif").unlink()
+
+
+def truncated_data(project: Path) -> None:
+    data = project / "data" / "2" / "data.qpdata"
+    data.write_bytes(data.read_bytes()[:5000])
+
+
+def uncalibrated_png(project: Path) -> None:
+    """The second image as a PNG of which nobody knows the pixel size."""
+    slide = project / "slides" / "slide2_inflamed.ome.tif"
+    pixels = tifffile.imread(slide)
+    slide.unlink()
+    assert cv2.imwrite(str(project / "slides" / "plain.png"), pixels[..., ::-1])
+    description = json.loads((project / "project.qpproj").read_text(encoding="utf-8"))
+    server = description["images"][1]["serverBuilder"]
+    server["uri"] = server["uri"].replace(slide.name, "plain.png")
+    for side in ("pixelWidth", "pixelHeight"):
+        server["metadata"]["pixelCalibration"][side] = {"value": 1.0, "unit": "px"}
+    (project / "project.qpproj").write_text(json.dumps(description), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (truncated_slide, "slide2_inflamed.ome.tif"),
+        (missing_slide, "--slides"),
+        (truncated_data, "data.qpdata"),
+        (uncalibrated_png, "--mpp"),
+    ],
+)
+def test_one_bad_image_does_not_stop_the_others(
+    trained: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    harm: Callable[[Path], None],
+    said: str,
+) -> None:
+    project = Path(shutil.copytree(trained[0], tmp_path / "p"))
+    harm(project)
+    # Only what is annotated, so that annotations are needed, and images without any are skipped.
+    code = run(
+        ["segment", str(project), "-m", str(trained[1]), "--backend", "files", "--json",
+         "--restart", "--within", "Training"]
+    )  # fmt: skip
+    captured = capsys.readouterr()
+    images = {image["id"]: image for image in json.loads(captured.out)["images"]}
+    assert code == 3
+    assert {name: image["status"] for name, image in images.items()} == {
+        "1": "done", "2": "failed", "3": "done", "4": "skipped",
+    }  # fmt: skip
+    assert said in images["2"]["reason"]
+    assert "\n" not in images["2"]["reason"]
+    assert "Traceback" not in captured.err
+
+
+def test_training_leaves_a_bad_image_out_and_says_so(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = Path(shutil.copytree(trained[0], tmp_path / "p"))
-    slide = sorted((project / "slides").iterdir())[1]
-    slide.write_bytes(slide.read_bytes()[:2000])
-    code = run(["segment", str(project), "-m", str(trained[1]), "--backend", "files", "--json", "--restart"])
-    images = json.loads(capsys.readouterr().out)["images"]
-    assert code == 3
-    assert [image["status"] for image in images].count("failed") == 1
-    assert [image["status"] for image in images].count("done") == len(images) - 1
-    assert next(i["reason"] for i in images if i["status"] == "failed")
+    truncated_data(project)
+    config = trained[1].parent / "tiny.yaml"
+    command = ["train", str(project), "-o", str(tmp_path / "t.cgn"), "-c", str(config), "--backend", "files"]
+    assert run([*command, "--stage", "teacher"]) == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Warning: ")]
+    assert any("data.qpdata" in line for line in warnings)
+
+
+def test_a_missing_project_is_one_line(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(["segment", str(tmp_path / "nowhere"), "-m", str(trained[1])])
+    captured = capsys.readouterr()
+    assert (code, captured.out) == (1, "")
+    assert len(captured.err.splitlines()) == 1
+    assert "nowhere" in captured.err
 
 
 def test_training_again_gives_the_same_student(trained: tuple[Path, Path], tmp_path: Path) -> None:
