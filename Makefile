@@ -1,21 +1,23 @@
-# Two commands for a checkout on Linux and macOS; each makes its own virtual environment.
+# Commands for a checkout on Linux and macOS; each makes its own virtual environment.
 #   make demo    the whole way on the sample project, into ./cellgennet-demo
-#   make test    style, types and tests
+#   make test    style, types and tests (make lint: without the tests)
 # PYTHON names another interpreter: make demo PYTHON=python3.12
 
 PYTHON ?= python3
 PIP = -m pip --disable-pip-version-check -qq install -c constraints.txt
 
-.PHONY: demo test clean
+.PHONY: demo test lint clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/cellgennet demo
 
-test: .venv-test/installed
+test: lint
+	.venv-test/bin/python -m pytest
+
+lint: .venv-test/installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/mypy
-	.venv-test/bin/python -m pytest
 
 .venv-test/installed: EXTRAS = [dev]
 

@@ -41,12 +41,15 @@ def _python() -> dict[str, str]:
 
 
 def _package(name: str) -> dict[str, str]:
-    if util.find_spec(_MODULES.get(name, name)) is None:
+    module = _MODULES.get(name, name)
+    if util.find_spec(module) is None:
         return _check(name, "missing", "not installed", f"pip install {name}")
     try:
         return _check(name, "ok", metadata.version(name))
     except metadata.PackageNotFoundError:
-        return _check(name, "ok", "installed under another name")
+        # Some libraries come under several names: tensorflow is also tensorflow-cpu.
+        names = sorted(set(metadata.packages_distributions().get(module, [])))
+        return _check(name, "ok", ", ".join(f"{metadata.version(n)} ({n})" for n in names) or "installed")
 
 
 def _qupath() -> dict[str, str]:
@@ -56,7 +59,8 @@ def _qupath() -> dict[str, str]:
             "QuPath",
             "note",
             "not found; projects are read and written by their files alone (--backend files)",
-            "To write into projects directly, install QuPath (qupath.github.io) and set PAQUO_QUPATH_DIR to it",
+            "To write into projects directly, install QuPath (qupath.github.io); if it is then not found, "
+            "set PAQUO_QUPATH_DIR to its folder",
         )
     java = "with its own Java" if found.java else "without a Java of its own"
     return _check("QuPath", "ok", f"{found.version or 'version unknown'} in {found.folder}, {java}")
