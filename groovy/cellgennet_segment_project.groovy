@@ -2,7 +2,7 @@
  * Finds every nucleus of every image of the open project with CellGenNet.
  *
  * Run it once (Run > Run), not "for project": it does all images in one go, so that the model is loaded once.
- * Save your annotations first (File > Save). When it has ended, run "import_detections.groovy" for the
+ * Save your annotations first (File > Save). When it has ended, run "cellgennet_import_detections.groovy" for the
  * project: that brings the nuclei into each image.
  *
  * Options (change them here, between the lines):
@@ -61,4 +61,4 @@ if (code == 3)
     println "CellGenNet: some images failed (see above); the others are done."
 else if (code != 0)
     throw new IllegalStateException("CellGenNet: " + (last ?: "ended with code ${code}, see the lines above"))
-println "CellGenNet: done. Now run import_detections.groovy for the project."
+println "CellGenNet: done. Now run cellgennet_import_detections.groovy for the project."
