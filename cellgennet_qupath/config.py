@@ -55,10 +55,10 @@ class TeacherConfig(_Section):
     filters: Annotated[int, Field(ge=4, le=128)] = 32
     patch: Annotated[int, Field(ge=64, multiple_of=32)] = 256
     batch: Positive = 4
-    epochs: Positive = 25
+    epochs: Positive = 20
     steps_per_epoch: Positive = 40
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4
-    patience: Positive = 10
+    patience: Positive = 6
 
 
 class PseudoConfig(_Section):
@@ -90,7 +90,7 @@ class StudentConfig(_Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     patch: Annotated[int, Field(ge=64, multiple_of=32)] = 256
     batch: Positive = 4
-    epochs: Positive = 30
+    epochs: Positive = 25
     steps_per_epoch: Positive = 40
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     weight_decay: Weight = 1e-4
