@@ -18,7 +18,6 @@ from .detections import joined, qupath_id, read_detections, read_ids, write_dete
 from .files import FilesBackend
 from .locate import SizeOf
 from .project import Annotation, ImageEntry, ObjectCounts, StainVectors, WrittenDetections
-from .qpdata import compare_with_summary, remedy
 from .qpproj import PROJECT_FILE, class_colors
 
 
@@ -151,17 +150,22 @@ class QuPathBackend:
     def _hierarchy(self, entry: ImageEntry) -> Any:
         """QuPath's objects of an entry as they are on disk now; None where it was never opened."""
         file = self._files.data_file(entry)
-        if not file.is_file():  # QuPath would take it for one without objects
-            if entry.opened:
-                raise EntryDataError(file, "is missing", remedy(file))
+        # Read by ourselves first: QuPath takes a missing file for one without objects, and reads on for
+        # ever where one is cut off.
+        expected = self._files.data(entry).counts
+        if not file.is_file():
             return None
         state = (file.stat().st_mtime_ns, file.stat().st_size)
         if self._last is None or self._last[:2] != (entry.id, state):
-            with jvm.errors(
-                lambda why: EntryDataError(file, f"cannot be read by QuPath ({why})", remedy(file))
-            ):
+            with jvm.errors(lambda why: EntryDataError(file, f"cannot be read by QuPath ({why})")):
                 hierarchy = self._images[entry.id].readHierarchy()
-                compare_with_summary(file, javaobjects.counts_of(hierarchy))
+                found = javaobjects.counts_of(hierarchy)
+            if found != expected:
+                raise EntryDataError(
+                    file,
+                    f"holds {expected.total} objects of which QuPath reads {found.total}",
+                    "Open the image in QuPath, check its annotations and save it",
+                )
             self._last = entry.id, state, hierarchy
         return self._last[2]
 

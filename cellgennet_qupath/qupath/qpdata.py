@@ -56,20 +56,20 @@ def read_qpdata(path: Path) -> QpData:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise EntryDataError(path, "is missing", remedy(path)) from error
+        raise EntryDataError(path, "is missing", _remedy(path)) from error
     except OSError as error:
         raise EntryDataError(path, f"cannot be read ({error.strerror})") from error
     if not data:
-        raise EntryDataError(path, "is empty", remedy(path))
+        raise EntryDataError(path, "is empty", _remedy(path))
     try:
         content = parse(data)
     except (JavaStreamError, rois.RoiError) as error:
-        raise EntryDataError(path, f"is damaged or no QuPath data ({error})", remedy(path)) from error
-    compare_with_summary(path, content.counts)
+        raise EntryDataError(path, f"is damaged or no QuPath data ({error})", _remedy(path)) from error
+    _compare_with_summary(path, content.counts)
     return content
 
 
-def remedy(path: Path) -> str:
+def _remedy(path: Path) -> str:
     """What to do about a ``data.qpdata`` that cannot be read."""
     backup = path.with_name(path.name + ".bkp")
     if backup.is_file() and backup.stat().st_size > 0:
@@ -267,7 +267,7 @@ def _json(text: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def compare_with_summary(path: Path, counts: ObjectCounts) -> None:
+def _compare_with_summary(path: Path, counts: ObjectCounts) -> None:
     """Hold the objects read from ``data.qpdata`` against the ``summary.json`` that QuPath writes after it.
 
     Raises EntryDataError where they differ; without a (whole) summary there is nothing to compare.

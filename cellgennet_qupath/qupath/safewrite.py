@@ -33,11 +33,11 @@ def state_of(file: Path) -> State:
 
 
 def _same_stains(new: StainVectors | None, old: StainVectors | None) -> bool:
-    """Equal but for the last digits, which change when QuPath normalises a unit vector once more."""
+    """Equal but for the last digits: QuPath normalises the vectors once more, 0.5 writes eight decimals."""
     if new is None or old is None:
         return new is old
     return new.names == old.names and all(
-        math.isclose(a, b, abs_tol=1e-9)
+        math.isclose(a, b, abs_tol=1e-6)
         for a, b in zip(chain(*new.vectors, new.background), chain(*old.vectors, old.background), strict=True)
     )
 

@@ -37,7 +37,7 @@ def place(tmp_path: Path, data: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("version", ["0.5"])
+@pytest.mark.parametrize("version", ["0.5", "0.7"])
 def test_every_kind_of_object_is_read_as_qupath_exports_it(version: str, tmp_path: Path) -> None:
     found = read_qpdata(place(tmp_path, unpacked(f"everything_v{version}.qpdata")))
     export = tmp_path / "export.geojson"

@@ -1,0 +1,393 @@
+"""What holds for both backends, on the same projects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+from cellgennet_qupath.errors import CellGenNetError, EntryDataError, LockedError
+from cellgennet_qupath.nuclei import Nuclei
+from cellgennet_qupath.qupath import safewrite
+from cellgennet_qupath.qupath.detections import read_detections
+from cellgennet_qupath.qupath.geojson import read_annotations
+from cellgennet_qupath.qupath.installation import find_qupath
+from cellgennet_qupath.qupath.open import Backend, open_project
+from cellgennet_qupath.qupath.project import Annotation, Project
+
+VERSIONS = ["0.5", "0.7"]
+
+
+@pytest.fixture(params=["files", pytest.param("qupath", marks=pytest.mark.qupath)])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    if request.param == "qupath":
+        needs_qupath()
+        return "qupath"
+    return "files"
+
+
+@pytest.fixture
+def qupath() -> None:
+    needs_qupath()
+
+
+def needs_qupath() -> None:
+    if find_qupath() is None:
+        pytest.skip("no QuPath that paquo can find (set PAQUO_QUPATH_DIR)")
+
+
+@pytest.fixture
+def copied(shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy of a real project that may be written to; its slides stay where they are."""
+    folder = tmp_path / "copy"
+    shutil.copytree(shared / "qupath" / f"project_v{request.param}", folder)
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return folder
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).parts[0] != "cellgennet"
+    }
+
+
+def same(first: Annotation, second: Annotation) -> bool:
+    """Equal in everything that GeoJSON tells, shapes to 0.01 px."""
+    shapes = shapely.normalize(np.array([first.geometry, second.geometry], dtype=object))
+    told = [(a.id, a.path_class, a.name, a.color, a.locked, a.plane) for a in (first, second)]
+    return told[0] == told[1] and bool(shapely.equals_exact(shapes[0], shapes[1], 0.0101))
+
+
+def nuclei(n: int = 8) -> Nuclei:
+    """Plain outlines, one with a hole, one of two parts; two classes; a measurement that some lack."""
+    outlines: list[shapely.Geometry] = [shapely.Point(20 + 30 * k, 40.125).buffer(9) for k in range(n - 2)]
+    outlines.append(shapely.box(0, 0, 50, 50).difference(shapely.box(10, 10, 20, 20)))
+    outlines.append(shapely.MultiPolygon([shapely.box(0, 0, 5, 5), shapely.box(9, 9, 12, 12)]))
+    base = Nuclei.from_polygons(outlines, np.linspace(0.5, 1, n))
+    base.classes[1] = "Tumor: Positive"
+    base.classes[2] = ""
+    sizes = pd.DataFrame({"Area µm^2": shapely.area(base.polygons), "Some": [np.nan, *range(n - 1)]})
+    return base.with_measurements(sizes)
+
+
+def assert_equal(found: Nuclei, expected: Nuclei) -> None:
+    """The same nuclei in any order, as precise as QuPath keeps them."""
+    order, other = np.argsort(found.ids.astype(str)), np.argsort(expected.ids.astype(str))
+    found, expected = found.take(order), expected.take(other)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.classes, expected.classes)
+    np.testing.assert_allclose(found.probability, expected.probability, rtol=1e-6)
+    assert list(found.measurements) == list(expected.measurements)
+    np.testing.assert_allclose(found.measurements, expected.measurements, rtol=1e-6)
+    assert np.allclose(shapely.area(found.polygons), shapely.area(expected.polygons), rtol=2e-3)
+    assert (found.z == expected.z).all()
+    assert (found.t == expected.t).all()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_real_project_is_what_qupath_exported_of_it(backend: Backend, shared: Path, version: str) -> None:
+    folder = shared / "qupath"
+    expected = json.loads((folder / f"expected_v{version}" / "summary.json").read_text(encoding="utf-8"))
+    with open_project(folder / f"project_v{version}", backend) as project:
+        assert project.backend == backend
+        assert len(project.entries) == len(expected["entries"]) == 9
+        for entry in project.entries:
+            told = expected["entries"][entry.id]
+            counts = project.counts(entry)
+            assert (counts.annotations, counts.detections) == (told["annotations"], told["detections"])
+            assert entry.mpp == (told["mpp"], told["mpp"])
+            assert entry.slide is not None
+            exported = {
+                annotation.id: annotation
+                for annotation in read_annotations(folder / f"expected_v{version}" / f"{entry.id}.geojson")
+            }
+            found = project.annotations(entry)
+            assert {annotation.id for annotation in found} == set(exported)
+            assert all(same(annotation, exported[annotation.id]) for annotation in found)
+            classes = [annotation.path_class for annotation in found]
+            assert counts.by_class == {name: classes.count(name) for name in classes}
+
+
+@pytest.mark.qupath
+@pytest.mark.parametrize("version", VERSIONS)
+def test_both_backends_tell_the_same(qupath: None, shared: Path, version: str) -> None:
+    path = shared / "qupath" / f"project_v{version}"
+    with open_project(path, "files") as files, open_project(path, "qupath") as real:
+        assert list(files.entries) == list(real.entries)
+        for entry in files.entries:
+            assert files.counts(entry) == real.counts(entry)
+            assert files.stains(entry) == real.stains(entry)
+            others = {annotation.id: annotation for annotation in real.annotations(entry)}
+            for annotation in files.annotations(entry):
+                assert same(annotation, others[annotation.id])
+                assert annotation.roi == others[annotation.id].roi
+
+
+def test_detections_are_written_and_read_back(backend: Backend, project: Path) -> None:
+    expected = nuclei()
+    with open_project(project, backend, writable=True) as opened:
+        one, never_opened = opened.entries
+        annotations = opened.annotations(one)
+        for entry in (one, never_opened):
+            assert len(opened.detections(entry)) == 0
+            written = opened.write_detections(entry, expected)
+            assert written.count == len(expected)
+            assert written.place.is_file()
+            assert_equal(opened.detections(entry), expected)
+            fewer = expected.take(np.arange(3))
+            opened.write_detections(entry, fewer)
+            assert_equal(opened.detections(entry), fewer)
+            assert_equal(read_detections(opened.work_folder / "detections" / f"{entry.id}.geojson.gz"), fewer)
+        assert opened.annotations(one) == annotations
+        assert opened.annotations(never_opened) == []
+        opened.write_detections(one, Nuclei.from_polygons([]))
+        assert len(opened.detections(one)) == 0
+    leftovers = {path.name for path in (project / "cellgennet").rglob("*") if path.is_file()}
+    assert leftovers == {"1.geojson.gz", "2.geojson.gz"}
+
+
+def test_planes_are_kept(backend: Backend, project: Path) -> None:
+    base = nuclei()
+    stack = Nuclei(
+        base.polygons,
+        base.probability,
+        base.classes,
+        base.ids,
+        np.arange(len(base), dtype=np.int32) % 3,
+        np.arange(len(base), dtype=np.int32) % 2,
+        base.measurements,
+    )
+    with open_project(project, backend, writable=True) as opened:
+        opened.write_detections(opened.entries[0], stack)
+        assert_equal(opened.detections(opened.entries[0]), stack)
+
+
+def test_data_that_is_cut_off_or_missing_is_an_error(backend: Backend, project: Path, small: bytes) -> None:
+    data = project / "data" / "1" / "data.qpdata"
+    with open_project(project, backend, writable=True) as opened:
+        one = opened.entries[0]
+        for content in (b"", small[:4], small[: len(small) // 2], b"no data at all"):
+            data.write_bytes(content)
+            before = hashes(project)
+            with pytest.raises(EntryDataError, match=r"data\.qpdata"):
+                opened.annotations(one)
+            with pytest.raises(EntryDataError):
+                opened.counts(one)
+            if backend == "qupath":
+                with pytest.raises(EntryDataError):
+                    opened.write_detections(one, nuclei())
+            assert hashes(project) == before
+        data.unlink()
+        with pytest.raises(EntryDataError, match="is missing"):
+            opened.annotations(one)
+
+
+def test_objects_that_the_summary_does_not_tell_of_are_an_error(backend: Backend, project: Path) -> None:
+    summary = {
+        "hierarchy": {
+            "objectTypeCounts": {"Root objects": 1, "Annotations": 3, "Detections": 1},
+            "annotationClassificationCounts": {"Training": 1, "Unclassified": 2},
+        }
+    }
+    (project / "data" / "1" / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    with (
+        open_project(project, backend) as opened,
+        pytest.raises(EntryDataError, match=r"than summary\.json says"),
+    ):
+        opened.annotations(opened.entries[0])
+
+
+def test_one_writer_at_a_time(backend: Backend, project: Path) -> None:
+    with open_project(project, backend, writable=True):
+        with pytest.raises(LockedError):
+            open_project(project, backend, writable=True)
+        with open_project(project, backend) as reader, pytest.raises(ValueError, match="reading only"):
+            reader.write_detections(reader.entries[0], nuclei())
+    assert not (project / "cellgennet" / "lock.json").exists()
+
+
+# --- what QuPath does with what is written ---------------------------------------------------------------
+
+
+@pytest.mark.qupath
+@pytest.mark.parametrize("copied", VERSIONS, indirect=True)
+def test_only_detections_change_in_a_real_project(qupath: None, copied: Path) -> None:
+    before = hashes(copied)
+    with (
+        open_project(copied, "files") as files,
+        open_project(copied, "qupath", writable=True) as real,
+    ):
+        for entry in real.entries:
+            earlier, counts, stains = files.annotations(entry), files.counts(entry), files.stains(entry)
+            real.write_detections(entry, nuclei())
+            real.write_detections(entry, nuclei().take(np.arange(5)))
+            for project in (files, real):
+                found = {annotation.id: annotation for annotation in project.annotations(entry)}
+                assert set(found) == {annotation.id for annotation in earlier}
+                assert all(same(annotation, found[annotation.id]) for annotation in earlier)
+                now = project.counts(entry)  # compared with the new summary.json on the way
+                assert now.detections == counts.detections + 5  # those of other tools stay
+                assert now.total == counts.total + 5
+            assert files.annotations(entry) == earlier
+            after = files.stains(entry)
+            assert stains is not None
+            assert after is not None
+            np.testing.assert_allclose(after.vectors, stains.vectors, atol=1e-6)
+            assert (copied / "data" / entry.id / "summary.json").is_file()
+    now = hashes(copied)
+    changed = {name for name in now if now[name] != before.get(name)}
+    assert set(before) <= set(now)
+    assert changed == {f"data/{n}/{name}" for n in range(1, 10) for name in ("data.qpdata", "summary.json")}
+
+
+@pytest.mark.qupath
+def test_what_changed_in_qupath_is_what_is_read(qupath: None, project: Path) -> None:
+    from cellgennet_qupath.qupath import jvm
+
+    with open_project(project, "qupath", writable=True) as opened:
+        one = opened.entries[0]
+        opened.write_detections(one, nuclei())
+        data = project / "data" / "1" / "data.qpdata"
+        edit(jvm, opened, data)
+        found = opened.detections(one)
+        assert len(found) == len(nuclei()) - 1
+        assert set(found.classes) == {"Changed"}
+        assert (found.measurements["New"] == 3).all()
+
+
+def edit(jvm: object, opened: Project, data: Path) -> None:
+    """As a user in QuPath: one detection deleted, the others given a class and a measurement."""
+    from cellgennet_qupath.qupath import javaobjects
+    from cellgennet_qupath.qupath import jvm as java
+
+    bulk, _ = java.bulk()
+    paths = java.java_class("java.nio.file.Paths")
+    image = java.open_project(str(opened.path / "project.qpproj")).getImageList()[0]
+    image_data = bulk.read(paths.get(str(data)), javaobjects.stand_in(image, opened.entries[0]))
+    ours = list(bulk.find(image_data.getHierarchy(), "\n".join(nuclei().ids)))
+    bulk.remove(image_data, str(ours[0].getID()))
+    path_class = java.java_class("qupath.lib.objects.classes.PathClass").fromString("Changed")
+    for detection in ours[1:]:
+        detection.setPathClass(path_class)
+        detection.getMeasurementList().put("New", 3.0)
+    bulk.write(image_data, paths.get(str(data)))
+    data.with_name("summary.json").unlink()
+
+
+@pytest.mark.qupath
+def test_the_geojson_imports_whole(qupath: None, project: Path) -> None:
+    """Through the reader that QuPath uses for drag and drop and for scripts."""
+    from cellgennet_qupath.qupath import jvm
+
+    expected = nuclei()
+    with open_project(project, "files", writable=True) as opened:
+        place = opened.write_detections(opened.entries[0], expected).place
+    reader = jvm.java_class("qupath.lib.io.PathIO")
+    objects = list(reader.readObjects(jvm.java_class("java.nio.file.Paths").get(str(place))))
+    assert len(objects) == len(expected)
+    assert {str(imported.getID()) for imported in objects} == set(expected.ids)
+    assert all(imported.isDetection() for imported in objects)
+    for imported, row in zip(objects, range(len(expected)), strict=True):
+        path_class = imported.getPathClass()
+        assert ("" if path_class is None else str(path_class.toString())) == expected.classes[row]
+        measured = {str(k): float(v) for k, v in imported.getMeasurements().items()}
+        assert measured["Detection probability"] == pytest.approx(expected.probability[row], rel=1e-6)
+        assert ("Some" in measured) == (row > 0)
+        area = float(imported.getROI().getArea())
+        assert area == pytest.approx(expected.polygons[row].area, rel=2e-3)
+
+
+@pytest.mark.qupath
+def test_a_file_that_changes_meanwhile_is_left_alone(
+    qupath: None, project: Path, monkeypatch: pytest.MonkeyPatch, small: bytes
+) -> None:
+    data = project / "data" / "1" / "data.qpdata"
+    check = safewrite.check
+
+    def saved_in_qupath(*arguments: object, **more: object) -> None:
+        check(*arguments, **more)  # type: ignore[arg-type]
+        data.write_bytes(small + b" ")
+
+    with open_project(project, "qupath", writable=True) as opened:
+        monkeypatch.setattr(safewrite, "check", saved_in_qupath)
+        with pytest.raises(EntryDataError, match="changed by another program"):
+            opened.write_detections(opened.entries[0], nuclei())
+        assert data.read_bytes() == small + b" "
+        assert list((opened.work_folder / "detections").iterdir()) == []
+
+
+@pytest.mark.qupath
+def test_what_qupath_writes_wrongly_never_takes_the_place_of_the_old(
+    qupath: None, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = hashes(project)
+    real_state = safewrite.parse
+
+    def without_an_annotation(data: bytes) -> object:
+        found = real_state(data)
+        object.__setattr__(found, "annotations", found.annotations[1:])
+        return found
+
+    with open_project(project, "qupath", writable=True) as opened:
+        monkeypatch.setattr(safewrite, "parse", without_an_annotation)
+        with pytest.raises(EntryDataError, match="changed annotations"):
+            opened.write_detections(opened.entries[0], nuclei())
+        monkeypatch.setattr(safewrite, "parse", lambda data: real_state(data[:-1]))
+        with pytest.raises(EntryDataError, match="cannot be read back"):
+            opened.write_detections(opened.entries[0], nuclei())
+        assert len(opened.detections(opened.entries[0])) == 0
+    assert hashes(project) == before
+
+
+@pytest.mark.qupath
+def test_what_a_killed_run_left_is_removed_by_the_next(
+    qupath: None, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the data took its place and before the list of ids did."""
+    with open_project(project, "qupath", writable=True) as opened:
+        one = opened.entries[0]
+        opened.write_detections(one, nuclei().take(np.arange(3)))
+        listed = project / "cellgennet" / "detections" / "1.geojson.gz"
+        old_list = listed.read_bytes()
+        opened.write_detections(one, nuclei().take(np.arange(3, 8)))
+        listed.rename(listed.with_name("1.99-99.geojson.gz"))
+        listed.write_bytes(old_list)
+        assert len(opened.detections(one)) == 5
+        opened.write_detections(one, nuclei().take(np.arange(2)))
+        assert opened.counts(one).detections == 1 + 2
+        assert [path.name for path in listed.parent.iterdir()] == ["1.geojson.gz"]
+
+
+@pytest.mark.qupath
+def test_qupath_never_writes_to_stdout(qupath: None, project: Path) -> None:
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import shapely\n"
+        "from cellgennet_qupath.nuclei import Nuclei\n"
+        "from cellgennet_qupath.qupath.open import open_project\n"
+        "with open_project(Path(sys.argv[1]), 'qupath', writable=True) as project:\n"
+        "    entry = project.entries[0]\n"
+        "    project.annotations(entry)\n"
+        "    project.write_detections(entry, Nuclei.from_polygons([shapely.box(0, 0, 5, 5)]))\n"
+        "print('done')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script, str(project)], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "done\n"), run.stderr
+    assert run.stderr == ""
+
+
+def test_errors_are_ours(backend: Backend, tmp_path: Path) -> None:
+    with pytest.raises(CellGenNetError, match="does not exist"):
+        open_project(tmp_path / "nowhere", backend)
