@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from qpfiles import unpacked
 
 from cellgennet_qupath.errors import CellGenNetError, EntryDataError, LockedError
 from cellgennet_qupath.nuclei import Nuclei
@@ -206,6 +207,29 @@ def test_objects_that_the_summary_does_not_tell_of_are_an_error(backend: Backend
         pytest.raises(EntryDataError, match=r"than summary\.json says"),
     ):
         opened.annotations(opened.entries[0])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_kind_of_object_outlives_writing(backend: Backend, project: Path, version: str) -> None:
+    """Objects of other tools, objects inside objects, odd names, long texts."""
+    data = project / "data" / "1" / "data.qpdata"
+    data.write_bytes(unpacked(f"everything_v{version}.qpdata"))
+    with open_project(project, backend, writable=True) as opened, open_project(project, "files") as files:
+        one = opened.entries[0]
+        before = {annotation.id: annotation for annotation in opened.annotations(one)}
+        exactly = files.annotations(one)
+        counts = opened.counts(one)
+        assert (counts.annotations, counts.detections, counts.total) == (14, 4, 18)
+        for n in (8, 3):
+            opened.write_detections(one, nuclei(n))
+        assert_equal(opened.detections(one), nuclei(3))
+        after = opened.annotations(one)
+        assert {annotation.id for annotation in after} == set(before)
+        assert all(same(annotation, before[annotation.id]) for annotation in after)
+        assert files.annotations(one) == exactly
+        added = 3 if backend == "qupath" else 0
+        assert opened.counts(one).detections == 4 + added
+        assert files.counts(one) == opened.counts(one)
 
 
 def test_one_writer_at_a_time(backend: Backend, project: Path) -> None:
