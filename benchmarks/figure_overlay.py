@@ -19,7 +19,7 @@ from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.slide.coordinates import full_to_index
 from cellgennet_qupath.slide.reader import open_slide
 
-WIDTH, HEIGHT = 440, 330
+WIDTH, HEIGHT = 360, 250
 """The field, in full-resolution pixels; it is drawn at twice that size, once plain and once outlined."""
 ENLARGED = 2
 GAP = 8
