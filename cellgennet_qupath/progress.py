@@ -50,3 +50,21 @@ class Silent:
 
 
 SILENT: Reporter = Silent()
+
+
+class Remembering:
+    """A reporter that passes everything on to another one and keeps the warnings, for a page or a log."""
+
+    def __init__(self, other: Reporter) -> None:
+        self._other = other
+        self.warnings: list[str] = []
+
+    def say(self, line: str) -> None:
+        self._other.say(line)
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+        self._other.warn(line)
+
+    def track(self, what: str, total: float | None, unit: str = "") -> AbstractContextManager[Task]:
+        return self._other.track(what, total, unit)

@@ -74,15 +74,15 @@ def outlines(labels: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.bool
     return np.asarray((middle != 0) & ~inner, bool)
 
 
-def _distances(here: NDArray[np.bool_], there: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _distances(here: NDArray[np.bool_], there: NDArray[np.bool_]) -> NDArray[np.float64]:
     """From every sample of one outline to the nearest of the other; infinite where there is none."""
     if not there.any():
-        return np.full(int(here.sum()), np.inf, np.float32)
+        return np.full(int(here.sum()), np.inf)
     away = cv2.distanceTransform((~there).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(away[here], np.float32)
+    return np.asarray(away[here], np.float64)
 
 
-def _f1(forth: NDArray[np.float32], back: NDArray[np.float32], tolerance: float) -> float:
+def _f1(forth: NDArray[np.float64], back: NDArray[np.float64], tolerance: float) -> float:
     if not len(forth) and not len(back):
         return math.nan
     recall = float((forth <= tolerance).mean()) if len(forth) else 0.0

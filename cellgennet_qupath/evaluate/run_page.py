@@ -31,7 +31,7 @@ _CELLS = 60
 class SlideCard:
     """What the page shows of one slide; pictures are data URIs, "" where there is none.
 
-    densest : nuclei per mm² in the densest square; None without a pixel size or nuclei.
+    densest : nuclei per mm² where they lie densest, as the map shows it; None without a pixel size or nuclei.
     problem : why its picture or its nuclei could not be read for the page.
     """
 
@@ -111,8 +111,8 @@ def density_map(
     count, _, _ = np.histogram2d(
         (y0 + y1) / 2, (x0 + x1) / 2, bins=(rows, columns), range=((0, rows * side), (0, columns * side))
     )
-    highest = float(count.max(initial=0)) / (side * mpp / 1000) ** 2 if mpp and len(polygons) else None
     smooth = cv2.GaussianBlur(count.astype(np.float32), (0, 0), 1.0)
+    highest = float(smooth.max(initial=0)) / (side * mpp / 1000) ** 2 if mpp and len(polygons) else None
     share = np.asarray(smooth / max(float(smooth.max()), 1e-6), np.float32)
     # The squares' grid reaches a little beyond the image.
     scale = picture.shape[1] / (size[0] / side)

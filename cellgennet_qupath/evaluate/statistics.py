@@ -127,7 +127,9 @@ def bootstrap_interval(
     if len(known) < 2:
         return math.nan, math.nan
     rng = np.random.default_rng(seed)
-    means = np.array([known[rng.integers(0, len(known), len(known))].mean() for _ in range(resamples)])
+    # A few resamples at a time: with thousands of images all together would not fit into memory.
+    sizes = [min(100, resamples - done) for done in range(0, resamples, 100)]
+    means = np.concatenate([known[rng.integers(0, len(known), (n, len(known)))].mean(axis=1) for n in sizes])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

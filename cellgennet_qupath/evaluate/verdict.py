@@ -63,6 +63,8 @@ def judge(evaluation: Evaluation, comparisons: Sequence[Comparison]) -> Verdict:
         Grade.FAIR: f"{method} finds most nuclei on these images; look at the pictures first.",
         Grade.POOR: f"{method} is not good enough on these images yet.",
     }[grade]
+    if not true:
+        headline = f"There is no outlined nucleus to judge {method} by."
     sentences = [
         f"It was checked on {_number(len(rows), 'image')} with {_number(true, 'nucleus', 'nuclei')} that "
         "someone outlined by hand."
@@ -87,39 +89,44 @@ def pooled(rows: pd.DataFrame) -> tuple[int, int, int]:
 
 def _uses(evaluation: Evaluation, rows: pd.DataFrame, true: int, predicted: int) -> list[Use]:
     deviation = (predicted - true) / true if true else math.nan
-    off = float(rows["count_off"].mean())
+    off = _mean(rows, "count_off")
     f1, dice = _mean(rows, "f1@0.5"), _mean(rows, "dice")
     own = evaluation.nuclei[evaluation.nuclei["method"] == evaluation.methods[0]]
     overlap = float(own.loc[own["iou"] > 0, "iou"].mean())
     direction = "too many" if deviation > 0 else "too few"
     return [
-        Use(
+        _use(
             "Counting, density",
-            _grade(-max(abs(deviation), off / 2), -0.1, -0.25),
+            -max(abs(deviation), off / 2),
+            (-0.1, -0.25),
             f"{abs(deviation):.0%} {direction} in all; a single image is off by {off:.0%} on average.",
         ),
-        Use(
+        _use(
             "Finding each nucleus",
-            _grade(f1, 0.8, 0.65),
+            f1,
+            (0.8, 0.65),
             f"F1 {f1:.2f}: nuclei found and nuclei invented, in one number from 0 to 1.",
         ),
-        Use(
+        _use(
             "Size and shape",
-            _grade(overlap, 0.8, 0.7),
+            overlap,
+            (0.8, 0.7),
             f"The outlines of the nuclei that it finds overlap the expert's by {overlap:.0%} on average.",
         ),
-        Use(
+        _use(
             "Nuclear area",
-            _grade(dice, 0.85, 0.75),
+            dice,
+            (0.85, 0.75),
             f"Dice {dice:.2f}: how far both agree on which pixels are nucleus.",
         ),
     ]
 
 
-def _grade(value: float, good: float, fair: float) -> Grade:
-    if value >= good:
-        return Grade.GOOD
-    return Grade.FAIR if value >= fair else Grade.POOR
+def _use(what: str, value: float, limits: tuple[float, float], why: str) -> Use:
+    if math.isnan(value):
+        return Use(what, Grade.POOR, "There is no nucleus to judge it by.")
+    good, fair = limits
+    return Use(what, Grade.GOOD if value >= good else Grade.FAIR if value >= fair else Grade.POOR, why)
 
 
 def _weakest(evaluation: Evaluation, method: str) -> list[str]:

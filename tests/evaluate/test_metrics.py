@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cellgennet_qupath.evaluate.boundary import boundary_scores
+from cellgennet_qupath.evaluate.fields import read_labels
 from cellgennet_qupath.evaluate.matching import match, overlaps
 from cellgennet_qupath.evaluate.metrics import mean_scores, score
 
@@ -141,3 +145,79 @@ def test_means_leave_nan_out_and_sum_the_objects() -> None:
 def test_shapes_must_agree() -> None:
     with pytest.raises(ValueError, match="different shape"):
         score(np.zeros((3, 3), int), np.zeros((3, 4), int))
+
+
+@pytest.mark.parametrize(
+    ("seed", "published"),
+    [(0, 0.13234), (1, 0.330314), (2, 0.126692), (3, 0.465445), (4, 0.115744), (5, 0.230152)],
+)
+def test_aji_as_published(seed: int, published: float) -> None:
+    """Values of ``get_fast_aji`` of vqdang/hover_net (the version that MoNuSeg distributed)."""
+    generator = np.random.default_rng(seed)
+    true = blobs(generator)
+    predicted = blobs(generator, true) if seed % 2 else blobs(generator)
+    assert score(true, predicted).aji == pytest.approx(published, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "shift", "published"),
+    [
+        ("tnbc/labels/tnbc_01_1.png", (3, 2), 0.63191),
+        ("nuinsseg/labels/human_brain_1.png", (4, -3), 0.681939),
+        ("dsb2018_purple/labels/01d44a26f6680c42.png", (1, 2), 0.841254),
+    ],
+)
+def test_real_nuclei_as_published(shared: Path, name: str, shift: tuple[int, int], published: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        matching = pytest.importorskip("stardist.matching").matching
+    true = read_labels(shared / "data" / "nuclei" / name)
+    predicted = np.roll(true, shift, (0, 1))
+    ours = score(true, predicted)
+    assert ours.aji == pytest.approx(published, abs=1e-6)
+    for threshold, counts in ours.counts.items():
+        assert counts.f1 == pytest.approx(matching(true, predicted, thresh=threshold).f1)
+    assert ours.pq == pytest.approx(matching(true, predicted, thresh=0.5).panoptic_quality)
+
+
+def test_all_nuclei_over_one_another() -> None:
+    everywhere = np.ones((30, 30), int)
+    halves = everywhere.copy()
+    halves[:, 15:] = 2
+    one_true = score(everywhere, halves)
+    assert (one_true.dice, one_true.counts[0.5].true_positive, one_true.count_error) == (1, 1, 1)
+    assert one_true.aji == pytest.approx(450 / (900 + 450))
+    assert math.isnan(one_true.fpr), "there is no background to be wrong about"
+    assert score(halves, everywhere).aji == pytest.approx(900 / 1800)
+
+
+def test_more_nuclei_than_sixteen_bits_hold() -> None:
+    true = np.kron(np.arange(1, 65_537).reshape(256, 256), np.ones((4, 4), int))
+    true[3::4] = 0
+    predicted = np.where(true == 65_536, 0, true)
+    result = score(true, predicted)
+    assert (result.true_objects, result.predicted_objects) == (65_536, 65_535)
+    assert result.counts[0.9].true_positive == 65_535
+    assert result.aji == pytest.approx(65_535 / 65_536)
+
+
+def test_numbers_too_large_for_a_table() -> None:
+    true = squares((0, 0, 4, 4), (0, 10, 4, 4)).astype(np.int64)
+    assert score(true * 2**40, true).as_dict() == score(true, true).as_dict()
+
+
+@pytest.mark.slow
+def test_a_large_field_takes_seconds() -> None:
+    """4096 x 4096 samples with 20,000 nuclei in at most 5 s of processor time, outlines included."""
+    side, step = 142, 28
+    y, x = np.mgrid[:step, :step]
+    disc = np.hypot(y - 14, x - 14) < 10
+    true = np.zeros((4096, 4096), np.int32)
+    numbers = np.arange(1, side**2 + 1).reshape(side, side)
+    true[: side * step, : side * step] = np.kron(numbers, disc)
+    predicted = np.roll(true, (2, 1), (0, 1))
+    begin = time.process_time()
+    result, outline = score(true, predicted), boundary_scores(true, predicted)
+    assert time.process_time() - begin < 5
+    assert result.true_objects == 20_164
+    assert outline.hausdorff == pytest.approx(math.hypot(2, 1), abs=0.5)
