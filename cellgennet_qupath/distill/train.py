@@ -21,7 +21,7 @@ from ..errors import Interrupted, TrainingError
 from ..progress import SILENT, Reporter
 from ..qupath.project import Project
 from ..student.decode import NOMINAL_MPP, DecodingConfig, decode
-from ..supervision.sampling import PatchSampler, generator, objectness, recolour
+from ..supervision.sampling import CONTEXT, INNER, PatchSampler, generator, objectness, recolour
 from ..supervision.windows import LabelledWindow
 from .gather import gather
 from .material import Material
@@ -241,7 +241,7 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float]]:
         trainer.load_checkpoint(checkpoint)
         history = json.loads(history_file.read_text(encoding="utf-8"))
         history = history[: trainer.step_count // config.student.steps_per_epoch]
-    sampler = PatchSampler(run.material.training, config.student.patch)
+    sampler = PatchSampler(run.material.training, config.student.patch + 2 * CONTEXT)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with reporter.track("student", total, "steps") as task:
         task.advance(trainer.step_count)
@@ -251,9 +251,9 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float]]:
                 rng = generator(config.seed, "student", trainer.step_count)
                 patches = sampler.draw(rng, config.student.batch)
                 labelled = LabelledBatch(
-                    np.stack([recolour(p.image, rng) for p in patches]),
-                    np.stack([p.foreground for p in patches]),
-                    np.stack([objectness(p.objects) for p in patches]),
+                    np.stack([recolour(p.image, rng)[INNER, INNER] for p in patches]),
+                    np.stack([p.foreground[INNER, INNER] for p in patches]),
+                    np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
                 )
                 unlabelled = None
                 if pseudo is not None:

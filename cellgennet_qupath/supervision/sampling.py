@@ -17,6 +17,10 @@ from scipy import ndimage
 from .labels import UNKNOWN
 from .windows import LabelledWindow
 
+CONTEXT = 32
+"""Samples drawn around what is trained on, so that outlines at its edge are not taken for cut short."""
+INNER = slice(CONTEXT, -CONTEXT)
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -68,8 +72,9 @@ class PatchSampler:
         angle = rng.uniform(0, 2 * np.pi)
         scale = np.exp(rng.uniform(-1, 1) * np.log1p(self._zoom))
         mirror = -1.0 if rng.random() < 0.5 else 1.0
-        # The chosen pixel may lie anywhere in the middle half of the patch, not only at its centre.
-        middle = (size - 1) / 2 + rng.uniform(-size / 4, size / 4, 2)
+        # The chosen pixel may lie anywhere in the middle half of what is trained on, not only at its centre.
+        reach = max(0.0, size / 2 - CONTEXT) / 2
+        middle = (size - 1) / 2 + rng.uniform(-reach, reach, 2)
         cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
         linear = np.array([[cos * mirror, -sin], [sin * mirror, cos]])
         target = np.array([centre[1], centre[0]])

@@ -20,12 +20,10 @@ from numpy.typing import NDArray
 
 from ..config import TeacherConfig
 from ..errors import TrainingError
-from ..supervision.sampling import Patch, objectness
+from ..supervision.sampling import INNER, Patch, objectness
 from .quiet import quiet_stderr
 
 _WEIGHTS = "weights_best.h5"
-CONTEXT = 32
-"""Samples around a training patch in which outlines are still seen, so that they are not cut short."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +107,7 @@ class Teacher:
 
     def _batch(self, patches: list[Patch]) -> tuple[Any, Any]:
         targets = [_targets(patch.objects, self.rays, self.grid) for patch in patches]
-        inner = slice(CONTEXT, -CONTEXT)
-        image = np.stack([patch.image[inner, inner] for patch in patches])
+        image = np.stack([patch.image[INNER, INNER] for patch in patches])
         prob = np.stack([t[0] for t in targets])[..., None]
         mask = np.maximum(prob, 0)
         dist = np.concatenate([np.stack([t[1] for t in targets]), mask], axis=-1)
@@ -189,10 +186,9 @@ def _targets(
     """StarDist's targets of a patch with ``CONTEXT`` around it: prob (-1 unknown) and distances."""
     from stardist import star_dist
 
-    inner = slice(CONTEXT, -CONTEXT)
-    prob = objectness(objects)[inner, inner][::grid, ::grid]
+    prob = objectness(objects)[INNER, INNER][::grid, ::grid]
     known = np.maximum(objects, 0)
-    dist = star_dist(known, rays, mode="cpp")[inner, inner][::grid, ::grid]
+    dist = star_dist(known, rays, mode="cpp")[INNER, INNER][::grid, ::grid]
     return prob, np.asarray(dist, np.float32)
 
 

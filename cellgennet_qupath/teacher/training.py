@@ -10,9 +10,9 @@ import numpy as np
 
 from ..config import TeacherConfig
 from ..progress import Reporter
-from ..supervision.sampling import Patch, PatchSampler, generator, recolour
+from ..supervision.sampling import CONTEXT, Patch, PatchSampler, generator, recolour
 from ..supervision.windows import LabelledWindow
-from .model import CONTEXT, Teacher
+from .model import Teacher
 
 _STATE = "teacher_state.npz"
 _BEST = "teacher_best.h5"
