@@ -38,7 +38,8 @@ def process
 try {
     process = builder.start()
 } catch (IOException e) {
-    throw new IllegalStateException("CellGenNet: cannot start '${python}'. Name the Python of CellGenNet at the top of this script.", e)
+    // Without its cause, which QuPath would show in the place of this line.
+    throw new IllegalStateException("CellGenNet: cannot start '${python}' (${e.getMessage()}). Name the Python of CellGenNet at the top of this script.")
 }
 def last = ""
 try {
