@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import os
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from ..atomic import replacing
 from ..errors import EntryDataError
 from ..nuclei import Nuclei, empty
 from .geojson import class_name, features, is_uuid, open_text, plane_of
@@ -49,29 +49,24 @@ def write_detections(path: Path, nuclei: Nuclei, colors: Mapping[str, Color] | N
     Returns how many were written: an outline that encloses nothing on the grid of 0.01 px is left out.
     NaN measurements are left out as well. Raises EntryDataError.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     written = 0
+    names = json.dumps([str(name) for name in nuclei.measurements.columns], ensure_ascii=False)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as raw:
-            # No name and no time inside, so that equal nuclei give equal bytes.
-            with gzip.GzipFile("", "wb", compresslevel=2, fileobj=raw, mtime=0) as file:
-                names = json.dumps([str(name) for name in nuclei.measurements.columns], ensure_ascii=False)
-                file.write((_OPENING[0] + names + _OPENING[1]).encode())
-                for start in range(0, len(nuclei), _BLOCK):
-                    lines = feature_lines(_rows(nuclei, start, start + _BLOCK), colors)
-                    if lines:
-                        file.write((",\n" if written else "").encode())
-                        file.write(",\n".join(lines).encode())
-                    written += len(lines)
-                file.write((("\n" if written else "") + _CLOSING).encode())
-            raw.flush()
-            os.fsync(raw.fileno())
-        temporary.replace(path)
+        # No name and no time inside, so that equal nuclei give equal bytes.
+        with (
+            replacing(path) as part,
+            part.open("wb") as raw,
+            gzip.GzipFile("", "wb", compresslevel=2, fileobj=raw, mtime=0) as file,
+        ):
+            file.write((_OPENING[0] + names + _OPENING[1]).encode())
+            for start in range(0, len(nuclei), _BLOCK):
+                lines = feature_lines(_rows(nuclei, start, start + _BLOCK), colors)
+                if lines:
+                    file.write(((",\n" if written else "") + ",\n".join(lines)).encode())
+                written += len(lines)
+            file.write((("\n" if written else "") + _CLOSING).encode())
     except OSError as error:
         raise EntryDataError(path, f"cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return written
 
 

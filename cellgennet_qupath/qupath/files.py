@@ -103,7 +103,7 @@ class FilesBackend:
         return WrittenDetections(
             count=count,
             place=place,
-            how="In QuPath, drag the file onto the open image, or run the script import_detections.groovy.",
+            how="In QuPath, drag the file onto the open image, or run cellgennet_import_detections.groovy.",
         )
 
     def close(self) -> None:

@@ -1,17 +1,18 @@
 """Reads Java object serialization streams, in which QuPath keeps the objects of an image.
 
 The grammar is that of the "Java Object Serialization Specification", chapter 6, protocol version 2.
-Nothing is instantiated but the plain containers below: no class is looked up, no code is run.
+Nothing but plain containers is made of them: no class is looked up, no code is run.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from .javavalues import JavaClass, JavaEnum, JavaObject, JavaStreamError, modified_utf8
 
 STREAM_MAGIC = b"\xac\xed\x00\x05"
 
@@ -39,56 +40,6 @@ _ARRAY_DTYPES = {
 _int = struct.Struct(">i").unpack_from
 _long = struct.Struct(">q").unpack_from
 _ushort = struct.Struct(">H").unpack_from
-
-
-class JavaStreamError(Exception):
-    """A stream that is cut off, damaged or no Java serialization stream; says what and at which byte."""
-
-
-@dataclass(eq=False, slots=True)
-class JavaClass:
-    """A class as the stream describes it. ``names`` and ``layout`` are its own fields, primitives first."""
-
-    name: str
-    flags: int = 0
-    names: tuple[str, ...] = ()
-    primitives: struct.Struct = field(default_factory=lambda: struct.Struct(">"))
-    references: int = 0
-    line: tuple[JavaClass, ...] = ()
-    """From the topmost superclass down to the class itself; empty while it is being read."""
-    objects: int = 0
-    """How many objects of exactly this class the stream holds so far."""
-    skim: bool = False
-    keep: bool = False
-
-    def is_a(self, names: Collection[str]) -> bool:
-        """Whether the class is one of ``names`` or inherits from one."""
-        return any(ancestor.name in names for ancestor in self.line)
-
-
-@dataclass(eq=False, slots=True)
-class JavaObject:
-    """An object: its fields by name (a subclass's hide a superclass's of the same name) and ``contents``.
-
-    contents : what the class wrote by hand (``writeObject`` or ``writeExternal``), in order: objects,
-               and runs of primitive data as bytes.
-    """
-
-    java_class: JavaClass
-    fields: dict[str, Any]
-    contents: list[Any]
-
-    @property
-    def class_name(self) -> str:
-        return self.java_class.name
-
-
-@dataclass(frozen=True, slots=True)
-class JavaEnum:
-    """A constant of an enum type."""
-
-    class_name: str
-    constant: str
 
 
 class ObjectStream:
@@ -226,14 +177,14 @@ class ObjectStream:
         if not keep:
             self._remember(self._place(start - 1))
             return None
-        text = _modified_utf8(raw)
+        text = modified_utf8(raw)
         self._remember(text)
         return text
 
     def _utf(self) -> str:
         (size,) = _ushort(self._data, self._at)
         self._at += 2
-        return _modified_utf8(self._take(size))
+        return modified_utf8(self._take(size))
 
     def _described_class(self) -> JavaClass:
         described = self._class_description()
@@ -384,16 +335,3 @@ class ObjectStream:
             if keep:
                 items.append(item)
         return items if keep else None
-
-
-def _modified_utf8(raw: memoryview) -> str:
-    """Text in Java's own UTF-8, which writes NUL in two bytes and astral characters as two surrogates."""
-    try:
-        return str(raw, "utf-8")
-    except UnicodeDecodeError:
-        pass
-    try:
-        text = bytes(raw).replace(b"\xc0\x80", b"\0").decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError as error:
-        raise JavaStreamError("damaged text") from error
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

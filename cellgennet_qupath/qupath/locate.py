@@ -104,8 +104,9 @@ class _Finder:
         if then is None or type(then) is not type(recorded):
             return
         base, target = then.parent.parts, recorded.parts
+        fold = str.casefold if isinstance(recorded, PureWindowsPath) else str
         same = 0
-        while same < min(len(base), len(target) - 1) and base[same] == target[same]:
+        while same < min(len(base), len(target) - 1) and fold(base[same]) == fold(target[same]):
             same += 1
         if same:
             up = [".."] * (len(base) - same)
@@ -169,23 +170,22 @@ def _below(root: Path, depth: int | None) -> Iterator[Path]:
         for folder in level:
             try:
                 where = folder.resolve()
-                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+                entries = sorted((entry.name, entry.is_dir()) for entry in os.scandir(folder))
             except OSError:
                 continue  # what may not be read holds no slide we could use
             if where in seen:
                 continue
             seen.add(where)
             folders += 1
-            is_project = any(entry.name == PROJECT_FILE for entry in entries)
-            for entry in entries:
-                if entry.name.startswith("."):
+            is_project = (PROJECT_FILE, False) in entries
+            for name, is_folder in entries:
+                if name.startswith("."):
                     continue
-                path = folder / entry.name
-                if entry.is_dir() and not entry.name.lower().endswith(".zarr"):
-                    if not (is_project and entry.name in ("data", "classifiers", WORK_FOLDER)):
-                        deeper.append(path)
+                if is_folder and not name.lower().endswith(".zarr"):
+                    if not (is_project and name in ("data", "classifiers", WORK_FOLDER)):
+                        deeper.append(folder / name)
                 else:
-                    yield path
+                    yield folder / name
             if depth is not None and folders >= _MOST_FOLDERS:
                 return
         if depth is not None:

@@ -100,6 +100,8 @@ class QuPathBackend:
         colors = class_colors(self.path)
         before = safewrite.state_of(place)
         old = self._files.data(entry)
+        for left in listed.parent.glob(f"{entry.id}.*-*.qpdata*"):  # by a run that was killed
+            left.unlink()
         written = False
         try:
             count = write_detections(pending, nuclei, colors)

@@ -20,7 +20,8 @@ import shapely
 
 from ..errors import EntryDataError
 from . import roi as rois
-from .javastream import JavaEnum, JavaObject, JavaStreamError, ObjectStream
+from .javastream import ObjectStream
+from .javavalues import JavaEnum, JavaObject, JavaStreamError
 from .project import Annotation, ObjectCounts, Plane, StainVectors
 
 _OBJECTS = "qupath.lib.objects."

@@ -12,7 +12,7 @@ from pathlib import Path
 import shapely
 
 from ..errors import EntryDataError
-from .javastream import JavaStreamError
+from .javavalues import JavaStreamError
 from .project import Annotation, StainVectors
 from .qpdata import QpData, parse
 from .roi import RoiError

@@ -387,6 +387,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(
         opened.write_detections(one, nuclei().take(np.arange(3, 8)))
         listed.rename(listed.with_name("1.99-99.geojson.gz"))
         listed.write_bytes(old_list)
+        listed.with_name("1.99-99.qpdata").write_bytes(b"half")
         assert len(opened.detections(one)) == 5
         opened.write_detections(one, nuclei().take(np.arange(2)))
         assert opened.counts(one).detections == 1 + 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(detections.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(EntryDataError, match="No space left"):
         write_detections(path, nuclei(5))
     assert path.read_bytes() == before

@@ -26,14 +26,8 @@ from javawriter import (
     utf,
 )
 
-from cellgennet_qupath.qupath.javastream import (
-    MAX_DEPTH,
-    STREAM_MAGIC,
-    JavaEnum,
-    JavaObject,
-    JavaStreamError,
-    ObjectStream,
-)
+from cellgennet_qupath.qupath.javastream import MAX_DEPTH, STREAM_MAGIC, ObjectStream
+from cellgennet_qupath.qupath.javavalues import JavaEnum, JavaObject, JavaStreamError
 
 
 def read(*items: bytes, **options: Any) -> list[Any]:

@@ -76,7 +76,7 @@ def test_project_and_slides_moved_together(tmp_path: Path) -> None:
 def test_project_and_slides_moved_from_windows(tmp_path: Path) -> None:
     slide = put(tmp_path / "slides" / "a.svs")
     project = recorded(
-        tmp_path / "project", "file:/D:/Lab/slides/a.svs", project_uri="file:/D:/Lab/project/project.qpproj"
+        tmp_path / "project", "file:/D:/Lab/slides/a.svs", project_uri="file:/d:/LAB/project/project.qpproj"
     )
     assert find(project)[0] == slide
 

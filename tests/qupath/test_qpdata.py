@@ -19,7 +19,8 @@ from qpfiles import unpacked
 from cellgennet_qupath.errors import EntryDataError
 from cellgennet_qupath.qupath import roi
 from cellgennet_qupath.qupath.geojson import read_annotations
-from cellgennet_qupath.qupath.javastream import STREAM_MAGIC, JavaStreamError
+from cellgennet_qupath.qupath.javastream import STREAM_MAGIC
+from cellgennet_qupath.qupath.javavalues import JavaStreamError
 from cellgennet_qupath.qupath.project import Annotation, Plane
 from cellgennet_qupath.qupath.qpdata import parse, read_qpdata
 
