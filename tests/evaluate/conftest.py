@@ -1,4 +1,4 @@
-"""Small drawn tissue with known nuclei, someone who finds most of them, and a bundle that takes no training."""
+"""Drawn tissue with known nuclei, someone who finds most of them, and a bundle that took no training."""
 
 from __future__ import annotations
 
