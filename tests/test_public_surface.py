@@ -14,6 +14,7 @@ from cellgennet_qupath.cli import COMMANDS
 HEAVY = {
     "cv2",
     "dask",
+    "jinja2",
     "jpype",
     "matplotlib",
     "numpy",

@@ -63,10 +63,12 @@ def judge(evaluation: Evaluation, comparisons: Sequence[Comparison]) -> Verdict:
         Grade.FAIR: f"{method} finds most nuclei on these images; look at the pictures first.",
         Grade.POOR: f"{method} is not good enough on these images yet.",
     }[grade]
+    if len(rows) < FEW_IMAGES or true < FEW_NUCLEI:
+        headline = f"{headline[:-1]}; but they are few."
     if not true:
         headline = f"There is no outlined nucleus to judge {method} by."
     sentences = [
-        f"It was checked on {_number(len(rows), 'image')} with {_number(true, 'nucleus', 'nuclei')} that "
+        f"It was checked on {_number(len(rows), _noun(evaluation))} with {_number(true, 'nucleus', 'nuclei')} that "
         "someone outlined by hand."
     ]
     if true and predicted:
@@ -147,10 +149,12 @@ def _weakest(evaluation: Evaluation, method: str) -> list[str]:
 
 def _against(one: Comparison, method: str) -> str:
     other = one.second if one.first == method else one.first
+    if one.images < FEW_IMAGES:
+        return f"There is too little to tell {method} and {other} apart."
     difference = one.difference if one.first == method else -one.difference
     low, high = (one.low, one.high) if one.first == method else (-one.high, -one.low)
     if math.isnan(one.holm) or one.holm > SIGNIFICANT:
-        return f"Between {method} and {other} these {one.images} images show no clear difference."
+        return f"Between {method} and {other} there is no clear difference."
     better = "better" if difference > 0 else "worse"
     return (
         f"It is {better} than {other} (panoptic quality {difference:+.2f}, 95 % interval {low:+.2f} to "
@@ -160,6 +164,7 @@ def _against(one: Comparison, method: str) -> str:
 
 def _warnings(evaluation: Evaluation, rows: pd.DataFrame, true: int) -> list[str]:
     warnings = []
+    noun = _noun(evaluation)
     trained = [field.name for field in evaluation.fields if field.trained]
     if trained:
         warnings.append(
@@ -169,8 +174,8 @@ def _warnings(evaluation: Evaluation, rows: pd.DataFrame, true: int) -> list[str
         )
     if len(rows) < FEW_IMAGES or true < FEW_NUCLEI:
         warnings.append(
-            f"{_number(len(rows), 'image')} with {_number(true, 'nucleus', 'nuclei')} are few: another "
-            f"choice of regions could give other numbers. Aim at {FEW_IMAGES} images and {FEW_NUCLEI} nuclei "
+            f"{_number(len(rows), noun)} with {_number(true, 'nucleus', 'nuclei')} are few: another "
+            f"choice could give other numbers. Aim at {FEW_IMAGES} {noun}s and {FEW_NUCLEI} nuclei "
             "or more, from different slides."
         )
     images = rows["image"].nunique()
@@ -199,6 +204,12 @@ def p_value(p: float) -> str:
     if math.isnan(p):
         return "p undefined"
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _noun(evaluation: Evaluation) -> str:
+    """What a field is to the reader."""
+    whole = all((field.box.columns, field.box.rows) == field.whole for field in evaluation.fields)
+    return "image" if whole else "region"
 
 
 def _mean(rows: pd.DataFrame, name: str) -> float:

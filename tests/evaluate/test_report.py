@@ -73,7 +73,9 @@ def test_a_bad_method_is_called_bad(evaluation: Evaluation) -> None:
 
 def test_warnings_where_validation_is_small_or_was_trained_on(evaluation: Evaluation) -> None:
     few = replace(evaluation, scores=evaluation.scores[evaluation.scores["field"] < "field 2"])
-    assert any("are few" in warning for warning in judge(few, []).warnings)
+    assert any("2 images" in w and "are few" in w for w in judge(few, []).warnings)
+    assert judge(few, []).headline.endswith("; but they are few.")
+    assert "too little to tell" in judge(few, few.comparisons()).compared[0]
     fields = [replace(evaluation.fields[0], trained=True), *evaluation.fields[1:]]
     warnings = judge(replace(evaluation, fields=fields), []).warnings
     assert any("1 validation region overlaps a Training region (field 0)" in w for w in warnings)
