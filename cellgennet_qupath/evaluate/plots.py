@@ -161,7 +161,12 @@ def calibration(evaluation: Evaluation) -> str:
                 axes.scatter(
                     one.probability, one.correct, s=size, color=colour(number), label=_short(method, 30)
                 )
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="stated probability", ylabel="share that is a true nucleus")
+        axes.set(
+            xlim=(0, 1.02),
+            ylim=(-0.02, 1.04),
+            xlabel="stated probability",
+            ylabel="share that is a true nucleus",
+        )
         axes.grid()
         axes.set_axisbelow(True)
         axes.legend(frameon=False)

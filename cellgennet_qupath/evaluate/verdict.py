@@ -68,8 +68,8 @@ def judge(evaluation: Evaluation, comparisons: Sequence[Comparison]) -> Verdict:
     if not true:
         headline = f"There is no outlined nucleus to judge {method} by."
     sentences = [
-        f"It was checked on {_number(len(rows), _noun(evaluation))} with {_number(true, 'nucleus', 'nuclei')} that "
-        "someone outlined by hand."
+        f"It was checked on {_number(len(rows), _noun(evaluation))} with "
+        f"{_number(true, 'nucleus', 'nuclei')} that someone outlined by hand."
     ]
     if true and predicted:
         sentences.append(
@@ -91,7 +91,7 @@ def pooled(rows: pd.DataFrame) -> tuple[int, int, int]:
 
 def _uses(evaluation: Evaluation, rows: pd.DataFrame, true: int, predicted: int) -> list[Use]:
     deviation = (predicted - true) / true if true else math.nan
-    off = float(rows["count_off"].median())
+    off = float(rows["count_off"].dropna().median())
     f1, dice = _mean(rows, "f1@0.5"), _mean(rows, "dice")
     own = evaluation.nuclei[evaluation.nuclei["method"] == evaluation.methods[0]]
     overlap = float(own.loc[own["iou"] > 0, "iou"].mean())
