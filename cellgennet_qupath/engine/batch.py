@@ -105,7 +105,7 @@ def segment_project(
     within  : only inside annotations of this class; images without one are skipped.
     resume  : go on with what an interrupted or partly failed run left; False begins anew.
     tile    : side of a tile's core in samples of the model's resolution; no result depends on it.
-    mpp     : µm per pixel, in place of what the images say.
+    mpp     : µm per pixel of images that have no pixel size.
     threads : processor threads of the network; 0: all.
 
     What fails on one image is told in its result, and the others are still done. Raises UsageError where

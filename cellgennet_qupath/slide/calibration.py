@@ -56,18 +56,15 @@ class Calibration:
 def resolve_mpp(
     entry_mpp: tuple[float, float] | None,
     slide_mpp: tuple[float, float] | None,
-    override: float | None,
+    option: float | None,
     image: object = "the image",
 ) -> Calibration:
-    """The pixel size to go by: the ``--mpp`` option, else the project's, else the file's, else none.
+    """The pixel size to go by: the project's, else the file's, else the ``--mpp`` option, else none.
 
-    All in µm per full-resolution pixel. Raises CalibrationError where pixels are not square (by more
-    than 1 %), as every model here expects square ones.
+    The option speaks for images that have no pixel size: one number must not rescale the calibrated
+    slides of a mixed project. All in µm per full-resolution pixel. Raises CalibrationError where pixels
+    are not square (by more than 1 %), as every model here expects square ones.
     """
-    if override is not None:
-        if not _usable(override, override):
-            raise CalibrationError(image, f"{override:g} µm is no pixel size", "Give --mpp a number above 0")
-        return Calibration(override, override, "option", str(image))
     for mpp, source in ((entry_mpp, "project"), (slide_mpp, "file")):
         if mpp is None or not _usable(*mpp):
             continue
@@ -75,9 +72,13 @@ def resolve_mpp(
             raise CalibrationError(
                 image,
                 f"its pixels are not square ({mpp[0]:.4g} x {mpp[1]:.4g} µm in the {source})",
-                "Correct the pixel size in QuPath (Image tab) or give --mpp",
+                "Correct the pixel size in QuPath (Image tab)",
             )
         return Calibration(*mpp, "project" if source == "project" else "file", str(image))
+    if option is not None:
+        if not _usable(option, option):
+            raise CalibrationError(image, f"{option:g} µm is no pixel size", "Give --mpp a number above 0")
+        return Calibration(option, option, "option", str(image))
     return Calibration(None, None, None, str(image))
 
 

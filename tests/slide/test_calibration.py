@@ -20,8 +20,9 @@ def mpp_of(path: Path) -> tuple[float, float] | None:
         return reader.mpp
 
 
-def test_the_option_comes_first_then_the_project_then_the_file() -> None:
-    assert resolve_mpp((0.5, 0.5), (0.25, 0.25), 1.0) == Calibration(1.0, 1.0, "option")
+def test_the_project_comes_first_then_the_file_then_the_option() -> None:
+    assert resolve_mpp((0.5, 0.5), (0.25, 0.25), 1.0) == Calibration(0.5, 0.5, "project")
+    assert resolve_mpp(None, None, 1.0) == Calibration(1.0, 1.0, "option")
     assert resolve_mpp((0.5, 0.5), (0.25, 0.25), None) == Calibration(0.5, 0.5, "project")
     assert resolve_mpp(None, (0.25, 0.25), None) == Calibration(0.25, 0.25, "file")
     assert resolve_mpp(None, None, None) == Calibration(None, None, None)
@@ -37,7 +38,6 @@ def test_pixels_that_are_not_square_name_the_image() -> None:
     with pytest.raises(CalibrationError, match=r"a\.svs: its pixels are not square \(0\.5 x 0\.6 µm"):
         resolve_mpp((0.5, 0.6), None, None, "a.svs")
     assert resolve_mpp((0.5, 0.503), None, None).mpp == pytest.approx(0.5015, abs=1e-4)
-    assert resolve_mpp((0.5, 0.6), None, 0.5).source == "option"
 
 
 def test_an_option_must_be_positive() -> None:
