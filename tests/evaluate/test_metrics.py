@@ -199,6 +199,11 @@ def test_more_nuclei_than_sixteen_bits_hold() -> None:
     assert (result.true_objects, result.predicted_objects) == (65_536, 65_535)
     assert result.counts[0.9].true_positive == 65_535
     assert result.aji == pytest.approx(65_535 / 65_536)
+    assert boundary_scores(true, true).hausdorff == 0
+    outline = boundary_scores(true, predicted)
+    # The last nucleus is 4 columns wide and alone in its corner: its far side lies that much off.
+    assert 1 < outline.hausdorff <= 6
+    assert outline.hd95 == 0
 
 
 def test_numbers_too_large_for_a_table() -> None:
