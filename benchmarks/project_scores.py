@@ -73,11 +73,11 @@ def main(project: Path, model: Path, truth: Path, slides: Path | None, output: P
     rows: dict[str, dict[str, dict[str, Scores]]] = {}
     with open_project(project, "files", slides, slide_size) as found:
         for entry in found.entries:
-            true = cv2.imread(str(truth / f"{Path(entry.uri).name.split('.')[0]}.png"), cv2.IMREAD_UNCHANGED)
-            if true is None:
+            labels = truth / f"{Path(entry.uri).name.split('.')[0]}.png"
+            if not labels.is_file():
                 continue
+            true = cv2.imread(str(labels), cv2.IMREAD_UNCHANGED).astype(np.int32)
             shape = (true.shape[0], true.shape[1])
-            true = true.astype(np.int32)
             seen = trained_on(found, bundle, entry, shape)
             guesses = {
                 "teacher": teacher_labels(teacher, bundle, entry),
