@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-_ID_NAMESPACE = uuid.UUID("6f0c8f4e-5a0b-5c55-9c3b-0d6f6d5f7a11")
+_OWN = re.compile(r"ce119e00-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Nuclei:
     ids          : (n,) object array of UUID strings (QuPath's object ids).
     z, t         : (n,) int32, the plane.
     measurements : table of n rows, RangeIndex, float columns under QuPath's own names, in order.
+    cells        : (n,) object array of the outlines of the cells around the nuclei, None in it for a
+                   nucleus without; None where the nuclei are plain detections, not cells.
     """
 
     polygons: NDArray[np.object_]
@@ -35,6 +38,7 @@ class Nuclei:
     z: NDArray[np.int32]
     t: NDArray[np.int32]
     measurements: pd.DataFrame = field(repr=False)
+    cells: NDArray[np.object_] | None = None
 
     def __post_init__(self) -> None:
         lengths = {
@@ -47,6 +51,7 @@ class Nuclei:
                 self.z,
                 self.t,
                 self.measurements,
+                *([] if self.cells is None else [self.cells]),
             )
         }
         if len(lengths) != 1:
@@ -91,6 +96,7 @@ class Nuclei:
             measurements=self.measurements.iloc[
                 np.flatnonzero(rows) if rows.dtype == bool else rows
             ].reset_index(drop=True),
+            cells=None if self.cells is None else self.cells[rows],
         )
 
     def with_measurements(self, table: pd.DataFrame) -> Nuclei:
@@ -100,7 +106,7 @@ class Nuclei:
 
 
 def stable_ids(polygons: NDArray[np.object_], z: int = 0, t: int = 0) -> NDArray[np.object_]:
-    """UUIDs (version 5) of outlines on a plane: the same nucleus gets the same id in every run.
+    """UUIDs of outlines on a plane: the same nucleus gets the same id in every run (see ``own_id``).
 
     Equal outlines (to 0.01 px, what GeoJSON keeps) get ids that differ by their order of appearance.
     """
@@ -112,9 +118,24 @@ def stable_ids(polygons: NDArray[np.object_], z: int = 0, t: int = 0) -> NDArray
             key = bytes(wkb) + f"|{z}|{t}".encode()
             count = seen.get(key, 0)
             seen[key] = count + 1
-            digest = key if count == 0 else key + f"|{count}".encode()
-            ids[row] = str(uuid.uuid5(_ID_NAMESPACE, digest.hex()))
+            ids[row] = own_id(key if count == 0 else key + f"|{count}".encode())
     return ids
+
+
+def own_id(content: bytes) -> str:
+    """A UUID (version 8) made from any bytes, with the mark of this tool in its first part.
+
+    QuPath keeps ids wherever an object goes (files, GeoJSON, copied projects), so they tell our objects
+    from everybody else's, which have random ids (version 4).
+    """
+    digest = hashlib.blake2b(content, digest_size=12).hexdigest()
+    variant = "89ab"[int(digest[7], 16) % 4]
+    return f"ce119e00-{digest[:4]}-8{digest[4:7]}-{variant}{digest[8:11]}-{digest[11:23]}"
+
+
+def is_own_id(identifier: str) -> bool:
+    """Whether an id was made by ``own_id``."""
+    return _OWN.fullmatch(identifier) is not None
 
 
 def empty() -> Nuclei:
