@@ -36,25 +36,28 @@ def rasterize(
     paint = np.arange(1, len(polygons) + 1) if values is None else np.asarray(values)
     if paint.shape != (len(polygons),):
         raise ValueError(f"{len(polygons)} polygons but values of shape {paint.shape}")
-    owner, row, start, stop = _spans(polygons, shape, downsample, origin)
+    owner, row, start, stop = spans(polygons, shape, downsample, origin)
     length = stop - start
     flat = labels.reshape(-1)
     # Bounded batches: a region of a whole slide is one polygon of a hundred million samples.
     cuts = np.searchsorted(np.cumsum(length), np.arange(_PIXELS_AT_ONCE, length.sum(), _PIXELS_AT_ONCE))
     for first, last in zip([0, *cuts], [*cuts, len(length)], strict=True):
         count = length[first:last]
-        position = _ranges(row[first:last] * shape[1] + start[first:last], count)
+        position = ranges(row[first:last] * shape[1] + start[first:last], count)
         flat[position] = np.repeat(paint[owner[first:last]], count)
     return labels
 
 
-def _spans(
+def spans(
     polygons: Sequence[shapely.Geometry] | NDArray[np.object_],
     shape: tuple[int, int],
-    downsample: float,
-    origin: tuple[int, int],
+    downsample: float = 1.0,
+    origin: tuple[int, int] = (0, 0),
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Runs of covered samples as (polygon, row, first column, column past the last), in polygon order."""
+    """Runs of covered samples as (polygon, row, first column, column past the last), in polygon order.
+
+    Takes what ``rasterize`` takes; a sample that several polygons cover is in the runs of each.
+    """
     geometries = np.asarray(polygons, dtype=object)
     parts, part_owner = shapely.get_parts(geometries, return_index=True)
     rings, ring_part = shapely.get_rings(parts, return_index=True)
@@ -68,7 +71,7 @@ def _spans(
     top = np.maximum(_first_centre(y[upper]), origin[1])
     bottom = np.minimum(_first_centre(y[lower]), origin[1] + shape[0])
     count = np.maximum(bottom - top, 0)
-    row = _ranges(top, count)
+    row = ranges(top, count)
     upper, lower, crossed = np.repeat(upper, count), np.repeat(lower, count), np.repeat(edges, count)
     share = (row + 0.5 - y[upper]) / (y[lower] - y[upper])
     crossing = x[upper] + share * (x[lower] - x[upper])
@@ -87,7 +90,7 @@ def _first_centre(position: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.ceil(position - 0.5).astype(np.int64)
 
 
-def _ranges(start: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranges(start: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
     """``start[i], start[i] + 1, ...`` (``count[i]`` of them) for every i, one after the other."""
     ends = np.cumsum(count)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - ends + count, count)
