@@ -1,0 +1,151 @@
+"""Cells around nuclei: each nucleus grown by a distance, as far as its neighbours leave room."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+Outlines = NDArray[np.object_]
+
+_QUARTER = 4
+"""Segments in which a grown corner goes around a quarter of a circle."""
+
+_TOUCHING = 1e-6
+"""Micrometres."""
+
+_AT_ONCE = 65_536
+
+
+def cell_outlines(
+    nuclei: Outlines,
+    micrometres: float,
+    mpp: tuple[float, float],
+    size: tuple[int, int] | None = None,
+    within: Outlines | None = None,
+) -> Outlines:
+    """(n,) outlines of the cells of (n,) nuclei, full-resolution pixels; they contain their nuclei.
+
+    micrometres : how far a nucleus is grown.
+    mpp         : (x, y) µm per pixel.
+    size        : (width, height) of the image, beyond which no cell reaches.
+    within      : (n,) shapes that cells stay inside of as far as their nuclei do, None for no such shape.
+
+    Two cells never overlap where their nuclei do not: between two nuclei the border is the line halfway
+    between the points where they are closest, as in a Voronoi diagram. What a cell is depends on the
+    nuclei within twice the distance and on no others.
+    """
+    scale = np.array(mpp)
+    scaled = _each(shapely.transform(nuclei, lambda xy: xy * scale))
+    grown = _each(shapely.buffer(scaled, micrometres, quad_segs=_QUARTER))
+    first, second, middle, normal = _borders(scaled, grown, micrometres)
+    regions = _regions(shapely.bounds(grown), first, second, middle, normal)
+    cells = grown.copy()
+    bounded = np.flatnonzero(~shapely.is_missing(regions))
+    cells[bounded] = shapely.intersection(grown[bounded], regions[bounded])
+    _leave_out(cells, scaled, first, second, middle, normal)
+    if size is not None:
+        frame = shapely.box(0, 0, size[0] * mpp[0], size[1] * mpp[1])
+        outside = np.flatnonzero(~shapely.contains_properly(frame, cells))
+        cells[outside] = shapely.intersection(cells[outside], frame)
+    if within is not None:
+        _stay_within(cells, _each(shapely.transform(within, lambda xy: xy * scale)))
+    cut = np.flatnonzero(~shapely.covers(cells, scaled))
+    cells[cut] = shapely.union(cells[cut], scaled[cut])
+    for row in np.flatnonzero(shapely.get_type_id(cells) != shapely.GeometryType.POLYGON):
+        cells[row] = _around(cells[row], scaled[row])
+    return _each(shapely.transform(cells, lambda xy: xy / scale))
+
+
+def _each(geometries: object) -> Outlines:
+    return np.asarray(geometries, dtype=object)
+
+
+Pairs = NDArray[np.intp]
+Points = NDArray[np.float64]
+
+
+def _borders(nuclei: Outlines, grown: Outlines, distance: float) -> tuple[Pairs, Pairs, Points, Points]:
+    """Pairs of nuclei whose grown outlines meet, a point of the border of each, and its direction across."""
+    first, second = shapely.STRtree(grown).query(grown)
+    first, second = first[first < second], second[first < second]
+    shortest = shapely.shortest_line(nuclei[first], nuclei[second])
+    near = shapely.length(shortest) < 2 * distance
+    first, second = first[near], second[near]
+    ends = shapely.get_coordinates(shortest[near]).reshape(-1, 2, 2)
+    middle, normal = ends.mean(axis=1), ends[:, 1] - ends[:, 0]
+    touching = np.flatnonzero(np.hypot(*normal.T) <= _TOUCHING)
+    if len(touching):
+        one, other = nuclei[first[touching]], nuclei[second[touching]]
+        centres = [shapely.get_coordinates(shapely.centroid(shapes)) for shapes in (one, other)]
+        middle[touching] = shapely.get_coordinates(shapely.centroid(shapely.intersection(one, other)))
+        normal[touching] = centres[1] - centres[0]
+    length = np.hypot(*normal.T)
+    normal[length == 0] = (1.0, 0.0)
+    return first, second, middle, normal / np.where(length == 0, 1.0, length)[:, None]
+
+
+def _regions(bounds: Points, first: Pairs, second: Pairs, middle: Points, normal: Points) -> Outlines:
+    """(n,) convex regions that neighbours leave to nuclei inside their bounds; None without neighbours."""
+    regions = np.full(len(bounds), None, dtype=object)
+    owner = np.concatenate([first, second])
+    offset = np.concatenate([(middle * normal).sum(axis=1), -(middle * normal).sum(axis=1)])
+    across = np.concatenate([normal, -normal])
+    order = np.lexsort((across[:, 1], across[:, 0], offset, owner))
+    owner, offset, across = owner[order], offset[order], across[order]
+    rows, start, count = np.unique(owner, return_index=True, return_counts=True)
+    for block in range(0, len(rows), _AT_ONCE):
+        some = slice(block, block + _AT_ONCE)
+        x0, y0, x1, y1 = bounds[rows[some]].T
+        corners = np.stack([np.stack([x0, x1, x1, x0], 1), np.stack([y0, y0, y1, y1], 1)], 2)
+        for turn in range(int(count[some].max(initial=0))):
+            # Those with fewer borders are cut by one that leaves all.
+            there = turn < count[some]
+            line = np.where(there, start[some] + turn, 0)
+            corners = _cut(corners, across[line] * there[:, None], offset[line] * there)
+        regions[rows[some]] = shapely.polygons(np.concatenate([corners, corners[:, :1]], axis=1))
+    return regions
+
+
+def _cut(corners: Points, normal: Points, offset: NDArray[np.float64]) -> Points:
+    """Convex polygons (n, k, 2) without what lies beyond a line each: (n, k + 1, 2), some corners doubled."""
+    beyond = np.einsum("nkc,nc->nk", corners, normal) - offset[:, None]
+    following, beyond_next = np.roll(corners, -1, axis=1), np.roll(beyond, -1, axis=1)
+    inside, inside_next = beyond <= 0, beyond_next <= 0
+    step = beyond - beyond_next
+    part = np.divide(beyond, step, out=np.zeros_like(step), where=inside != inside_next)
+    crossing = corners + part[..., None] * (following - corners)
+    # Of each edge: its first corner if that stays, then the point where it crosses the line.
+    points = np.stack([corners, crossing], axis=2).reshape(len(corners), -1, 2)
+    kept = np.stack([inside, inside != inside_next], axis=2).reshape(len(corners), -1)
+    kept[~inside.any(axis=1), 0] = True
+    order = np.argsort(~kept, axis=1, kind="stable")[:, : corners.shape[1] + 1]
+    last = np.minimum(np.arange(corners.shape[1] + 1), kept.sum(axis=1)[:, None] - 1)
+    result: Points = np.take_along_axis(points, np.take_along_axis(order, last, axis=1)[..., None], axis=1)
+    return result
+
+
+def _leave_out(
+    cells: Outlines, nuclei: Outlines, first: Pairs, second: Pairs, middle: Points, normal: Points
+) -> None:
+    """Take out of cells the neighbours' nuclei, which reach across a border where they are not convex."""
+    for one, other, side in ((first, second, 1.0), (second, first, -1.0)):
+        points, owner = shapely.get_coordinates(nuclei[other], return_index=True)
+        height = side * ((points - middle[owner]) * normal[owner]).sum(axis=1)
+        for pair in np.unique(owner[height < -_TOUCHING]).tolist():
+            cells[one[pair]] = shapely.difference(cells[one[pair]], nuclei[other[pair]])
+
+
+def _stay_within(cells: Outlines, shapes: Outlines) -> None:
+    there = np.flatnonzero(~shapely.is_missing(shapes))
+    shapely.prepare(shapes[there])
+    across = there[~shapely.contains_properly(shapes[there], cells[there])]
+    cells[across] = shapely.intersection(cells[across], shapes[across])
+
+
+def _around(cell: shapely.Geometry, nucleus: shapely.Geometry) -> shapely.Geometry:
+    """The part of a cell that its nucleus lies in, all of them where the nucleus has several parts."""
+    parts = shapely.get_parts(cell)
+    parts = parts[(shapely.get_type_id(parts) == shapely.GeometryType.POLYGON)]
+    held = parts[shapely.area(shapely.intersection(parts, nucleus)) > 0]
+    return shapely.union_all(held) if len(held) else nucleus
