@@ -9,7 +9,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +17,10 @@ import shapely
 
 from .. import __version__
 from ..bundle import Bundle
-from ..errors import CellGenNetError, Interrupted, SlideError, UsageError
+from ..errors import CellGenNetError, EntryDataError, Interrupted, SlideError, UsageError
 from ..progress import SILENT, Reporter
-from ..qupath.project import ImageEntry, Project, WrittenDetections
+from ..qupath.project import ImageEntry, Project, StainVectors, WrittenDetections
+from ..qupath.stains import can_be_separated
 from ..slide.calibration import Calibration, downsample_for, resolve_mpp
 from ..slide.normalisation import estimate
 from ..slide.reader import SlideReader, open_slide
@@ -184,8 +185,9 @@ def _segment_image(run: _Run, entry: ImageEntry) -> ImageResult:
     with _opened(entry) as reader:
         calibration = resolve_mpp(entry.mpp, reader.mpp, run.mpp, entry.name)
         downsample = 1.0 if run.model.mpp is None else downsample_for(calibration, run.model.mpp)
+        stains = _stains(run, entry)
         checkpoint = Checkpoint(
-            run.folder / entry.id, _fingerprint(entry, reader, calibration, downsample, within)
+            run.folder / entry.id, _fingerprint(entry, reader, calibration, downsample, within, stains)
         )
         earlier = checkpoint.done
         if earlier is not None and Path(earlier["place"]).exists():
@@ -206,8 +208,9 @@ def _segment_image(run: _Run, entry: ImageEntry) -> ImageResult:
             model=run.model,
             normalisation=estimate(reader, downsample, run.model.normalisation, tissue),
             downsample=downsample,
-            mpp=_measured_in(calibration),
+            mpp=entry.mpp,
             area=area,
+            stains=stains,
         )
         found = segment_slide(task, tiles, checkpoint, run.reporter)
     reason = "" if len(found.nuclei) else _why_nothing(task, found, looked=bool(tiles), mpp=calibration.mpp)
@@ -242,10 +245,22 @@ def _opened(entry: ImageEntry) -> SlideReader:
     return reader
 
 
-def _measured_in(calibration: Calibration) -> tuple[float, float] | None:
-    if calibration.mpp_x is None or calibration.mpp_y is None:
+def _stains(run: _Run, entry: ImageEntry) -> StainVectors | None:
+    """The stains to measure. What QuPath counts in other numbers than 0 to 255 is not measured."""
+    if entry.channels != 3 or entry.pixel_type != "UINT8":
         return None
-    return calibration.mpp_x, calibration.mpp_y
+    stains = run.project.stains(entry)
+    if stains is None:
+        run.reporter.say(
+            f"{entry.name}: stains are not measured, as QuPath knows none for it (Image tab > Image type)"
+        )
+    elif not can_be_separated(stains):
+        raise EntryDataError(
+            entry.name,
+            "its stain vectors cannot be told apart",
+            "Set them again in QuPath (Analyze > Preprocessing > Estimate stain vectors)",
+        )
+    return stains
 
 
 def _why_nothing(task: SlideTask, found: SlideNuclei, looked: bool, mpp: float | None) -> str:
@@ -268,8 +283,9 @@ def _fingerprint(
     calibration: Calibration,
     downsample: float,
     within: shapely.Geometry | None,
+    stains: StainVectors | None,
 ) -> dict[str, Any]:
-    """What an image's tiles depend on besides the run: the slide's file, its scale and the area."""
+    """What an image's tiles depend on besides the run: the slide's file, scale and stains, and the area."""
     state = reader.path.stat()
     return {
         "slide": reader.path.name,
@@ -278,6 +294,8 @@ def _fingerprint(
         "series": entry.series,
         "size": [reader.width, reader.height],
         "mpp": [calibration.mpp_x, calibration.mpp_y],
+        "measured in": None if entry.mpp is None else list(entry.mpp),
+        "stains": None if stains is None else json.loads(json.dumps(asdict(stains))),
         "downsample": downsample,
         "within": None if within is None else hashlib.sha256(shapely.to_wkb(within)).hexdigest(),
     }

@@ -12,9 +12,10 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..measure.shape import shape_measurements
+from ..measure.tile import Measuring, Window, measure_tile
 from ..nuclei import Nuclei
 from ..progress import SILENT, Reporter
+from ..qupath.project import StainVectors
 from ..slide.coordinates import edge_to_full, grid_size
 from ..slide.grid import Bounds, Tile
 from ..slide.normalisation import Normalisation
@@ -68,8 +69,9 @@ class SlideTask:
     """All that decides what is found on one slide.
 
     downsample    : full-resolution pixels per input sample of the model.
-    mpp           : (x, y) µm per full-resolution pixel for the measurements; None if uncalibrated.
+    mpp           : (x, y) µm per full-resolution pixel for the measurements; None to measure in pixels.
     normalisation : estimated once for the slide, never per tile.
+    stains        : measured at full resolution; None for an image without.
     """
 
     pixels: Pixels
@@ -78,6 +80,12 @@ class SlideTask:
     downsample: float
     mpp: tuple[float, float] | None
     area: Area
+    stains: StainVectors | None = None
+
+    @property
+    def measuring(self) -> Measuring:
+        """How nuclei are measured; the outline of one at the edge may end a sample before it."""
+        return Measuring(self.mpp, self.stains, self.downsample * self.model.predictor.stride)
 
 
 @dataclass(frozen=True)
@@ -121,12 +129,13 @@ def segment_tile(task: SlideTask, tile: Tile) -> TileNuclei:
     labels, near = _near_core(labels, core)
     polygons = _within_image(label_polygons(labels, step, origin), task.pixels.width, task.pixels.height)
     owned = _owned(polygons, tile.core, task)
-    seen = maps[max(core.y0, 0) : core.y1, max(core.x0, 0) : core.x1, 0]
+    looked = maps[max(core.y0, 0) : core.y1, max(core.x0, 0) : core.x1, 0]
+    seen = Window(pixels, outer.x0, outer.y0) if task.downsample == 1 else None
     return TileNuclei(
         polygons=polygons[owned],
         probability=probability[near][owned],
-        measurements=shape_measurements(polygons[owned], task.mpp),
-        highest=float(seen.max(initial=0.0)),
+        measurements=measure_tile(task.pixels, polygons[owned], task.measuring, seen),
+        highest=float(looked.max(initial=0.0)),
     )
 
 
@@ -187,7 +196,7 @@ def _within_image(polygons: NDArray[np.object_], width: int, height: int) -> NDA
 
 def _assemble(tiles: list[TileNuclei], task: SlideTask) -> SlideNuclei:
     """All tiles together, in an order that does not depend on them."""
-    empty = shape_measurements(np.empty(0, dtype=object), task.mpp)
+    empty = measure_tile(task.pixels, np.empty(0, dtype=object), task.measuring)
     polygons = np.concatenate([np.empty(0, dtype=object), *(tile.polygons for tile in tiles)])
     probability = np.concatenate([np.empty(0, np.float32), *(tile.probability for tile in tiles)])
     filled = [tile.measurements for tile in tiles if len(tile.measurements)]
