@@ -12,7 +12,10 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-_OWN = re.compile(r"ce119e00-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+OWN_MARK = "ce119e00-"
+"""How the ids begin that this tool gives (see ``own_id``)."""
+
+_OWN = re.compile(OWN_MARK + r"[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,10 @@ class Nuclei:
                 self.z,
                 self.t,
                 self.measurements,
-                *([] if self.cells is None else [self.cells]),
             )
         }
+        if self.cells is not None:
+            lengths.add(len(self.cells))
         if len(lengths) != 1:
             raise ValueError(f"columns of unequal length: {sorted(lengths)}")
 
@@ -130,7 +134,7 @@ def own_id(content: bytes) -> str:
     """
     digest = hashlib.blake2b(content, digest_size=12).hexdigest()
     variant = "89ab"[int(digest[7], 16) % 4]
-    return f"ce119e00-{digest[:4]}-8{digest[4:7]}-{variant}{digest[8:11]}-{digest[11:23]}"
+    return f"{OWN_MARK}{digest[:4]}-8{digest[4:7]}-{variant}{digest[8:11]}-{digest[11:23]}"
 
 
 def is_own_id(identifier: str) -> bool:

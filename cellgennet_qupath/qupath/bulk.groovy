@@ -3,25 +3,27 @@
 
 import groovy.transform.CompileStatic
 import java.awt.image.BufferedImage
+import java.nio.file.Files
 import java.nio.file.Path
 import org.locationtech.jts.io.WKBReader
+import org.locationtech.jts.io.WKBWriter
 import qupath.lib.images.ImageData
-import qupath.lib.images.servers.AbstractImageServer
-import qupath.lib.images.servers.ImageChannel
-import qupath.lib.images.servers.ImageServerBuilder.ServerBuilder
-import qupath.lib.images.servers.ImageServerMetadata
-import qupath.lib.images.servers.PixelType
 import qupath.lib.io.GsonTools
+import qupath.lib.geom.Point2
 import qupath.lib.io.PathIO
+import qupath.lib.measurements.MeasurementList
 import qupath.lib.measurements.MeasurementList.MeasurementListType
 import qupath.lib.measurements.MeasurementListFactory
+import qupath.lib.objects.PathCellObject
 import qupath.lib.objects.PathObject
 import qupath.lib.objects.PathObjects
 import qupath.lib.objects.classes.PathClass
 import qupath.lib.objects.hierarchy.PathObjectHierarchy
+import qupath.lib.plugins.workflow.DefaultScriptableWorkflowStep
+import qupath.lib.plugins.workflow.Workflow
 import qupath.lib.regions.ImagePlane
-import qupath.lib.regions.RegionRequest
 import qupath.lib.roi.GeometryTools
+import qupath.lib.roi.PolygonROI
 import qupath.lib.roi.ROIs
 import qupath.lib.roi.interfaces.ROI
 
@@ -33,7 +35,28 @@ class Bulk {
     static ImageData<BufferedImage> read(Path file, StandInServer server) {
         if (file == null)
             return new ImageData<BufferedImage>(server)
-        return PathIO.readImageData(file, null, server, BufferedImage.class)
+        def data = PathIO.readImageData(file, null, server, BufferedImage.class)
+        Workflow history = history(file)
+        if (history != null) {
+            // While reading, QuPath 0.7 tells the history anew of the image's type and stains.
+            data.getHistoryWorkflow().clear()
+            data.getHistoryWorkflow().addSteps(history.getSteps())
+        }
+        return data
+    }
+
+    private static Workflow history(Path file) {
+        Workflow found = null
+        new ObjectInputStream(new BufferedInputStream(Files.newInputStream(file))).withCloseable { ObjectInputStream stream ->
+            stream.readUTF()
+            Object item = ""
+            while (found == null && item != "EOF" && !(item instanceof PathObjectHierarchy)) {
+                item = stream.readObject()
+                if (item instanceof Workflow)
+                    found = (Workflow) item
+            }
+        }
+        return found
     }
 
     /** Write the data of an image to a file that nobody else uses. */
@@ -51,26 +74,24 @@ class Bulk {
         return GsonTools.getInstance().toJson(constructor.newInstance(data, timestamp))
     }
 
-    /** Take objects out by id (one id a line); objects inside them stay, one level up. Returns how many. */
-    static int remove(ImageData<BufferedImage> data, String lines) {
-        return removeBelow(data.getHierarchy().getRootObject(), parse(lines))
+    /**
+     * Take detections out; objects inside them stay, one level up. Returns how many were taken out.
+     *
+     * which  "own": those this tool wrote; "all": every detection; "": none; and those of the given ids.
+     */
+    static int remove(ImageData<BufferedImage> data, String which, Collection<UUID> ids) {
+        return removeBelow(data.getHierarchy().getRootObject(), new Choice(which, ids))
     }
 
-    private static Set<UUID> parse(String lines) {
-        Set<UUID> ids = new HashSet<UUID>()
-        for (String line : lines.split("\n"))
-            if (!line.isEmpty())
-                ids.add(UUID.fromString(line))
-        return ids
-    }
-
-    private static int removeBelow(PathObject parent, Set<UUID> ids) {
+    private static int removeBelow(PathObject parent, Choice choice) {
         int removed = 0
+        boolean changed = false
         List<PathObject> kept = new ArrayList<PathObject>()
         for (PathObject child : parent.getChildObjectsAsArray()) {
-            removed += removeBelow(child, ids)
-            if (child.isDetection() && ids.contains(child.getID())) {
+            removed += removeBelow(child, choice)
+            if (choice.holds(child)) {
                 removed++
+                changed = true
                 List<PathObject> orphans = Arrays.asList(child.getChildObjectsAsArray())
                 child.clearChildObjects()
                 kept.addAll(orphans)
@@ -78,69 +99,117 @@ class Bulk {
                 kept.add(child)
             }
         }
-        if (removed > 0) {
+        if (changed) {
             parent.clearChildObjects()
             parent.addChildObjects(kept)
         }
         return removed
     }
 
-    /** The detections of some ids (one a line), in QuPath's order. */
-    static List<PathObject> find(PathObjectHierarchy hierarchy, String lines) {
-        Set<UUID> ids = parse(lines)
+    /** The ids of all objects of an image, one a line. */
+    static String ids(ImageData<BufferedImage> data) {
+        StringBuilder found = new StringBuilder()
+        for (PathObject object : data.getHierarchy().getFlattenedObjectList(null))
+            found.append(object.getID()).append("\n")
+        return found.toString()
+    }
+
+    /** Ids from text, one a line. */
+    static List<UUID> parse(String lines) {
+        List<UUID> ids = new ArrayList<UUID>()
+        for (String line : lines.split("\n"))
+            if (!line.isEmpty())
+                ids.add(UUID.fromString(line))
+        return ids
+    }
+
+    /** The detections that this tool wrote, in QuPath's order. */
+    static List<PathObject> own(PathObjectHierarchy hierarchy) {
         List<PathObject> found = new ArrayList<PathObject>()
         for (PathObject detection : hierarchy.getDetectionObjects())
-            if (ids.contains(detection.getID()))
+            if (Choice.isOwn(detection.getID()))
                 found.add(detection)
         return found
     }
 
-    /** What a user can change of detections: {ids, classes, names of measurements} one a line, {values}. */
+    /**
+     * Detections as columns: {ids, classes, names of measurements} one a line, {values}, {z and t}, and the
+     * outlines of nuclei and of cells (see outlines; without a cell it has no points).
+     */
     static Object[] table(List<PathObject> objects) {
         Map<String, Integer> columns = new LinkedHashMap<String, Integer>()
         for (PathObject object : objects)
-            for (String name : object.getMeasurements().keySet())
+            for (String name : object.getMeasurementList().getMeasurementNames())
                 columns.putIfAbsent(name, columns.size())
         StringBuilder ids = new StringBuilder()
         StringBuilder classes = new StringBuilder()
         double[] values = new double[objects.size() * columns.size()]
+        int[] planes = new int[2 * objects.size()]
+        List<ROI> nuclei = new ArrayList<ROI>(objects.size())
+        List<ROI> cells = new ArrayList<ROI>(objects.size())
         Arrays.fill(values, Double.NaN)
-        int start = 0
+        int row = 0
         for (PathObject object : objects) {
             PathClass pathClass = object.getPathClass()
             ids.append(object.getID()).append("\n")
             classes.append(pathClass == null ? "" : pathClass.toString()).append("\n")
-            for (Map.Entry<String, Number> measured : object.getMeasurements().entrySet())
-                values[start + columns.get(measured.getKey())] = measured.getValue().doubleValue()
-            start += columns.size()
+            MeasurementList measured = object.getMeasurementList()
+            List<String> names = measured.getMeasurementNames()
+            double[] given = measured.values()
+            for (int j = 0; j < given.length; j++)
+                values[row * columns.size() + columns.get(names.get(j))] = given[j]
+            ROI roi = object.getROI()
+            planes[2 * row] = roi.getZ()
+            planes[2 * row + 1] = roi.getT()
+            ROI nucleus = object instanceof PathCellObject ? ((PathCellObject) object).getNucleusROI() : null
+            nuclei.add(nucleus == null ? roi : nucleus)
+            cells.add(nucleus == null ? null : roi)
+            row++
         }
-        return [ids.toString(), classes.toString(), String.join("\n", columns.keySet()), values] as Object[]
+        return [ids.toString(), classes.toString(), String.join("\n", columns.keySet()), values, planes,
+                outlines(nuclei), outlines(cells)] as Object[]
+    }
+
+    /** x, y: the outlines one after the other; ends: where each ends; shapes: as WKB where one has holes or parts. */
+    private static Object[] outlines(List<ROI> rois) {
+        WKBWriter writer = new WKBWriter(2)
+        byte[][] shapes = new byte[rois.size()][]
+        int[] ends = new int[rois.size()]
+        int total = 0
+        for (ROI roi : rois)
+            total += roi == null ? 0 : roi.getNumPoints()
+        double[] x = new double[total]
+        double[] y = new double[total]
+        int end = 0
+        for (int i = 0; i < rois.size(); i++) {
+            ROI roi = rois.get(i)
+            if (roi instanceof PolygonROI) {
+                for (Point2 point : roi.getAllPoints()) {
+                    x[end] = point.getX()
+                    y[end++] = point.getY()
+                }
+            } else if (roi != null) {
+                shapes[i] = writer.write(roi.getGeometry())
+            }
+            ends[i] = end
+        }
+        return [Arrays.copyOf(x, end), Arrays.copyOf(y, end), ends, shapes] as Object[]
     }
 
     /**
-     * Add detections.
+     * Make detections, or cells where there are outlines of cells.
      *
-     * x, y     outlines one after the other, each without its closing point; ends: where each ends.
-     * shapes   well-known binary of the outlines that have holes or parts, null for the others.
      * ids      one a line.
      * classes  which of the palette each detection is of, -1 for none.
      * planes   z and t of each detection.
      * values   measurements by detection, then by name; NaN for none.
      */
-    static void add(ImageData<BufferedImage> data, double[] x, double[] y, int[] ends, byte[][] shapes,
-                    String ids, PathClass[] palette, int[] classes, int[] planes, String[] names, double[] values) {
-        String[] lines = ids.split("\n")
-        WKBReader reader = new WKBReader(GeometryTools.getDefaultFactory())
-        List<PathObject> detections = new ArrayList<PathObject>(ends.length)
-        int start = 0
-        for (int i = 0; i < ends.length; i++) {
+    static List<PathObject> make(Outlines nuclei, Outlines cells, String ids, PathClass[] palette, int[] classes,
+                                 int[] planes, String[] names, double[] values) {
+        List<UUID> identifiers = parse(ids)
+        List<PathObject> detections = new ArrayList<PathObject>(classes.length)
+        for (int i = 0; i < classes.length; i++) {
             ImagePlane plane = ImagePlane.getPlane(planes[2 * i], planes[2 * i + 1])
-            ROI roi
-            if (shapes[i] != null)
-                roi = GeometryTools.geometryToROI(reader.read(shapes[i]), plane)
-            else
-                roi = ROIs.createPolygonROI(Arrays.copyOfRange(x, start, ends[i]), Arrays.copyOfRange(y, start, ends[i]), plane)
-            start = ends[i]
             def measurements = MeasurementListFactory.createMeasurementList(names.length, MeasurementListType.FLOAT)
             for (int j = 0; j < names.length; j++) {
                 double value = values[i * names.length + j]
@@ -148,69 +217,78 @@ class Bulk {
                     measurements.put(names[j], value)
             }
             measurements.close()
-            PathObject detection = PathObjects.createDetectionObject(roi, classes[i] < 0 ? null : palette[classes[i]], measurements)
-            detection.setID(UUID.fromString(lines[i]))
+            PathClass pathClass = classes[i] < 0 ? null : palette[classes[i]]
+            ROI nucleus = nuclei.next(plane)
+            ROI cell = cells == null ? null : cells.next(plane)
+            PathObject detection = cell == null ? PathObjects.createDetectionObject(nucleus, pathClass, measurements)
+                                                : PathObjects.createCellObject(cell, nucleus, pathClass, measurements)
+            detection.setID(identifiers.get(i))
             detections.add(detection)
         }
-        data.getHierarchy().getRootObject().addChildObjects(detections)
+        return detections
+    }
+
+    /** Put detections under objects of the given ids, one a line, "" for none. Returns how many got no parent. */
+    static int add(ImageData<BufferedImage> data, List<PathObject> detections, String parents) {
+        PathObject root = data.getHierarchy().getRootObject()
+        Map<String, PathObject> known = new HashMap<String, PathObject>()
+        for (PathObject annotation : data.getHierarchy().getAnnotationObjects())
+            known.put(annotation.getID().toString(), annotation)
+        Map<PathObject, List<PathObject>> families = new LinkedHashMap<PathObject, List<PathObject>>()
+        String[] lines = parents.split("\n", -1)
+        int orphans = 0
+        for (int i = 0; i < detections.size(); i++) {
+            String wanted = i < lines.length ? lines[i] : ""
+            PathObject parent = wanted.isEmpty() ? root : known.get(wanted)
+            if (parent == null) {
+                parent = root
+                orphans++
+            }
+            families.computeIfAbsent(parent, { PathObject any -> new ArrayList<PathObject>() }).add(detections.get(i))
+        }
+        for (Map.Entry<PathObject, List<PathObject>> family : families.entrySet())
+            family.getKey().addChildObjects(family.getValue())
+        return orphans
+    }
+
+    /** Put a step at the end of an image's history, unless an equal one is its last. */
+    static void addStep(ImageData<BufferedImage> data, String name, Map<String, String> parameters) {
+        String comment = parameters.collect { String key, String value -> "// " + name + " - " + key + ": " + value }.join("\n")
+        def step = new DefaultScriptableWorkflowStep(name, new LinkedHashMap<String, String>(parameters), comment)
+        def last = data.getHistoryWorkflow().getLastStep()
+        if (last == null || last.toString() != step.toString() || last.getParameterMap() != step.getParameterMap())
+            data.getHistoryWorkflow().addStep(step)
     }
 }
 
-/**
- * Stands in for an image that is not opened: its pixels are not needed to change its objects, and where
- * the file or its reader is missing QuPath 0.5 would lose the objects on saving.
- * What is written of the image is its builder, unchanged.
- */
+/** Outlines one after the other: x, y, where each ends, and well-known binary of those with holes or parts. */
 @CompileStatic
-class StandInServer extends AbstractImageServer<BufferedImage> {
+class Outlines {
 
-    private final ServerBuilder<BufferedImage> recorded
-    private final ImageServerMetadata known
+    private final double[] x
+    private final double[] y
+    private final int[] ends
+    private final byte[][] shapes
+    private final WKBReader reader = new WKBReader(GeometryTools.getDefaultFactory())
+    private int row = 0
 
-    StandInServer(ServerBuilder<BufferedImage> recorded, String name, int width, int height,
-                  int sizeZ, int sizeT, int channels, String pixelType) {
-        super(BufferedImage.class)
-        this.recorded = recorded
-        def builder = new ImageServerMetadata.Builder().name(name).width(width).height(height).sizeZ(sizeZ).sizeT(sizeT)
-        if (channels == 3 && pixelType == "UINT8")
-            builder = builder.rgb(true)
-        else
-            builder = builder.pixelType(PixelType.valueOf(pixelType)).channels(ImageChannel.getDefaultChannelList(channels))
-        this.known = builder.build()
+    Outlines(double[] x, double[] y, int[] ends, byte[][] shapes) {
+        this.x = x
+        this.y = y
+        this.ends = ends
+        this.shapes = shapes
     }
 
-    @Override
-    Collection<URI> getURIs() {
-        return recorded.getURIs()
-    }
-
-    @Override
-    String getServerType() {
-        return "Recorded image"
-    }
-
-    @Override
-    ImageServerMetadata getOriginalMetadata() {
-        return known
-    }
-
-    @Override
-    BufferedImage readRegion(RegionRequest request) throws IOException {
-        throw new IOException("the image is not open")
-    }
-
-    @Override
-    ServerBuilder<BufferedImage> getBuilder() {
-        return recorded
-    }
-
-    @Override
-    protected ServerBuilder<BufferedImage> createServerBuilder() {
-        return recorded
-    }
-
-    @Override
-    protected String createID() {
-        return known.getName()
+    /** The next outline; null where there is none. */
+    ROI next(ImagePlane plane) {
+        int start = row == 0 ? 0 : ends[row - 1]
+        int end = ends[row]
+        byte[] shape = shapes[row]
+        row++
+        if (shape != null)
+            return GeometryTools.geometryToROI(reader.read(shape), plane)
+        if (start == end)
+            return null
+        return ROIs.createPolygonROI(Arrays.copyOfRange(x, start, end), Arrays.copyOfRange(y, start, end), plane)
     }
 }

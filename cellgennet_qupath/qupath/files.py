@@ -7,23 +7,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import ProjectError
-from ..nuclei import Nuclei, empty
+import numpy as np
+
+from ..errors import EntryDataError, ProjectError
+from ..nuclei import OWN_MARK, Nuclei, empty
 from ..progress import SILENT, Reporter
-from .detections import read_detections, write_detections
+from .detections import joined, read_detections, write_detections
 from .geojson import read_annotations
 from .locate import SizeOf, find_slides
 from .lock import ProjectLock
+from .parents import parents_of
 from .project import (
+    PLAIN,
     WORK_FOLDER,
     Annotation,
     ImageEntry,
     ObjectCounts,
     StainVectors,
+    Writing,
     WrittenDetections,
 )
 from .qpdata import QpData, read_qpdata
 from .qpproj import DATA_FILE, at, class_colors, read_project
+from .stains import stains_of
 
 
 class FilesBackend:
@@ -87,19 +93,38 @@ class FilesBackend:
         )
 
     def stains(self, entry: ImageEntry) -> StainVectors | None:
-        """The stains set for an entry; None where none are. Raises EntryDataError."""
-        return self.data(entry).stains
+        """The stains of a brightfield entry, QuPath's own for its type where none are set; else None."""
+        data = self.data(entry)
+        return stains_of(data.image_type, data.stains)
 
     def detections(self, entry: ImageEntry) -> Nuclei:
-        """The nuclei this tool wrote last; none where it wrote none. Raises EntryDataError."""
-        place = self.detections_file(entry)
-        return read_detections(place) if place.is_file() else empty()
+        """The nuclei this tool wrote last; none where it wrote none. Raises EntryDataError.
 
-    def write_detections(self, entry: ImageEntry, nuclei: Nuclei) -> WrittenDetections:
-        """Write an entry's nuclei, in place of those written before. Raises EntryDataError."""
+        Nuclei that lie in QuPath's own file only are an error: this backend does not read detections there.
+        """
+        place = self.detections_file(entry)
+        if place.is_file():
+            return read_detections(place)
+        data = self.data_file(entry)
+        if data.is_file() and OWN_MARK.encode() in data.read_bytes():
+            raise EntryDataError(
+                data,
+                "holds nuclei that only QuPath can read",
+                "Use --backend qupath, where QuPath is",
+            )
+        return empty()
+
+    def write_detections(
+        self, entry: ImageEntry, nuclei: Nuclei, writing: Writing = PLAIN
+    ) -> WrittenDetections:
+        """Write an entry's nuclei in place of those written before, or beside them. Raises EntryDataError."""
         self.require_writable()
         place = self.detections_file(entry)
-        count = write_detections(place, nuclei, class_colors(self.path))
+        if writing.existing == "keep" and place.is_file():
+            earlier = read_detections(place)
+            nuclei = joined([earlier, nuclei.take(~np.isin(nuclei.ids, earlier.ids))])
+        parents = parents_of(nuclei, self.annotations(entry), writing.within) if writing.within else None
+        count = write_detections(place, nuclei, class_colors(self.path), writing, parents)
         return WrittenDetections(
             count=count,
             place=place,

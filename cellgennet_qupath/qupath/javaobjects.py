@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import shapely
+from numpy.typing import NDArray
 
-from ..nuclei import Nuclei
+from ..nuclei import Nuclei, empty
 from . import jvm
-from .detections import DEFAULT_COLOR, PROBABILITY, Color, columns, qupath_id, taken_probability, with_area
+from .detections import DEFAULT_COLOR, Color, columns, qupath_id, taken_probability
+from .outlines import with_area
 from .project import Annotation, ImageEntry, ObjectCounts, Plane
+
+_BLOCK = 50_000
+"""Nuclei that go to Java at once."""
 
 
 def annotations_of(hierarchy: Any) -> list[Annotation]:
@@ -59,40 +63,58 @@ def counts_of(hierarchy: Any) -> ObjectCounts:
     )
 
 
-def detections_of(hierarchy: Any, written: Nuclei) -> Nuclei:
-    """Those of the nuclei that were written to a ``PathObjectHierarchy`` and still are there.
-
-    Classes and measurements are QuPath's of now; outlines are those written: no user edits detections.
-    """
-    if len(written) == 0:
-        return written
-    bulk, _ = jvm.bulk()
-    ids, classes, names, values = bulk.table(bulk.find(hierarchy, "\n".join(written.ids)))
-    row_of = {identifier: row for row, identifier in enumerate(written.ids)}
-    rows = np.array([row_of[identifier] for identifier in _lines(ids)], np.intp)
-    kept = written.take(rows)
+def detections_of(hierarchy: Any) -> Nuclei:
+    """The nuclei that this tool wrote to a ``PathObjectHierarchy``, as they are now, in QuPath's order."""
+    bulk = jvm.compiled("Bulk")
+    objects = bulk.own(hierarchy)
+    if objects.isEmpty():
+        return empty()
+    ids, classes, names, values, planes, nuclei, cells = bulk.table(objects)
+    identifiers = np.array(str(ids).split(), dtype=object)
+    n = len(identifiers)
+    class_names = np.empty(n, dtype=object)
+    class_names[:] = str(classes).split("\n")[:n]
     table = pd.DataFrame(
-        np.array(values, np.float64).reshape(len(rows), -1),
-        columns=_lines(names),
-        index=pd.RangeIndex(len(rows)),
+        np.array(values, np.float64).reshape(n, -1),
+        columns=[name for name in str(names).split("\n") if name],
+        index=pd.RangeIndex(n),
     )
-    order = [name for name in (*written.measurements.columns, PROBABILITY) if name in table.columns]
-    table = table[[*order, *(name for name in table.columns if name not in order)]]
-    class_names = np.empty(len(rows), dtype=object)
-    class_names[:] = _lines(classes, len(rows))
-    return replace(kept, classes=class_names, measurements=table, probability=taken_probability(table))
+    z, t = np.array(planes, np.int32).reshape(n, 2).T.copy()
+    around = _outlines(cells)
+    return Nuclei(
+        polygons=_outlines(nuclei),
+        probability=taken_probability(table),
+        classes=class_names,
+        ids=identifiers,
+        z=z,
+        t=t,
+        measurements=table,
+        cells=None if shapely.is_missing(around).all() else around,
+    )
 
 
-def _lines(text: Any, number: int | None = None) -> list[str]:
-    lines = str(text).split("\n")
-    return lines[:number] if number is not None else [line for line in lines if line]
+def _outlines(columns: Any) -> NDArray[np.object_]:
+    """Outlines on the grid of 0.01 px that ``Bulk.table`` tells as columns; None for none."""
+    x, y, ends, shapes = columns
+    # QuPath keeps 32 bits of a coordinate.
+    xy = np.round(np.column_stack([np.array(x, np.float64), np.array(y, np.float64)]), 2)
+    stops = np.array(ends, np.intp)
+    lengths: NDArray[np.intp] = stops - np.append(np.intp(0), stops[:-1])
+    rows = np.flatnonzero(lengths)
+    outlines = np.full(len(lengths), None, dtype=object)
+    owner = np.repeat(np.arange(len(rows)), lengths[rows])
+    outlines[rows] = shapely.polygons(shapely.linearrings(xy, indices=owner))
+    for row in np.flatnonzero(lengths == 0).tolist():
+        if shapes[row] is not None:
+            read = shapely.from_wkb(bytes(shapes[row]))
+            outlines[row] = shapely.transform(read, lambda points: np.round(points, 2))
+    return outlines
 
 
 def stand_in(image: Any, entry: ImageEntry) -> Any:
     """A server that stands in for an entry's image, which is not opened."""
-    _, server = jvm.bulk()
     width, height = entry.size or (1, 1)
-    return server(
+    return jvm.compiled("StandInServer")(
         image.getServerBuilder(),
         entry.name,
         width,
@@ -104,33 +126,36 @@ def stand_in(image: Any, entry: ImageEntry) -> Any:
     )
 
 
-def add(data: Any, nuclei: Nuclei, colors: Mapping[str, Color]) -> int:
-    """Add nuclei to an ``ImageData`` as detections, those without an area left out. Returns how many."""
-    outlines, nuclei = with_area(nuclei)
-    if len(nuclei) == 0:
-        return 0
-    simple = (shapely.get_type_id(outlines) == shapely.GeometryType.POLYGON) & (
-        shapely.get_num_interior_rings(outlines) == 0
-    )
-    xy, owner = shapely.get_coordinates(outlines[simple], return_index=True)
-    open_ring = np.append(owner[1:] == owner[:-1], False)  # without the point that closes each ring
-    xy, owner = xy[open_ring], owner[open_ring]
-    lengths = np.zeros(len(outlines), np.int64)
-    lengths[simple] = np.bincount(owner, minlength=int(simple.sum()))
-    shapes = jvm.array("byte", 2)(len(outlines))
-    for row in np.flatnonzero(~simple).tolist():
-        shapes[row] = jvm.array("byte")(shapely.to_wkb(outlines[row], byte_order=0))
+def add(
+    data: Any, nuclei: Nuclei, colors: Mapping[str, Color], parents: NDArray[np.object_] | None = None
+) -> int:
+    """Add nuclei to an ``ImageData``, those without an area left out. Returns how many.
+
+    parents : (n,) ids of the annotations that they go under, "" for none.
+    """
+    bulk = jvm.compiled("Bulk")
+    made = jvm.java_class("java.util.ArrayList")(len(nuclei))
+    above: list[str] = []
+    for start in range(0, len(nuclei), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(nuclei)))
+        block, kept = with_area(nuclei.take(rows))
+        if len(block):
+            made.addAll(_objects(block, colors))
+        if parents is not None:
+            above += parents[rows[kept]].tolist()
+    bulk.add(data, made, "\n".join(above))
+    return int(made.size())
+
+
+def _objects(nuclei: Nuclei, colors: Mapping[str, Color]) -> Any:
+    """Nuclei as a list of QuPath's detections and cells."""
     palette, classes = np.unique(nuclei.classes.astype(str), return_inverse=True)
     path_class = jvm.java_class("qupath.lib.objects.classes.PathClass")
     rgb = jvm.java_class("qupath.lib.common.ColorTools").packRGB
     names, values = columns(nuclei)
-    bulk, _ = jvm.bulk()
-    bulk.add(
-        data,
-        jvm.array("double")(np.ascontiguousarray(xy[:, 0])),
-        jvm.array("double")(np.ascontiguousarray(xy[:, 1])),
-        jvm.array("int")(np.cumsum(lengths).astype(np.int32)),
-        shapes,
+    return jvm.compiled("Bulk").make(
+        _to_java(nuclei.polygons),
+        None if nuclei.cells is None else _to_java(nuclei.cells),
         "\n".join(qupath_id(identifier) for identifier in nuclei.ids),
         [
             path_class.fromString(name, rgb(*colors.get(name, DEFAULT_COLOR))) if name else None
@@ -141,4 +166,24 @@ def add(data: Any, nuclei: Nuclei, colors: Mapping[str, Color]) -> int:
         names,
         jvm.array("double")(np.ascontiguousarray(values).ravel()),
     )
-    return len(nuclei)
+
+
+def _to_java(outlines: NDArray[np.object_]) -> Any:
+    """Outlines as the ``Outlines`` of ``bulk.groovy``: simple ones as runs of points, the others as WKB."""
+    simple = (shapely.get_type_id(outlines) == shapely.GeometryType.POLYGON) & (
+        shapely.get_num_interior_rings(outlines) == 0
+    )
+    xy, owner = shapely.get_coordinates(outlines[simple], return_index=True)
+    open_ring = np.append(owner[1:] == owner[:-1], False)[: len(owner)]  # without the point that closes it
+    xy, owner = xy[open_ring], owner[open_ring]
+    lengths = np.zeros(len(outlines), np.int64)
+    lengths[simple] = np.bincount(owner, minlength=int(simple.sum()))
+    shapes = jvm.array("byte", 2)(len(outlines))
+    for row in np.flatnonzero(~simple & ~shapely.is_missing(outlines)).tolist():
+        shapes[row] = jvm.array("byte")(shapely.to_wkb(outlines[row], byte_order=0))
+    return jvm.compiled("Outlines")(
+        jvm.array("double")(np.ascontiguousarray(xy[:, 0])),
+        jvm.array("double")(np.ascontiguousarray(xy[:, 1])),
+        jvm.array("int")(np.cumsum(lengths).astype(np.int32)),
+        shapes,
+    )

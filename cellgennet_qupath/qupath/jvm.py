@@ -98,12 +98,17 @@ def open_project(file: str) -> Any:
 
 
 @cache
-def bulk() -> Any:
-    """The classes of ``bulk.groovy`` as (Bulk, StandInServer), compiled by QuPath's own Groovy."""
-    source = resources.files(__package__).joinpath("bulk.groovy").read_text(encoding="utf-8")
+def _loader() -> Any:
     parent = java_class("qupath.lib.images.ImageData").class_.getClassLoader()
     loader = java_class("groovy.lang.GroovyClassLoader")(parent)
-    loader.parseClass(source, "bulk.groovy")
+    for name in ("standin.groovy", "survey.groovy", "bulk.groovy"):
+        loader.parseClass(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"), name)
+    return loader
+
+
+@cache
+def compiled(name: str) -> Any:
+    """A class of this package's ``.groovy`` files, compiled by QuPath's own Groovy."""
     from paquo.jpype_backend import JClass
 
-    return JClass(loader.loadClass("Bulk")), JClass(loader.loadClass("StandInServer"))
+    return JClass(_loader().loadClass(name))

@@ -8,16 +8,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import EntryDataError, ProjectError
 from ..nuclei import Nuclei, empty
 from ..progress import SILENT, Reporter
 from . import javaobjects, jvm, safewrite
-from .detections import joined, qupath_id, read_detections, read_ids, write_detections
 from .files import FilesBackend
+from .javawrite import Content, write_beside
 from .locate import SizeOf
-from .project import Annotation, ImageEntry, ObjectCounts, StainVectors, WrittenDetections
+from .parents import parents_of
+from .project import (
+    PLAIN,
+    Annotation,
+    ImageEntry,
+    ObjectCounts,
+    StainVectors,
+    Writing,
+    WrittenDetections,
+)
 from .qpproj import PROJECT_FILE, class_colors
 
 
@@ -27,8 +34,8 @@ class QuPathBackend:
     Annotations, counts and detections are what QuPath itself reads; ``not_found`` tells, by entry id, why
     a slide was not found. ``write_detections`` changes two of QuPath's files, ``data.qpdata`` and
     ``summary.json`` of the entry, and nothing else: not the project file, no recorded slide address. It
-    never needs the slide itself. The new ``data.qpdata`` is written aside, read back by this package's own
-    reader, held against the old one, and only then moved to its place in one step.
+    never needs the slide itself. The new ``data.qpdata`` is written aside, read back, held against the old
+    one object by object, and only then moved to its place in one step.
 
     Raises ProjectError, QuPathError, and LockedError where ``writable`` and another run holds the project.
     """
@@ -72,61 +79,51 @@ class QuPathBackend:
         return ObjectCounts() if hierarchy is None else javaobjects.counts_of(hierarchy)
 
     def stains(self, entry: ImageEntry) -> StainVectors | None:
-        """The stains set for an entry; None where none are. Raises EntryDataError."""
+        """The stains of a brightfield entry, QuPath's own for its type where none are set; else None."""
         return self._files.stains(entry)
 
     def detections(self, entry: ImageEntry) -> Nuclei:
-        """Those of the nuclei this tool wrote that are still there, as QuPath has them now."""
+        """The nuclei this tool wrote or a user imported, as QuPath has them now."""
         hierarchy = self._hierarchy(entry)
-        if hierarchy is None:
-            return empty()
-        written = joined([read_detections(file) for file in sorted(self._lists(entry))])
-        _, first = np.unique(written.ids.astype(str), return_index=True)
-        return javaobjects.detections_of(hierarchy, written.take(np.sort(first)))
+        return empty() if hierarchy is None else javaobjects.detections_of(hierarchy)
 
-    def write_detections(self, entry: ImageEntry, nuclei: Nuclei) -> WrittenDetections:
-        """Put an entry's nuclei into its ``data.qpdata``, in place of those this tool wrote before.
+    def write_detections(
+        self, entry: ImageEntry, nuclei: Nuclei, writing: Writing = PLAIN
+    ) -> WrittenDetections:
+        """Put an entry's nuclei into its ``data.qpdata``. Raises EntryDataError; then nothing was changed.
 
-        They are kept as GeoJSON too, which lists what to remove the next time. Raises EntryDataError;
-        then nothing was changed.
+        Where another program changed the file meanwhile, they are kept as GeoJSON to be imported.
         """
         self._files.require_writable()
         place, listed = self._files.data_file(entry), self._files.detections_file(entry)
-        aside = f"{entry.id}.{os.getpid()}-{time.time_ns()}"
-        # Until it has replaced the old list, both are looked up: a run may be killed at any line.
-        pending, fresh = listed.with_name(f"{aside}.geojson.gz"), listed.with_name(f"{aside}.qpdata")
-        earlier = self._lists(entry)
-        ids = self._written_ids(entry) | {qupath_id(identifier) for identifier in nuclei.ids}
+        for left in listed.parent.glob(f"{entry.id}.*-*.qpdata*"):  # by a run that was killed
+            left.unlink()
+        fresh = listed.with_name(f"{entry.id}.{os.getpid()}-{time.time_ns()}.qpdata")
         colors = class_colors(self.path)
         before = safewrite.state_of(place)
         old = self._files.data(entry)
-        for left in listed.parent.glob(f"{entry.id}.*-*.qpdata*"):  # by a run that was killed
-            left.unlink()
-        written = False
+        parents = parents_of(nuclei, old.annotations, writing.within) if writing.within else None
+        server = javaobjects.stand_in(self._images[entry.id], entry)
         try:
-            count = write_detections(pending, nuclei, colors)
-            with jvm.errors(lambda why: EntryDataError(place, f"cannot be changed by QuPath ({why})")):
-                bulk, _ = jvm.bulk()
-                server = javaobjects.stand_in(self._images[entry.id], entry)
-                data = bulk.read(_java_path(place) if place.is_file() else None, server)
-                removed = int(bulk.remove(data, "\n".join(ids)))
-                javaobjects.add(data, nuclei, colors)
-                bulk.write(data, _java_path(fresh))
-                summary = str(bulk.summary(data, time.time_ns() // 1_000_000))
-            safewrite.check(place, fresh, old, removed=removed, added=count)
-            safewrite.replace(place, fresh, summary, before)
-            written = True
-            pending.replace(listed)
+            fresh.parent.mkdir(parents=True, exist_ok=True)
+            written = write_beside(
+                place, fresh, server, old.counts, Content(nuclei, colors, parents, writing)
+            )
+            safewrite.replace(place, fresh, written.summary, before)
+        except safewrite.ChangedError as error:
+            kept = self._files.write_detections(entry, nuclei, writing)
+            raise EntryDataError(
+                place, error.reason, f"Its nuclei are in {kept.place}. {kept.how}"
+            ) from error
         except OSError as error:
-            raise EntryDataError(place, f"cannot be written ({error.strerror})") from error
+            raise EntryDataError(
+                place, f"cannot be written ({error.strerror}); it is as it was", "Make room, and run it again"
+            ) from error
         finally:
             fresh.unlink(missing_ok=True)
-            if not written:
-                pending.unlink(missing_ok=True)
-        for file in earlier - {listed}:
-            file.unlink(missing_ok=True)
+        listed.unlink(missing_ok=True)  # what the other backend left is of an earlier run
         return WrittenDetections(
-            count=count,
+            count=written.count,
             place=place,
             how="They are in the project; where the image is open in QuPath, choose File > Reload data.",
         )
@@ -141,13 +138,6 @@ class QuPathBackend:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    def _lists(self, entry: ImageEntry) -> set[Path]:
-        listed = self._files.detections_file(entry)
-        return {*listed.parent.glob(f"{entry.id}.*-*.geojson.gz"), *([listed] if listed.is_file() else [])}
-
-    def _written_ids(self, entry: ImageEntry) -> set[str]:
-        return {identifier for file in self._lists(entry) for identifier in read_ids(file)}
 
     def _hierarchy(self, entry: ImageEntry) -> Any:
         """QuPath's objects of an entry as they are on disk now; None where it was never opened."""
@@ -170,7 +160,3 @@ class QuPathBackend:
                 )
             self._last = entry.id, state, hierarchy
         return self._last[2]
-
-
-def _java_path(path: Path) -> Any:
-    return jvm.java_class("java.nio.file.Paths").get(str(path))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import shapely
 
@@ -103,6 +103,28 @@ class StainVectors:
     background: tuple[float, float, float] = (255.0, 255.0, 255.0)
 
 
+Existing = Literal["replace-own", "replace-all", "keep"]
+"""What becomes of the detections that an image already has. Annotations always stay."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How nuclei are put into an entry.
+
+    existing : "replace-own": those that this tool wrote before make room; "replace-all": all detections
+               do; "keep": none does, and a nucleus that is already there is not added again.
+    within   : nuclei go under the annotations of this class that they lie in; None: under no annotation.
+    history  : what QuPath's workflow history says of them, name to value; nothing if empty.
+    """
+
+    existing: Existing = "replace-own"
+    within: str | None = None
+    history: Mapping[str, str] = field(default_factory=dict)
+
+
+PLAIN = Writing()
+
+
 @dataclass(frozen=True)
 class WrittenDetections:
     """Where an entry's detections went: ``place`` is a file, ``how`` a sentence for the user."""
@@ -131,13 +153,18 @@ class Project(Protocol):
         """Object counts of an entry. Raises EntryDataError."""
 
     def stains(self, entry: ImageEntry) -> StainVectors | None:
-        """The stains set for an entry; None where none are. Raises EntryDataError."""
+        """The stains of a brightfield entry, QuPath's own for its type where none are set; else None.
+
+        Raises EntryDataError.
+        """
 
     def detections(self, entry: ImageEntry) -> Nuclei:
-        """The detections to export for an entry: what was written last, as it is now."""
+        """The nuclei to export for an entry: those this tool wrote, as they are now."""
 
-    def write_detections(self, entry: ImageEntry, nuclei: Nuclei) -> WrittenDetections:
-        """Put an entry's nuclei in, in place of those this tool wrote before.
+    def write_detections(
+        self, entry: ImageEntry, nuclei: Nuclei, writing: Writing = PLAIN
+    ) -> WrittenDetections:
+        """Put an entry's nuclei in, as cells where they have any.
 
         Raises EntryDataError; whatever fails, annotations and foreign detections stay as they were.
         """

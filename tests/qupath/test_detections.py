@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from cellgennet_qupath.errors import EntryDataError
 from cellgennet_qupath.nuclei import Nuclei, empty
 from cellgennet_qupath.qupath import detections
-from cellgennet_qupath.qupath.detections import importable, read_detections, write_detections
+from cellgennet_qupath.qupath.detections import read_detections, write_detections
+from cellgennet_qupath.qupath.outlines import importable
 
 
 def discs(n: int) -> list[shapely.Geometry]:

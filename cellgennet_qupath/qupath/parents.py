@@ -1,0 +1,48 @@
+"""Under which annotation a nucleus belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from ..nuclei import Nuclei
+from .project import Annotation
+
+_NEAR = 1.0
+"""Pixels; the grid of 0.01 px can move a nucleus just across the border that it was found inside of."""
+
+
+def parents_of(nuclei: Nuclei, annotations: Iterable[Annotation], path_class: str) -> NDArray[np.object_]:
+    """(n,) ids of the annotations of a class that nuclei lie in, "" for none.
+
+    A nucleus lies where the middle of its bounding box is, as for the choice of nuclei inside a class.
+    Of several annotations that hold it, the smallest is its parent.
+    """
+    parents = np.full(len(nuclei), "", dtype=object)
+    x0, y0, x1, y1 = shapely.bounds(nuclei.polygons).reshape(-1, 4).T
+    points = np.asarray(shapely.points((x0 + x1) / 2, (y0 + y1) / 2), dtype=object)
+    closed = [a for a in annotations if a.path_class == path_class and shapely.area(a.geometry) > 0]
+    for z, t in {(a.plane.z, a.plane.t) for a in closed}:
+        here = [a for a in closed if (a.plane.z, a.plane.t) == (z, t)]
+        rows = np.flatnonzero((nuclei.z == z) & (nuclei.t == t))
+        chosen = _smallest(points[rows], np.array([a.geometry for a in here], dtype=object))
+        ids = np.array([*(a.id for a in here), ""], dtype=object)
+        parents[rows] = ids[chosen]
+    return parents
+
+
+def _smallest(points: NDArray[np.object_], shapes: NDArray[np.object_]) -> NDArray[np.intp]:
+    """Which of the shapes holds each point, the smallest of several, else the nearest; -1 for none."""
+    order = np.argsort(-shapely.area(shapes), kind="stable")
+    tree = shapely.STRtree(shapely.make_valid(shapes)[order])
+    chosen = np.full(len(points), -1, np.intp)
+    if len(points):
+        near, shape = tree.query_nearest(points, max_distance=_NEAR, all_matches=False)
+        chosen[near] = order[shape]
+        held, shape = tree.query(points, predicate="intersects")
+        smallest_last = np.lexsort((shape, held))
+        chosen[held[smallest_last]] = order[shape[smallest_last]]
+    return chosen

@@ -1,0 +1,140 @@
+// Runs inside QuPath's Java: what would be too slow, or impossible, call by call from Python.
+// Compiled by QuPath's own Groovy (4 and 5) against the QuPath that was found.
+
+import groovy.transform.CompileStatic
+import java.awt.image.BufferedImage
+import qupath.lib.images.ImageData
+import qupath.lib.geom.Point2
+import qupath.lib.measurements.MeasurementList
+import qupath.lib.objects.PathCellObject
+import qupath.lib.objects.PathObject
+import qupath.lib.objects.classes.PathClass
+import qupath.lib.plugins.workflow.WorkflowStep
+import qupath.lib.roi.interfaces.ROI
+
+/** Which detections are meant: "own", "all" or "" for none, and those of some ids. */
+@CompileStatic
+class Choice {
+
+    private final boolean all
+    private final boolean own
+    private final Set<UUID> ids
+
+    Choice(String which, Collection<UUID> ids) {
+        this.all = which == "all"
+        this.own = which == "own"
+        this.ids = new HashSet<UUID>(ids)
+    }
+
+    /** The mark of this tool's ids, see own_id in nuclei.py. */
+    static boolean isOwn(UUID id) {
+        return (id.getMostSignificantBits() >>> 32) == 0xce119e00L && ((id.getMostSignificantBits() >>> 12) & 15L) == 8L
+    }
+
+    boolean holds(PathObject object) {
+        return object.isDetection() && (all || own && isOwn(object.getID()) || ids.contains(object.getID()))
+    }
+}
+
+/** Tells whether two hierarchies hold the same, without keeping either. */
+@CompileStatic
+class Survey {
+
+    /** History, properties and settings of an image's data as text; of the history the first steps only. */
+    static String settings(ImageData<BufferedImage> data, int steps) {
+        StringBuilder text = new StringBuilder()
+        text.append(data.getImageType()).append("\n")
+        def stains = data.getColorDeconvolutionStains()
+        for (int n = 1; stains != null && n <= 3; n++)
+            text.append(stains.getStain(n).getName()).append("\n")
+        for (WorkflowStep step : data.getHistoryWorkflow().getSteps().subList(0, steps))
+            text.append(step).append(step.getParameterMap()).append("\n")
+        for (Map.Entry<String, Object> property : new TreeMap<String, Object>(data.getProperties()).entrySet())
+            if (property.getValue() instanceof String || property.getValue() instanceof Number)
+                text.append(property.getKey()).append("=").append(property.getValue()).append("\n")
+        return text.toString()
+    }
+
+    /** The vectors and the background of an image's stains; nothing where none are set. */
+    static double[] stains(ImageData<BufferedImage> data) {
+        def stains = data.getColorDeconvolutionStains()
+        if (stains == null)
+            return new double[0]
+        List<Double> numbers = [stains.getMaxRed(), stains.getMaxGreen(), stains.getMaxBlue()]
+        for (int n = 1; n <= 3; n++)
+            for (double part : stains.getStain(n).getArray())
+                numbers.add(part)
+        return numbers as double[]
+    }
+
+    /**
+     * What an image's data hold: sums over {annotations, other objects, the chosen ones} that are the same in
+     * whatever order objects come, and how many there are of each.
+     */
+    static long[] survey(ImageData<BufferedImage> data, String which, Collection<UUID> ids) {
+        return new Survey(new Choice(which, ids)).of(data)
+    }
+
+    private final Choice choice
+    private final long[] result = new long[6]
+
+    Survey(Choice choice) {
+        this.choice = choice
+    }
+
+    long[] of(ImageData<BufferedImage> data) {
+        visit(data.getHierarchy().getRootObject(), "")
+        return result
+    }
+
+    private void visit(PathObject object, String parent) {
+        String below = parent
+        if (!object.isRootObject()) {
+            boolean chosen = choice.holds(object)
+            int place = chosen ? 2 : object.isAnnotation() ? 0 : 1
+            result[place] += told(object, parent, chosen)
+            result[place + 3]++
+            below = chosen ? parent : object.getID().toString()
+        }
+        for (PathObject child : object.getChildObjectsAsArray())
+            visit(child, below)
+    }
+
+    private static long told(PathObject object, String parent, boolean chosen) {
+        PathClass pathClass = object.getPathClass()
+        long sum = mix(17L, object.getClass().getSimpleName().hashCode())
+        sum = mix(sum, object.getID().getMostSignificantBits())
+        sum = mix(sum, object.getID().getLeastSignificantBits())
+        sum = mix(sum, parent.hashCode())
+        sum = mix(sum, pathClass == null ? 0 : pathClass.toString().hashCode())
+        sum = mix(sum, object.getName() == null ? 0 : object.getName().hashCode())
+        sum = mix(sum, object.getColor() == null ? -1 : object.getColor())
+        sum = mix(sum, object.isLocked() ? 1 : 0)
+        if (!chosen)
+            sum = mix(sum, new TreeMap<String, String>(object.getMetadata()).toString().hashCode())
+        MeasurementList measured = object.getMeasurementList()
+        List<String> names = measured.getMeasurementNames()
+        double[] values = measured.values()
+        for (int i = 0; i < values.length; i++)
+            sum = mix(mix(sum, names.get(i).hashCode()), Float.floatToIntBits((float) values[i]))
+        sum = mix(sum, shape(object.getROI()))
+        if (object instanceof PathCellObject)
+            sum = mix(sum, shape(((PathCellObject) object).getNucleusROI()))
+        return sum
+    }
+
+    private static long shape(ROI roi) {
+        if (roi == null)
+            return 0
+        long sum = mix(roi.getRoiName().hashCode(), roi.getC())
+        sum = mix(mix(sum, roi.getZ()), roi.getT())
+        for (Point2 point : roi.getAllPoints())
+            sum = mix(mix(sum, Float.floatToIntBits((float) point.getX())), Float.floatToIntBits((float) point.getY()))
+        return sum
+    }
+
+    private static long mix(long sum, long value) {
+        long mixed = (sum ^ value) * 0x9E3779B97F4A7C15L
+        return mixed ^ (mixed >>> 29)
+    }
+}
