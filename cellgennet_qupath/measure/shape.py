@@ -16,8 +16,9 @@ def shape_measurements(polygons: NDArray[np.object_], mpp: tuple[float, float] |
     polygons : (n,) Polygons or MultiPolygons in full-resolution pixels; none may be empty.
     mpp      : (x, y) µm per pixel; None for an uncalibrated image, which is measured in pixels.
     Returns n rows of float64 columns: area, length of the outline (holes included), circularity
-    (4 pi area / length squared, at most 1), solidity (area / area of the convex hull), the diameter of
-    the smallest circle around the outline, and the smallest distance of two parallel lines around it.
+    (4 pi area / length squared, holes filled, at most 1; NaN for several parts), solidity (area / area of
+    the convex hull), the diameter of the smallest circle around the outline, and the smallest distance of
+    two parallel lines around it.
     Definitions as read off QuPath 0.5 and 0.7, whose own values these are to single precision.
     """
     unit = "px" if mpp is None else "µm"
@@ -29,12 +30,21 @@ def shape_measurements(polygons: NDArray[np.object_], mpp: tuple[float, float] |
         {
             f"Area {unit}^2": area,
             f"Length {unit}": length,
-            "Circularity": np.minimum(4 * np.pi * area / length**2, 1.0),
+            "Circularity": _circularity(scaled),
             "Solidity": area / shapely.area(hulls),
             f"Max diameter {unit}": 2 * shapely.minimum_bounding_radius(scaled),
             f"Min diameter {unit}": _minimum_width(hulls),
         }
     )
+
+
+def _circularity(polygons: NDArray[np.object_]) -> NDArray[np.float64]:
+    found = np.full(len(polygons), np.nan)
+    single = shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON
+    outer = shapely.get_exterior_ring(polygons[single])
+    area, length = shapely.area(shapely.polygons(outer)), shapely.length(outer)
+    found[single] = np.minimum(4 * np.pi * area / length**2, 1.0)
+    return found
 
 
 def _minimum_width(hulls: NDArray[np.object_]) -> NDArray[np.float64]:

@@ -60,6 +60,7 @@ def test_solidity_holes_and_parts() -> None:
     table = shape_measurements(objects(ring, pair))
     assert table["Area px^2"].tolist() == [12, 2]
     assert table["Length px"].tolist() == [24, 8]
+    assert table["Circularity"].tolist() == pytest.approx([np.pi / 4, np.nan], nan_ok=True)
     assert table["Solidity"].tolist() == [0.75, 0.5]
     assert table["Max diameter px"].tolist() == pytest.approx([np.sqrt(32), np.sqrt(17)])
 
