@@ -22,6 +22,8 @@ from cellgennet_qupath.supervision.windows import Box, LabelledWindow
 WINDOW = 160
 MARGIN = 64
 MPP = 0.25
+TRAINED_ON = ("nuinsseg", "tnbc")
+"""The data sets of the protocols with few labels; the third is only tested on."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,29 @@ class _Place:
         return UnlabelledTile(image, usable, self.item.name)
 
 
+def labelled_everywhere(root: Path, datasets: Sequence[str]) -> Material:
+    """All labels of the train images; every tenth image is for validation."""
+    training, validation = [], []
+    everything = images(root, "train", datasets)
+    for number, item in enumerate(everything):
+        truth = item.truth()
+        rows, columns = truth.shape
+        split = Split.VALIDATION if number % 10 == 9 else Split.TRAINING
+        window = _window(item, truth, Box(0, 0, columns, rows), split)
+        (validation if split is Split.VALIDATION else training).append(window)
+    return Material(MPP, len(everything), training, validation, [])
+
+
 def sparse_material(root: Path, protocol: str) -> Material:
-    """Training material of a protocol: "sparse-10", "sparse-1" or "full".
+    """Training material of a protocol, "sparse-10" or "sparse-1".
 
     sparse-10 : in each nuinsseg and tnbc train image one 160 x 160 window is labelled exhaustively; every
                 tenth image's window is for validation.
     sparse-1  : only every tenth of those windows, every fifth of them for validation.
-    full      : every pixel is labelled; every tenth image is for validation.
     """
     rng = np.random.default_rng(0)
     training, validation, places = [], [], []
-    everything = images(root, "train", ["nuinsseg", "tnbc"])
+    everything = images(root, "train", TRAINED_ON)
     for number, item in enumerate(everything):
         truth = item.truth()
         rows, columns = truth.shape
@@ -99,12 +113,10 @@ def sparse_material(root: Path, protocol: str) -> Material:
                 places.append(_Place(item, None))
                 continue
             held_out = number // 10 % 5 == 4
-        if protocol == "full":
-            box = Box(0, 0, columns, rows)
         split = Split.VALIDATION if held_out else Split.TRAINING
         (validation if held_out else training).append(_window(item, truth, box, split))
         places.append(_Place(item, box))
-    return Material(MPP, len(everything), training, validation, [] if protocol == "full" else places)
+    return Material(MPP, len(everything), training, validation, places)
 
 
 def _window(item: LabelledImage, truth: NDArray[np.int32], box: Box, split: Split) -> LabelledWindow:

@@ -19,8 +19,9 @@ from typing import Any
 
 import click
 import numpy as np
-from datasets import LabelledImage, sparse_material, test_images
+from datasets import TRAINED_ON, LabelledImage, labelled_everywhere, sparse_material, test_images
 from numpy.typing import NDArray
+from reporting import Printed
 
 from cellgennet_qupath.bundle import now, versions
 from cellgennet_qupath.config import Config
@@ -109,7 +110,8 @@ def run(data: Path, runs: Path, protocol: str, row: str, seed: int, config: Conf
     if result.is_file():
         return
     started = time.monotonic()
-    material = sparse_material(data, "full" if row == "full" else protocol)
+    everything = row == "full"
+    material = labelled_everywhere(data, TRAINED_ON) if everything else sparse_material(data, protocol)
     chosen = settings(row, seed, config)
     teacher = None
     if row != "teacher" and row != "full":
@@ -164,20 +166,6 @@ def table(runs: Path) -> str:
             f"| {protocol} | {dataset} | {row} | {len(seeds)} | " + " | ".join(values) + f" | {spent:.0f} |"
         )
     return "\n".join(lines) + "\n"
-
-
-class Printed:
-    """Messages on the terminal; progress is in the checkpoints."""
-
-    def say(self, line: str) -> None:
-        click.echo(line, err=True)
-
-    warn = say
-
-    def track(self, what: str, total: float | None, unit: str = "") -> Any:
-        from cellgennet_qupath.cli.reporter import reporter
-
-        return reporter().track(what, total, unit)
 
 
 @click.command()

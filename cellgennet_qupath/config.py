@@ -81,10 +81,13 @@ class PseudoConfig(_Section):
 class StudentConfig(_Section):
     """The U-Net student.
 
-    width   : channels of the first level, doubled at each of ``levels`` levels.
+    architecture : "unet", or "efficientnet-lite0": the same with an encoder that has seen ImageNet.
+    width   : channels of the first level, doubled at each of ``levels`` levels; of the decoder's last
+              level behind an encoder, whose own levels are fixed.
     dropout : rate at the deepest level; level ``i`` of ``levels`` gets ``dropout * i / (levels - 1)``.
     """
 
+    architecture: Literal["unet", "efficientnet-lite0"] = "unet"
     width: Annotated[int, Field(ge=4, le=128)] = 32
     levels: Annotated[int, Field(ge=2, le=5)] = 4
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -98,7 +101,11 @@ class StudentConfig(_Section):
 
 
 class LossConfig(_Section):
-    """Weights of the terms of the joint objective (see docs/method.md for the equations)."""
+    """Weights of the terms of the joint objective (see docs/method.md for the equations).
+
+    Without distillation and consistency the student learns from the annotations alone, and no teacher
+    is trained for it.
+    """
 
     bce: Weight = 1.0
     tversky: Weight = 1.0
@@ -108,6 +115,11 @@ class LossConfig(_Section):
     distillation: Weight = 0.5
     consistency: Weight = 0.25
     ramp_up: Fraction = 0.3
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether any term looks at unlabelled tissue."""
+        return self.distillation > 0 or self.consistency > 0
 
 
 class Config(_Section):

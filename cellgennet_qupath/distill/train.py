@@ -116,15 +116,19 @@ def train_model(
     The same material, settings, machine and number of threads give the same weights.
     """
     run = _Run(_prepared(folder, material, config, resume, reporter), material, config, resume, reporter)
-    tuned = _teacher_stage(run, teacher)
-    files = {TEACHER: run.teacher}
-    scores = {"teacher": tuned["scores"]}
+    files: dict[str, Path] = {}
+    scores: dict[str, dict[str, float]] = {}
+    thresholds: dict[str, float] = {}
     decoding: dict[str, float] = {}
+    if stage == "teacher" or teacher is not None or config.loss.needs_teacher:
+        tuned = _teacher_stage(run, teacher)
+        files[TEACHER] = run.teacher
+        thresholds, scores["teacher"] = tuned["thresholds"], tuned["scores"]
     if stage != "teacher":
         rule, student = _student_stage(run)
         files[STUDENT] = run.folder / STUDENT
         decoding, scores["student"] = rule.model_dump(), _rounded(student)
-    return Trained(files, tuned["thresholds"], decoding, scores)
+    return Trained(files, thresholds, decoding, scores)
 
 
 def _prepared(folder: Path, material: Material, config: Config, resume: bool, reporter: Reporter) -> Path:
@@ -229,8 +233,7 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float]]:
     from ..student.trainer import LabelledBatch, StudentTrainer, UnlabelledBatch, set_threads
 
     config, reporter = run.config, run.reporter
-    thresholds = json.loads((run.folder / "teacher.json").read_text(encoding="utf-8"))["thresholds"]
-    pseudo = _pseudo_labels(run, lambda: teacher_view(run.teacher, thresholds, config.threads))
+    pseudo = _pseudo_labels(run)
     set_threads(config.threads)
     total = config.student.epochs * config.student.steps_per_epoch
     trainer = StudentTrainer(config.student, config.loss, total, config.seed)
@@ -271,10 +274,10 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float]]:
     return decoding, scores
 
 
-def _pseudo_labels(run: _Run, teacher: Callable[[], View]) -> PseudoLabels | None:
+def _pseudo_labels(run: _Run) -> PseudoLabels | None:
     """The teacher's soft labels on unlabelled tissue; None where the objective does not use them."""
     config = run.config
-    if config.loss.distillation == 0 and config.loss.consistency == 0:
+    if not config.loss.needs_teacher:
         return None
     folder = run.folder / "pseudo"
     folder.mkdir(exist_ok=True)
@@ -282,7 +285,8 @@ def _pseudo_labels(run: _Run, teacher: Callable[[], View]) -> PseudoLabels | Non
     files = [folder / f"{number:05d}.npz" for number in range(len(places))]
     missing = [(f, place) for f, place in zip(files, places, strict=True) if not f.is_file()]
     if missing:
-        predict = teacher()
+        tuned = json.loads((run.folder / "teacher.json").read_text(encoding="utf-8"))
+        predict = teacher_view(run.teacher, tuned["thresholds"], config.threads)
         with run.reporter.track("pseudo-labels", len(files), "tiles") as task:
             task.advance(len(files) - len(missing))
             for file, place in missing:

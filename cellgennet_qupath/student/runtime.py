@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from ..config import StudentConfig
 from ..errors import BundleError
 from .device import bfloat16_pays
+from .network import build, receptive_field
 from .trainer import set_threads
-from .unet import STRIDE, StudentUNet, on_device, receptive_field
+from .unet import STRIDE
 
 
 class TorchRuntime:
@@ -28,14 +29,13 @@ class TorchRuntime:
     def __init__(self, weights: Path, config: StudentConfig, device: str = "cpu", threads: int = 0) -> None:
         set_threads(threads)
         self._device = torch.device(device)
-        self._model = StudentUNet(config)
+        self._model = build(config, self._device).eval()
         try:
             self._model.load_state_dict(load_file(weights))
         except (OSError, SafetensorError, RuntimeError) as error:
             raise BundleError(
                 weights, "does not hold the student its card describes", "Train again"
             ) from error
-        on_device(self._model, self._device).eval()
         self._half = bfloat16_pays(self._device.type)
         self.stride = STRIDE
         self.unit = self._model.unit

@@ -21,7 +21,8 @@ from ..config import LossConfig, StudentConfig
 from ..errors import TrainingError
 from . import losses
 from .device import bfloat16_pays
-from .unet import STRIDE, StudentUNet, on_device
+from .network import build, start
+from .unet import STRIDE
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ class StudentTrainer:
         self._total = total_steps
         self._device = torch.device(device)
         self.step_count = 0
-        self._model = on_device(StudentUNet(config), self._device)
-        self._average = on_device(StudentUNet(config), self._device)
+        self._model = build(config, self._device)
+        start(self._model)
+        self._average = build(config, self._device)
         self._average.load_state_dict(self._model.state_dict())
         self._average.eval()
         self._optimiser = torch.optim.AdamW(

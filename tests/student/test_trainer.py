@@ -10,9 +10,11 @@ import torch
 
 from cellgennet_qupath.config import LossConfig, StudentConfig
 from cellgennet_qupath.errors import TrainingError
+from cellgennet_qupath.student.encoder import EncoderUNet, imagenet_start
+from cellgennet_qupath.student.network import build, receptive_field
 from cellgennet_qupath.student.runtime import TorchRuntime
 from cellgennet_qupath.student.trainer import LabelledBatch, StudentTrainer, UnlabelledBatch
-from cellgennet_qupath.student.unet import StudentUNet, layerwise_dropout, receptive_field
+from cellgennet_qupath.student.unet import layerwise_dropout
 
 SMALL = StudentConfig(width=4, levels=3, patch=64)
 
@@ -38,16 +40,32 @@ def trained(steps: range, start: Path | None = None) -> StudentTrainer:
     return trainer
 
 
-@pytest.mark.parametrize("config", [SMALL, StudentConfig(width=4, levels=4)])
+ENCODER = StudentConfig(architecture="efficientnet-lite0", width=16, patch=64)
+
+
+@pytest.mark.parametrize("config", [SMALL, StudentConfig(width=4, levels=4), ENCODER])
 def test_receptive_field_bounds_what_a_pixel_can_change(config: StudentConfig) -> None:
     torch.manual_seed(0)
-    model = StudentUNet(config).double().eval()
-    image = torch.rand(1, 3, 384, 384, dtype=torch.float64, requires_grad=True)
-    model(image)[0, :, 96, 96].sum().backward()
+    model = build(config, torch.device("cpu")).double().eval()
+    image = torch.rand(1, 3, 640, 640, dtype=torch.float64, requires_grad=True)
+    model(image)[0, :, 160, 160].sum().backward()
     touched = image.grad[0].abs().sum(0).nonzero()
-    reach = max(int((192 - touched).max()), int((touched - 193).max()))
+    reach = max(int((320 - touched).max()), int((touched - 321).max()))
     assert reach <= receptive_field(config)
     assert reach > receptive_field(config) / 2
+
+
+def test_the_encoder_begins_with_what_it_learnt_from_imagenet() -> None:
+    torch.manual_seed(0)
+    device = torch.device("cpu")
+    model, other = build(ENCODER, device), build(ENCODER, device)
+    assert isinstance(model, EncoderUNet) and isinstance(other, EncoderUNet)
+    imagenet_start(model)
+    imagenet_start(other)
+    # All tensors came from the file: two networks drawn at random agree in all of them.
+    assert all(torch.equal(a, b) for a, b in zip(model.encoder_state(), other.encoder_state(), strict=True))
+    # Statistics of real images, not the zeros and ones of a fresh network.
+    assert float(model.stem[2].running_var.std()) > 0.01
 
 
 def test_dropout_grows_with_depth() -> None:

