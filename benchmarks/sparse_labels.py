@@ -52,6 +52,10 @@ def settings(row: str, seed: int, config: Config) -> Config:
         loss = loss.model_copy(update={"consistency": 0.0})
     elif row == "no-doubt":
         pseudo = pseudo.model_copy(update={"miss_doubt": 1.0, "sharpness": 0.0})
+    elif row == "teacher-alone":
+        pseudo = pseudo.model_copy(update={"student_share": 0.0})
+    elif row == "student-alone":
+        pseudo = pseudo.model_copy(update={"student_share": 1.0})
     elif row == "no-dropout":
         student = student.model_copy(update={"dropout": 0.0})
     elif row not in ("teacher", "distilled"):

@@ -64,16 +64,19 @@ class TeacherConfig(_Section):
 class PseudoConfig(_Section):
     """Pseudo-labels: what the teacher says about unlabelled tissue, and how far it is believed.
 
-    views      : the four rotations, or these and their mirror images, are averaged.
-    sharpness  : k in the confidence ``|2p - 1| * exp(-k * sd)``.
-    miss_doubt : factor on the confidence where the teacher says "background": what it misses, it
-                 misses in all views alike.
-    tiles      : at most this many tiles of ``tile`` pixels per project.
+    views         : the four rotations, or these and their mirror images, are averaged.
+    sharpness     : k in the confidence ``|2p - 1| * exp(-k * sd)``.
+    miss_doubt    : factor on the confidence where the soft label says "background": what a network
+                    misses, it misses in all views alike.
+    student_share : the averaged student's share in the soft labels once it is ramped up; the rest is
+                    the teacher's.
+    tiles         : at most this many tiles of ``tile`` pixels per project.
     """
 
     views: Literal[4, 8] = 4
     sharpness: Weight = 3.0
     miss_doubt: Fraction = 0.5
+    student_share: Fraction = 0.5
     tile: Annotated[int, Field(ge=128, multiple_of=32)] = 512
     tiles: Positive = 64
 

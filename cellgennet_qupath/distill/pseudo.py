@@ -1,4 +1,4 @@
-"""Pseudo-labels: what the teacher says about unlabelled tissue, and how far it is believed.
+"""Pseudo-labels: what the teacher says about unlabelled tissue, and how steady it is in it.
 
 Kept on disk, one file a tile, so that training streams them whatever their number.
 """
@@ -38,40 +38,27 @@ def averaged(
     return stack.mean(axis=0), stack.std(axis=0)
 
 
-def confidence(
-    mean: NDArray[np.float32], spread: NDArray[np.float32], config: PseudoConfig
-) -> NDArray[np.float32]:
-    """How far soft labels are believed, in [0, 1], per map.
-
-    foreground         : c = |2p - 1| exp(-k sd), times ``miss_doubt`` where p < 1/2: a nucleus that the
-                         teacher misses, it misses in all views alike.
-    object probability : c = exp(-k sd), times ``miss_doubt`` where the foreground says background.
-    mean, spread : (h, w, 2). Returns (h, w, 2) float32.
-    """
-    foreground = mean[..., 0]
-    side = np.where(foreground < 0.5, np.float32(config.miss_doubt), np.float32(1))
-    steady = np.exp(-config.sharpness * spread)
-    certain = np.stack([np.abs(2 * foreground - 1), np.ones_like(foreground)], axis=-1)
-    believed: NDArray[np.float32] = (certain * steady * side[..., None]).astype(np.float32)
-    return believed
+def steadiness(spread: NDArray[np.float32], sharpness: float) -> NDArray[np.float32]:
+    """How well views agree, exp(-k sd) in (0, 1]; what is made of it, ``student.losses.belief`` says."""
+    steady: NDArray[np.float32] = np.exp(-sharpness * spread).astype(np.float32)
+    return steady
 
 
 def write_pseudo_label(path: Path, tile: UnlabelledTile, predict: View, config: PseudoConfig) -> float:
-    """Pseudo-label a tile and keep it in 8 bits a value; returns the share of confident foreground."""
+    """Pseudo-label a tile and keep it in 8 bits a value; returns the share of steady foreground."""
     mean, spread = averaged(predict, tile.image, config.views)
-    believed = confidence(mean, spread, config)
     usable = np.min(tile.usable.reshape(mean.shape[0], 2, mean.shape[1], 2), axis=(1, 3))
-    believed *= usable[:, :, None]
+    steady = steadiness(spread, config.sharpness) * usable[:, :, None]
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         np.savez_compressed(
             file,
             image=np.rint((tile.image + 0.5) * 127.5).astype(np.uint8),
             targets=np.rint(mean * 255).astype(np.uint8),
-            confidence=np.rint(believed * 255).astype(np.uint8),
+            steadiness=np.rint(steady * 255).astype(np.uint8),
         )
     part.replace(path)
-    return float((believed[..., 0] * (mean[..., 0] > 0.5)).sum() / max(1, usable.sum()))
+    return float((steady[..., 0] * (mean[..., 0] > 0.5)).sum() / max(1, usable.sum()))
 
 
 class PseudoLabels:
@@ -86,14 +73,14 @@ class PseudoLabels:
     def draw(
         self, rng: np.random.Generator, count: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """weak and strong images (n, s, s, 3), targets and confidence (n, s / 2, s / 2, 2), float32."""
+        """weak and strong images (n, s, s, 3), targets and steadiness (n, s / 2, s / 2, 2), float32."""
         drawn = [self._one(rng) for _ in range(count)]
-        weak, strong, targets, believed = (np.stack(column) for column in zip(*drawn, strict=True))
-        return weak, strong, targets, believed
+        weak, strong, targets, steady = (np.stack(column) for column in zip(*drawn, strict=True))
+        return weak, strong, targets, steady
 
     def _one(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
         with np.load(self._files[int(rng.integers(len(self._files)))], allow_pickle=False) as tile:
-            image, targets, believed = tile["image"], tile["targets"], tile["confidence"]
+            image, targets, steady = tile["image"], tile["targets"], tile["steadiness"]
         half = self._size // 2
         y = int(rng.integers(targets.shape[0] - half + 1))
         x = int(rng.integers(targets.shape[1] - half + 1))
@@ -107,4 +94,4 @@ class PseudoLabels:
         picture = posed(image, 2) / np.float32(127.5) - np.float32(0.5)
         weak, strong = recolour(picture, rng, 0.3), recolour(picture, rng, 1.0)
         top = np.float32(255)
-        return weak, strong, posed(targets, 1) / top, posed(believed, 1) / top
+        return weak, strong, posed(targets, 1) / top, posed(steady, 1) / top

@@ -236,7 +236,7 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float]]:
     pseudo = _pseudo_labels(run)
     set_threads(config.threads)
     total = config.student.epochs * config.student.steps_per_epoch
-    trainer = StudentTrainer(config.student, config.loss, total, config.seed)
+    trainer = StudentTrainer(config.student, config.loss, config.pseudo, total, config.seed)
     checkpoint = run.folder / "state" / "student.safetensors"
     history_file = run.folder / "report" / "student_history.json"
     history: list[dict[str, float]] = []
@@ -291,7 +291,7 @@ def _pseudo_labels(run: _Run) -> PseudoLabels | None:
             task.advance(len(files) - len(missing))
             for file, place in missing:
                 share = write_pseudo_label(file, place.read(), predict, config.pseudo)
-                task.advance(1, f"{share:.0%} confident nuclei")
+                task.advance(1, f"{share:.0%} nuclei")
     if not files:
         run.reporter.warn("No unlabelled tissue: the student learns from the annotations alone.")
         return None

@@ -37,6 +37,21 @@ def tversky(logit: Tensor, target: Tensor, weight: Tensor, alpha: float, beta: f
     return 1 - (hit + smooth) / (hit + alpha * false_positive + beta * false_negative + smooth)
 
 
+def belief(target: Tensor, steadiness: Tensor, miss_doubt: float) -> Tensor:
+    """How far soft targets are believed, c in [0, 1], per map.
+
+    foreground         : c = |2q - 1| s, times ``miss_doubt`` where q < 1/2: a nucleus that a network
+                         misses, it misses in all views alike.
+    object probability : c = s, times ``miss_doubt`` where the foreground's q < 1/2.
+    target     : (n, 2, h, w), soft foreground and object probability q.
+    steadiness : (n, 2, h, w), s in [0, 1], how well views agree; 0 where nothing may be learnt.
+    """
+    foreground = target[:, :1]
+    side = torch.where(foreground < 0.5, miss_doubt, 1.0)
+    certain = torch.cat([(2 * foreground - 1).abs(), torch.ones_like(foreground)], dim=1)
+    return certain * steadiness * side
+
+
 def distillation(logit: Tensor, soft_target: Tensor, confidence: Tensor) -> Tensor:
     """D = mean_c[ BCE(p, q) - H(q) ]: the divergence of the student's p from the teacher's soft q.
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..config import LossConfig, StudentConfig
+from ..config import LossConfig, PseudoConfig, StudentConfig
 from ..errors import TrainingError
 from . import losses
 from .device import bfloat16_pays
@@ -44,13 +44,14 @@ class UnlabelledBatch:
 
     weak, strong : (n, h, w, 3) float32.
     targets      : (n, h / 2, w / 2, 2) float32, soft foreground and object probability.
-    confidence   : (n, h / 2, w / 2, 2) float32 in [0, 1], 0 where nothing may be learnt.
+    steadiness   : (n, h / 2, w / 2, 2) float32 in [0, 1], how well the teacher's views agree; 0 where
+                   nothing may be learnt.
     """
 
     weak: NDArray[np.float32]
     strong: NDArray[np.float32]
     targets: NDArray[np.float32]
-    confidence: NDArray[np.float32]
+    steadiness: NDArray[np.float32]
 
 
 class StudentTrainer:
@@ -61,11 +62,18 @@ class StudentTrainer:
     """
 
     def __init__(
-        self, config: StudentConfig, loss: LossConfig, total_steps: int, seed: int, device: str = "cpu"
+        self,
+        config: StudentConfig,
+        loss: LossConfig,
+        pseudo: PseudoConfig,
+        total_steps: int,
+        seed: int,
+        device: str = "cpu",
     ) -> None:
         torch.manual_seed(seed)
         self._seed = seed
         self._loss = loss
+        self._pseudo = pseudo
         self._config = config
         self._total = total_steps
         self._device = torch.device(device)
@@ -128,19 +136,20 @@ class StudentTrainer:
         }
         if unlabelled is not None:
             theirs = logits[len(foreground) :]
-            soft = _channels_first(self._tensor(unlabelled.targets))
-            confidence = _channels_first(self._tensor(unlabelled.confidence))
-            terms["distillation"] = losses.distillation(theirs, soft, confidence)
-            if cfg.consistency > 0:
-                with torch.no_grad():
-                    weak = _channels_first(self._tensor(unlabelled.weak))
-                    view = torch.sigmoid(self._average(weak).float())
-                terms["consistency"] = losses.consistency(theirs, view, (confidence > 0).float())
+            with torch.no_grad():
+                weak = _channels_first(self._tensor(unlabelled.weak))
+                view = torch.sigmoid(self._average(weak).float())
+                steady = _channels_first(self._tensor(unlabelled.steadiness))
+                share = self._pseudo.student_share * self._ramp()
+                soft = _channels_first(self._tensor(unlabelled.targets)).lerp(view, share)
+                believed = losses.belief(soft, steady, self._pseudo.miss_doubt)
+            terms["distillation"] = losses.distillation(theirs, soft, believed)
+            terms["consistency"] = losses.consistency(theirs, view, (steady > 0).float())
         return terms
 
     def _weights(self) -> dict[str, float]:
         cfg = self._loss
-        ramp = losses.ramp(self.step_count / self._total, cfg.ramp_up)
+        ramp = self._ramp()
         return {
             "bce": cfg.bce,
             "tversky": cfg.tversky,
@@ -148,6 +157,9 @@ class StudentTrainer:
             "distillation": cfg.distillation * ramp,
             "consistency": cfg.consistency * ramp,
         }
+
+    def _ramp(self) -> float:
+        return losses.ramp(self.step_count / self._total, self._loss.ramp_up)
 
     def _set_learning_rate(self) -> None:
         warm = min(1.0, (self.step_count + 1) / max(1, self._total // 20))

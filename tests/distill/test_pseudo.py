@@ -1,4 +1,4 @@
-"""Pseudo-labels: views averaged in register, confidence by its equation, streamed from disk."""
+"""Pseudo-labels: views averaged in register, steadiness by its equation, streamed from disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from cellgennet_qupath.config import PseudoConfig
 from cellgennet_qupath.distill.material import UnlabelledTile
-from cellgennet_qupath.distill.pseudo import PseudoLabels, averaged, confidence, write_pseudo_label
+from cellgennet_qupath.distill.pseudo import PseudoLabels, averaged, steadiness, write_pseudo_label
 from cellgennet_qupath.supervision.sampling import generator
 
 
@@ -34,27 +34,24 @@ def test_views_come_back_in_register(views: int) -> None:
     np.testing.assert_allclose(spread, 0, atol=1e-6)
 
 
-def test_confidence_by_hand() -> None:
-    mean = np.array([[[0.9, 0.5], [0.1, 0.2]]], np.float32)
+def test_steadiness_by_hand() -> None:
     spread = np.array([[[0.0, 0.1], [0.2, 0.0]]], np.float32)
-    out = confidence(mean, spread, PseudoConfig(sharpness=3, miss_doubt=0.5))
-    assert out[0, 0] == pytest.approx([0.8, np.exp(-0.3)], rel=1e-5)
-    assert out[0, 1] == pytest.approx([0.5 * 0.8 * np.exp(-0.6), 0.5], rel=1e-5)
+    np.testing.assert_allclose(steadiness(spread, 3), [[[1, np.exp(-0.3)], [np.exp(-0.6), 1]]], rtol=1e-6)
 
 
 def test_only_unlabelled_tissue_teaches(tmp_path: Path) -> None:
     write_pseudo_label(tmp_path / "0.npz", tile(), red_and_green, PseudoConfig())
     with np.load(tmp_path / "0.npz") as stored:
-        assert not stored["confidence"][:, :16].any()
-        assert stored["confidence"][:, 16:].any()
+        assert not stored["steadiness"][:, :16].any()
+        assert stored["steadiness"][:, 16:].any()
 
 
 def test_drawn_crops_keep_image_and_targets_together(tmp_path: Path) -> None:
     write_pseudo_label(tmp_path / "0.npz", tile(), red_and_green, PseudoConfig())
     labels = PseudoLabels([tmp_path / "0.npz"], 32)
-    weak, strong, targets, believed = labels.draw(generator(0, "t", 0), 6)
+    weak, strong, targets, steady = labels.draw(generator(0, "t", 0), 6)
     assert weak.shape == strong.shape == (6, 32, 32, 3)
-    assert targets.shape == believed.shape == (6, 16, 16, 2)
+    assert targets.shape == steady.shape == (6, 16, 16, 2)
     for picture, target in zip(weak, targets, strict=True):
         seen = red_and_green(picture)
         assert np.corrcoef(seen[..., 0].ravel(), target[..., 0].ravel())[0, 1] > 0.8

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellgennet_qupath.config import LossConfig, StudentConfig
+from cellgennet_qupath.config import LossConfig, PseudoConfig, StudentConfig
 from cellgennet_qupath.errors import TrainingError
 from cellgennet_qupath.student.encoder import EncoderUNet, imagenet_start
 from cellgennet_qupath.student.network import build, receptive_field
@@ -32,7 +32,7 @@ def batches(step: int) -> tuple[LabelledBatch, UnlabelledBatch]:
 
 
 def trained(steps: range, start: Path | None = None) -> StudentTrainer:
-    trainer = StudentTrainer(SMALL, LossConfig(), 8, seed=3)
+    trainer = StudentTrainer(SMALL, LossConfig(), PseudoConfig(), 8, seed=3)
     if start is not None:
         trainer.load_checkpoint(start)
     for step in steps:
@@ -88,7 +88,7 @@ def test_a_resumed_run_equals_one_never_stopped(tmp_path: Path) -> None:
 
 def test_the_loss_goes_down() -> None:
     config = StudentConfig(width=8, levels=3, dropout=0, learning_rate=0.01)
-    trainer = StudentTrainer(config, LossConfig(), 60, seed=0)
+    trainer = StudentTrainer(config, LossConfig(), PseudoConfig(), 60, seed=0)
     rng = np.random.default_rng(0)
     target = np.zeros((2, 64, 64), np.int8)
     target[:, 16:48, 16:48] = 1
@@ -111,6 +111,6 @@ def test_the_runtime_gives_what_the_trainer_gives(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     trained(range(1)).save_checkpoint(tmp_path / "c.safetensors")
-    other = StudentTrainer(StudentConfig(width=8, levels=3), LossConfig(), 8, seed=3)
+    other = StudentTrainer(StudentConfig(width=8, levels=3), LossConfig(), PseudoConfig(), 8, seed=3)
     with pytest.raises(TrainingError, match="does not fit"):
         other.load_checkpoint(tmp_path / "c.safetensors")
