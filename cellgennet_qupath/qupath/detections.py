@@ -12,19 +12,21 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
 from ..atomic import replacing
 from ..errors import EntryDataError
 from ..nuclei import Nuclei, empty, own_id
-from .geojson import class_name, features, is_uuid, open_text, plane_of
-from .outlines import MULTIPOLYGON, POLYGON, with_area
-from .project import PLAIN, Plane, Writing
+from .featurelines import FeatureColumns, parse_features, parse_lines
+from .geojson import features, is_uuid, open_text
+from .outlines import with_area
+from .project import PLAIN, Writing
 
 PROBABILITY = "Detection probability"
 """The measurement under which QuPath's StarDist extension keeps the probability; ours as well."""
@@ -34,6 +36,7 @@ Color = tuple[int, int, int]
 _OPENING = ('{"type":"FeatureCollection","cellgennet":', ',"features":[\n')
 _CLOSING = "]}\n"
 _BLOCK = 20_000
+_Item = TypeVar("_Item")
 DEFAULT_COLOR = (60, 160, 60)
 """Of a class that the project gives no colour."""
 
@@ -163,25 +166,32 @@ def _measurement_texts(nuclei: Nuclei) -> list[str]:
 
 
 def read_detections(path: Path) -> Nuclei:
-    """The detections and cells of a GeoJSON file as nuclei, in the file's order. Raises EntryDataError.
+    """The detections and cells of a GeoJSON file as nuclei, in the file's order. Raises EntryDataError."""
+    return joined([nuclei for nuclei, _ in detection_blocks(path)])
 
-    A file that this tool wrote is never held in memory as a whole.
+
+def detection_blocks(path: Path) -> Iterator[tuple[Nuclei, NDArray[np.object_]]]:
+    """The detections and cells of a GeoJSON file, some at a time, with the ids of their parents.
+
+    A parent is the annotation that they were put under, "" for none. A file that this tool wrote is never
+    held in memory as a whole. Raises EntryDataError.
     """
     try:
         with open_text(path) as file:
             first = file.readline()
-            ours = first.startswith(_OPENING[0]) and first.endswith(_OPENING[1])
-            head = json.loads(first + _CLOSING)["cellgennet"] if ours else {}
-            lines = _lines_of_ours(file) if ours else _lines_of_others(features(path))
-            columns = [str(name) for name in head.get("measurements", [])]
-            blocks = [_nuclei(block, columns) for block in _blocks(lines)]
+            if first.startswith(_OPENING[0]) and first.endswith(_OPENING[1]):
+                names = [str(name) for name in json.loads(first + _CLOSING)["cellgennet"]["measurements"]]
+                for lines in _blocks(_lines_of_ours(file)):
+                    yield _nuclei(parse_lines(lines, names))
+            else:
+                for block in _blocks(_of_others(features(path))):
+                    yield _nuclei(parse_features(block, []))
     except OSError as error:
         raise EntryDataError(path, f"cannot be read ({error.strerror or error})") from error
     except (ValueError, LookupError, TypeError, AttributeError, EOFError, zlib.error) as error:
         raise _unreadable(path) from error
-    except shapely.errors.ShapelyError as error:
+    except (shapely.errors.ShapelyError, pa.ArrowException) as error:
         raise _unreadable(path) from error
-    return joined(blocks)
 
 
 def _unreadable(path: Path) -> EntryDataError:
@@ -196,60 +206,29 @@ def _lines_of_ours(file: TextIO) -> Iterator[str]:
     raise ValueError("no end")
 
 
-def _lines_of_others(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _of_others(found: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     for feature in found:
-        properties = feature.get("properties") or {}
-        if properties.get("objectType") in ("detection", "cell", "tile"):
-            ordered = {key: feature.get(key) for key in ("type", "id", "geometry")}
-            if feature.get("nucleusGeometry"):
-                ordered["nucleusGeometry"] = feature["nucleusGeometry"]
-            yield json.dumps({**ordered, "properties": properties}, separators=(",", ":"))
+        if (feature.get("properties") or {}).get("objectType") in ("detection", "cell", "tile"):
+            yield feature
 
 
-def _blocks(lines: Iterator[str]) -> Iterator[list[str]]:
-    while block := list(itertools.islice(lines, _BLOCK)):
+def _blocks(items: Iterator[_Item]) -> Iterator[list[_Item]]:
+    while block := list(itertools.islice(items, _BLOCK)):
         yield block
 
 
-def _nuclei(lines: list[str], columns: list[str]) -> Nuclei:
-    """Nuclei of features in this tool's own layout. Parsing geometries by the block is what makes it fast."""
-    ids, outlines, around, rest = [], [], [], []
-    for line in lines:
-        head, _, properties = line.partition(',"properties":')
-        start, _, shape = head.partition(',"geometry":')
-        shape, _, nucleus = shape.partition(',"nucleusGeometry":')
-        ids.append(json.loads(start + "}").get("id"))
-        outlines.append(nucleus or shape)
-        around.append(shape if nucleus else None)
-        rest.append(json.loads(properties[:-1]))
-    polygons = _polygons(outlines)
-    planes = [plane_of(json.loads(outline)) if '"plane":' in outline else Plane() for outline in outlines]
-    n = len(lines)
-    table = pd.DataFrame(
-        [properties.get("measurements") or {} for properties in rest], pd.RangeIndex(n), dtype=np.float64
+def _nuclei(read: FeatureColumns) -> tuple[Nuclei, NDArray[np.object_]]:
+    nuclei = Nuclei(
+        polygons=read.polygons,
+        probability=taken_probability(read.measurements),
+        classes=read.classes,
+        ids=read.ids,
+        z=read.z,
+        t=read.t,
+        measurements=read.measurements,
+        cells=read.cells,
     )
-    table = table.reindex(columns=list(dict.fromkeys([*columns, *table.columns])))
-    classes = np.empty(n, dtype=object)
-    classes[:] = [class_name(properties.get("classification")) for properties in rest]
-    return Nuclei(
-        polygons=polygons,
-        probability=taken_probability(table),
-        classes=classes,
-        ids=np.array([str(identifier) for identifier in ids], dtype=object),
-        z=np.array([plane.z for plane in planes], np.int32),
-        t=np.array([plane.t for plane in planes], np.int32),
-        measurements=table,
-        cells=_polygons(around) if any(around) else None,
-    )
-
-
-def _polygons(texts: list[str] | list[str | None]) -> NDArray[np.object_]:
-    """Polygons and multipolygons of GeoJSON geometries; None for none. Raises ValueError."""
-    polygons = np.asarray(shapely.from_geojson(texts), dtype=object)
-    there = polygons[~shapely.is_missing(polygons)]
-    if not np.isin(shapely.get_type_id(there), (POLYGON, MULTIPOLYGON)).all():
-        raise ValueError("a nucleus that is no polygon")
-    return polygons
+    return nuclei, read.parents
 
 
 def taken_probability(table: pd.DataFrame) -> NDArray[np.float32]:

@@ -1,0 +1,170 @@
+"""Features in this tool's own GeoJSON layout, a line each, parsed by the block into columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.json
+import shapely
+from numpy.typing import NDArray
+
+from .geojson import class_name, plane_of
+from .outlines import MULTIPOLYGON, POLYGON
+
+
+@dataclass(frozen=True)
+class FeatureColumns:
+    """n features. ``polygons`` of nuclei, ``cells`` around them (None in it for none), ``parents`` by id."""
+
+    ids: NDArray[np.object_]
+    polygons: NDArray[np.object_]
+    cells: NDArray[np.object_] | None
+    classes: NDArray[np.object_]
+    parents: NDArray[np.object_]
+    z: NDArray[np.int32]
+    t: NDArray[np.int32]
+    measurements: pd.DataFrame
+
+
+def parse_lines(lines: Sequence[str], names: Sequence[str]) -> FeatureColumns:
+    """Features as this tool writes them, a line each, without the comma behind it.
+
+    names : of the measurements that the file says it has, in order; others come after them.
+    Raises ValueError and its kin where a line is no such feature.
+    """
+    if any('"MultiPolygon"' in line for line in lines):
+        return parse_features([json.loads(line) for line in lines], names)
+    return _all_polygons(lines, names)
+
+
+def parse_features(features: Sequence[Mapping[str, Any]], names: Sequence[str]) -> FeatureColumns:
+    """Features by whomever, as JSON gives them; else as ``parse_lines``."""
+    properties = [feature.get("properties") or {} for feature in features]
+    cells = [feature["geometry"] if feature.get("nucleusGeometry") else None for feature in features]
+    nuclei = [feature.get("nucleusGeometry") or feature["geometry"] for feature in features]
+    planes = [plane_of(shape) for shape in nuclei]
+    table = pd.DataFrame(
+        [told.get("measurements") or {} for told in properties],
+        index=pd.RangeIndex(len(features)),
+        dtype=np.float64,
+    )
+    return FeatureColumns(
+        ids=_objects([str(feature.get("id")) for feature in features]),
+        polygons=_shapes(nuclei),
+        cells=_shapes(cells) if any(cells) else None,
+        classes=_objects([class_name(told.get("classification")) for told in properties]),
+        parents=_objects([str(feature.get("parent") or "") for feature in features]),
+        z=np.array([plane.z for plane in planes], np.int32),
+        t=np.array([plane.t for plane in planes], np.int32),
+        measurements=table.reindex(columns=list(dict.fromkeys([*names, *table.columns]))),
+    )
+
+
+def _objects(values: Sequence[str]) -> NDArray[np.object_]:
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def _shapes(geometries: Sequence[Mapping[str, Any] | None]) -> NDArray[np.object_]:
+    keys = ("type", "coordinates")
+    texts = [None if g is None else json.dumps({key: g[key] for key in keys}) for g in geometries]
+    shapes = np.asarray(shapely.from_geojson(texts), dtype=object)
+    there = shapes[~shapely.is_missing(shapes)]
+    if not np.isin(shapely.get_type_id(there), (POLYGON, MULTIPOLYGON)).all():
+        raise ValueError("a nucleus that is no polygon")
+    return shapes
+
+
+_GEOMETRY = pa.struct(
+    [
+        ("type", pa.string()),
+        ("coordinates", pa.list_(pa.list_(pa.list_(pa.float64())))),
+        ("plane", pa.struct([("z", pa.int32()), ("t", pa.int32())])),
+    ]
+)
+_CLASS = pa.struct([("name", pa.string()), ("names", pa.list_(pa.string()))])
+
+
+def _all_polygons(lines: Sequence[str], names: Sequence[str]) -> FeatureColumns:
+    """As ``parse_features``; Arrow's parser is faster, but wants one layout of coordinates for all."""
+    told = [("classification", _CLASS), ("measurements", pa.struct([(n, pa.float64()) for n in names]))]
+    schema = [("id", pa.string()), ("parent", pa.string())]
+    schema += [("geometry", _GEOMETRY), ("nucleusGeometry", _GEOMETRY), ("properties", pa.struct(told))]
+    raw = "\n".join(lines).encode()
+    table = pyarrow.json.read_json(
+        pa.BufferReader(raw),
+        pyarrow.json.ReadOptions(use_threads=False, block_size=len(raw) + 1),
+        pyarrow.json.ParseOptions(explicit_schema=pa.schema(schema), unexpected_field_behavior="infer"),
+    )
+    column = {name: table[name].combine_chunks() for name in table.column_names}
+    n, properties = len(table), column["properties"]
+    if n != len(lines) or column["id"].null_count or column["geometry"].null_count:
+        raise ValueError("a line that is no feature")
+    has_cell = column["nucleusGeometry"].is_valid().to_numpy(zero_copy_only=False)
+    outer = _polygons(column["geometry"])
+    nuclei, cells = outer, None
+    if has_cell.any():
+        inner = _polygons(column["nucleusGeometry"])
+        nuclei, cells = np.where(has_cell, inner, outer), outer.copy()
+        cells[~has_cell] = None
+    planes = _flat(column["geometry"])["plane"]
+    measured = _flat(_flat(properties)["measurements"])
+    values = {
+        name: field.cast(pa.float64()).to_numpy(zero_copy_only=False) for name, field in measured.items()
+    }
+    return FeatureColumns(
+        ids=_objects(column["id"].to_pylist()),
+        polygons=nuclei,
+        cells=cells,
+        classes=_classes(_flat(properties)["classification"]),
+        parents=_objects(column["parent"].fill_null("").to_pylist()),
+        z=_flat(planes)["z"].fill_null(0).to_numpy(zero_copy_only=False).astype(np.int32),
+        t=_flat(planes)["t"].fill_null(0).to_numpy(zero_copy_only=False).astype(np.int32),
+        measurements=pd.DataFrame(values, index=pd.RangeIndex(n), dtype=np.float64),
+    )
+
+
+def _flat(struct: pa.StructArray) -> dict[str, pa.Array]:
+    """The fields of a column of structs, null where the struct is."""
+    return dict(zip([field.name for field in struct.type], struct.flatten(), strict=True))
+
+
+def _polygons(geometry: pa.StructArray) -> NDArray[np.object_]:
+    """Polygons of GeoJSON geometries; None for none."""
+    kind, coordinates = geometry.field("type").drop_null(), _flat(geometry)["coordinates"]
+    if kind.unique().to_pylist() not in ([], ["Polygon"]):
+        raise ValueError("a nucleus that is no polygon")
+    there = coordinates.is_valid().to_numpy(zero_copy_only=False)
+    rings = coordinates.drop_null()
+    points = rings.flatten()
+    pairs = points.flatten()
+    xy = pairs.flatten().to_numpy()
+    if len(xy) != 2 * len(pairs):
+        raise ValueError("points of other than two coordinates")
+    offsets = [_offsets(points), _offsets(rings)]
+    shapes = np.full(len(geometry), None, dtype=object)
+    shapes[there] = shapely.from_ragged_array(
+        shapely.GeometryType.POLYGON, xy.reshape(-1, 2), (offsets[0], offsets[1])
+    )
+    return shapes
+
+
+def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def _classes(classification: pa.StructArray) -> NDArray[np.object_]:
+    """Full names of classes: of one name, or of a list of names for a derived class."""
+    told = _flat(classification)
+    classes = _objects(told["name"].fill_null("").to_pylist())
+    for row in np.flatnonzero(told["names"].is_valid().to_numpy(zero_copy_only=False)).tolist():
+        classes[row] = class_name({"names": told["names"][row].as_py()})
+    return classes
