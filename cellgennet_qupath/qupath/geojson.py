@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from . import roi as rois
 from .project import Annotation, Plane
 
 _ID_NAMESPACE = uuid.UUID("0d8f3c52-90a5-5d0a-8e55-4f1c9e7a6b44")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _GEOMETRY_KEYS = {"type", "coordinates", "geometries"}
 
 
@@ -69,10 +71,7 @@ def _identifier(written: object, geometry: shapely.Geometry) -> str:
 
 def is_uuid(text: str) -> bool:
     """Whether a text is an id that QuPath keeps; it replaces others by new ones."""
-    try:
-        return str(uuid.UUID(text)) == text.lower()
-    except ValueError:
-        return False
+    return _UUID.fullmatch(text) is not None
 
 
 def class_name(classification: object) -> str:

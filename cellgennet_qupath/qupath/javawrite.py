@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import EntryDataError
 from ..nuclei import Nuclei
 from . import javaobjects, jvm
 from .detections import Color, qupath_id
+from .parents import parents_of
 from .project import ObjectCounts, Writing
 
 _REMOVED = {"replace-own": "own", "replace-all": "all", "keep": ""}
@@ -32,37 +32,36 @@ class Written:
 
 @dataclass(frozen=True)
 class Content:
-    """What there is to put in: nuclei, the colours of their classes, the annotations they go under."""
+    """What there is to put in, and how; colors: of classes by full name."""
 
     nuclei: Nuclei
     colors: Mapping[str, Color]
-    parents: NDArray[np.object_] | None
     writing: Writing
 
 
-def write_beside(place: Path, fresh: Path, server: Any, expected: ObjectCounts, content: Content) -> Written:
+def write_beside(
+    place: Path, fresh: Path, server: Any, check: Callable[[ObjectCounts], None], content: Content
+) -> Written:
     """Write what ``place`` holds, with the nuclei put in, to ``fresh``, and read that back.
 
-    server   : stands in for the image.
-    expected : what ``place`` holds as read without QuPath.
+    server : stands in for the image.
+    check  : raises an error where what QuPath read of ``place`` is not all.
 
-    Raises EntryDataError where QuPath read something else than that, or where anything but what was asked
-    for differs between the two.
+    Raises EntryDataError where anything but what was asked for differs between the two.
     """
     bulk, survey = jvm.compiled("Bulk"), jvm.compiled("Survey")
-    with jvm.errors(lambda why: EntryDataError(place, f"cannot be changed by QuPath ({why})")):
+    with jvm.errors(
+        lambda why: EntryDataError(place, f"cannot be written by QuPath ({why}); it is as it was")
+    ):
         data = bulk.read(_java_path(place) if place.is_file() else None, server)
-        if (found := javaobjects.counts_of(data.getHierarchy())) != expected:
-            raise EntryDataError(
-                place,
-                f"holds {expected.total} objects of which QuPath reads {found.total}",
-                "Open the image in QuPath, check its annotations and save it",
-            )
-        which, nuclei, parents = _REMOVED[content.writing.existing], content.nuclei, content.parents
+        check(javaobjects.counts_of(data.getHierarchy()))
+        which, nuclei, parents = _REMOVED[content.writing.existing], content.nuclei, None
         if content.writing.existing == "keep":
             there = set(str(bulk.ids(data)).split())
-            new = np.array([qupath_id(identifier) not in there for identifier in nuclei.ids], bool)
-            nuclei, parents = nuclei.take(new), None if parents is None else parents[new]
+            nuclei = nuclei.take(np.array([qupath_id(i) not in there for i in nuclei.ids], bool))
+        if content.writing.within:
+            annotations = javaobjects.annotations_of(data.getHierarchy())
+            parents = parents_of(nuclei, annotations, content.writing.within)
         ids = bulk.parse("\n".join(qupath_id(identifier) for identifier in nuclei.ids))
         before = np.array(survey.survey(data, which, ids), np.int64)
         steps = int(data.getHistoryWorkflow().size())

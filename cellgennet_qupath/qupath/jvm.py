@@ -29,10 +29,11 @@ def _start() -> None:
     options = to_kwargs(settings)
     given = options.get("java_opts") or []
     # Java 24 and later warn on stderr where this is missing.
-    options["java_opts"] = [
-        "--enable-native-access=ALL-UNNAMED",
-        *(shlex.split(given) if isinstance(given, str) else given),
-    ]
+    given = shlex.split(given) if isinstance(given, str) else given
+    options["java_opts"] = ["--enable-native-access=ALL-UNNAMED", *given]
+    if not any(option.endswith("GC") for option in given):
+        # Java lives for seconds here, with one thread of ours at work.
+        options["java_opts"].insert(0, "-XX:+UseSerialGC")
     try:
         start_jvm(finder_kwargs=options)
     except (ValueError, OSError, RuntimeError) as error:

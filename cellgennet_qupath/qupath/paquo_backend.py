@@ -15,7 +15,6 @@ from . import javaobjects, jvm, safewrite
 from .files import FilesBackend
 from .javawrite import Content, write_beside
 from .locate import SizeOf
-from .parents import parents_of
 from .project import (
     PLAIN,
     Annotation,
@@ -25,6 +24,7 @@ from .project import (
     Writing,
     WrittenDetections,
 )
+from .qpdata import compare_with_summary, is_whole
 from .qpproj import PROJECT_FILE, class_colors
 
 
@@ -101,14 +101,15 @@ class QuPathBackend:
         fresh = listed.with_name(f"{entry.id}.{os.getpid()}-{time.time_ns()}.qpdata")
         colors = class_colors(self.path)
         before = safewrite.state_of(place)
-        old = self._files.data(entry)
-        parents = parents_of(nuclei, old.annotations, writing.within) if writing.within else None
         server = javaobjects.stand_in(self._images[entry.id], entry)
+        self._readable(entry)
+
+        def check(found: ObjectCounts) -> None:
+            self._check(entry, found)
+
         try:
             fresh.parent.mkdir(parents=True, exist_ok=True)
-            written = write_beside(
-                place, fresh, server, old.counts, Content(nuclei, colors, parents, writing)
-            )
+            written = write_beside(place, fresh, server, check, Content(nuclei, colors, writing))
             safewrite.replace(place, fresh, written.summary, before)
         except safewrite.ChangedError as error:
             kept = self._files.write_detections(entry, nuclei, writing)
@@ -121,6 +122,7 @@ class QuPathBackend:
             ) from error
         finally:
             fresh.unlink(missing_ok=True)
+            fresh.with_name(fresh.name + ".json").unlink(missing_ok=True)
         listed.unlink(missing_ok=True)  # what the other backend left is of an earlier run
         return WrittenDetections(
             count=written.count,
@@ -142,21 +144,38 @@ class QuPathBackend:
     def _hierarchy(self, entry: ImageEntry) -> Any:
         """QuPath's objects of an entry as they are on disk now; None where it was never opened."""
         file = self._files.data_file(entry)
-        # Read by ourselves first: QuPath takes a missing file for one without objects, and reads on for
-        # ever where one is cut off.
-        expected = self._files.data(entry).counts
-        if not file.is_file():
+        if not self._readable(entry):
             return None
         state = (file.stat().st_mtime_ns, file.stat().st_size)
         if self._last is None or self._last[:2] != (entry.id, state):
             with jvm.errors(lambda why: EntryDataError(file, f"cannot be read by QuPath ({why})")):
                 hierarchy = self._images[entry.id].readHierarchy()
-                found = javaobjects.counts_of(hierarchy)
-            if found != expected:
-                raise EntryDataError(
-                    file,
-                    f"holds {expected.total} objects of which QuPath reads {found.total}",
-                    "Open the image in QuPath, check its annotations and save it",
-                )
+                self._check(entry, javaobjects.counts_of(hierarchy))
             self._last = entry.id, state, hierarchy
         return self._last[2]
+
+    def _readable(self, entry: ImageEntry) -> bool:
+        """Whether an entry has data. Raises EntryDataError where they are missing, cut off or damaged.
+
+        QuPath itself takes a missing file for one without objects, and reads on for ever in one cut off.
+        """
+        file = self._files.data_file(entry)
+        if not file.is_file() or not is_whole(file):
+            self._files.data(entry)
+        return file.is_file()
+
+    def _check(self, entry: ImageEntry, found: ObjectCounts) -> None:
+        """Hold what QuPath read of an entry against its summary, or against what we read without QuPath.
+
+        Where QuPath fails to read objects, it goes on without them.
+        """
+        file = self._files.data_file(entry)
+        if not file.is_file() or compare_with_summary(file, found):
+            return
+        expected = self._files.data(entry).counts
+        if found != expected:
+            raise EntryDataError(
+                file,
+                f"holds {expected.total} objects of which QuPath reads {found.total}",
+                "Open the image in QuPath, check its annotations and save it",
+            )

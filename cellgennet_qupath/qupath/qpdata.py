@@ -7,6 +7,7 @@ stains, history, object hierarchy, properties, "EOF". Never writes.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import uuid
 from collections import Counter
@@ -28,6 +29,7 @@ _OBJECTS = "qupath.lib.objects."
 _ROIS = "qupath.lib.roi."
 _ANNOTATION, _DETECTION = _OBJECTS + "PathAnnotationObject", _OBJECTS + "PathDetectionObject"
 _ANY_OBJECT, _ROOT = _OBJECTS + "PathObject", _OBJECTS + "PathRootObject"
+_END = b"t\x00\x03EOF"
 _ID_NAMESPACE = uuid.UUID("5b9aa1e4-6c7e-5a55-8b37-b0b9a5a7c3f2")
 
 
@@ -66,8 +68,16 @@ def read_qpdata(path: Path) -> QpData:
         content = parse(data)
     except (JavaStreamError, rois.RoiError) as error:
         raise EntryDataError(path, f"is damaged or no QuPath data ({error})", _remedy(path)) from error
-    _compare_with_summary(path, content.counts)
+    compare_with_summary(path, content.counts)
     return content
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a ``data.qpdata`` has the end that QuPath writes; most of what is cut off has not."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - len(_END)))
+        return file.read() == _END
 
 
 def _remedy(path: Path) -> str:
@@ -268,17 +278,17 @@ def _json(text: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _compare_with_summary(path: Path, counts: ObjectCounts) -> None:
+def compare_with_summary(path: Path, counts: ObjectCounts) -> bool:
     """Hold the objects read from ``data.qpdata`` against the ``summary.json`` that QuPath writes after it.
 
-    Raises EntryDataError where they differ; without a (whole) summary there is nothing to compare.
+    Raises EntryDataError where they differ. Returns False where there is no (whole) summary to compare with.
     """
     summary = path.with_name("summary.json")
     try:
         told = json.loads(summary.read_text(encoding="utf-8"))["hierarchy"]
         types, classes = dict(told["objectTypeCounts"]), dict(told["annotationClassificationCounts"])
     except (OSError, ValueError, KeyError, TypeError):
-        return
+        return False
     types.pop("Root objects", None)
     found = dict(counts.by_class)
     unclassified = found.pop("", 0)
@@ -295,6 +305,7 @@ def _compare_with_summary(path: Path, counts: ObjectCounts) -> None:
                 f"holds other {what} ({_told(here)}) than summary.json says ({_told(there)})",
                 "Open the image in QuPath, check its annotations and save it",
             )
+    return True
 
 
 def _told(counts: object) -> str:

@@ -34,11 +34,11 @@ def replace(place: Path, fresh: Path, summary: str, before: State) -> None:
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     beside = place.with_name("summary.json")
+    new = fresh.with_name(fresh.name + ".json")
+    new.write_text(summary, encoding="utf-8")
     if state_of(place) != before:
         raise ChangedError(place, "was changed by another program in the meantime")
     # A summary that does not fit is taken for damage, a missing one is not.
     beside.unlink(missing_ok=True)
     fresh.replace(place)
-    new = fresh.with_name(fresh.name + ".json")
-    new.write_text(summary, encoding="utf-8")
     new.replace(beside)
