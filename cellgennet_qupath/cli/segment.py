@@ -15,7 +15,7 @@ from .reporter import reporter
 if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..engine.batch import ImageResult
-    from ..qupath.project import Project
+    from ..qupath.project import Existing, Project
 
 
 @click.command("segment")
@@ -27,6 +27,19 @@ if TYPE_CHECKING:
     "--image", "images", multiple=True, help="Only images whose name matches this pattern (repeatable)."
 )
 @click.option("--within", help="Only inside annotations of this class.")
+@click.option(
+    "--existing",
+    type=click.Choice(["replace-own", "replace-all", "keep"]),
+    default="replace-own",
+    show_default=True,
+    help="Detections already there: replace those of earlier runs, replace all, or keep all.",
+)
+@click.option(
+    "--cells",
+    type=click.FloatRange(min=0, max=100, min_open=True),
+    metavar="MICROMETRES",
+    help="Grow nuclei into cells by so many micrometres.",
+)
 @click.option(
     "--resume/--restart", default=True, show_default=True, help="Go on after an interruption, or begin anew."
 )
@@ -43,13 +56,15 @@ def command(
     model: Path | None,
     images: tuple[str, ...],
     within: str | None,
+    existing: Existing,
+    cells: float | None,
     resume: bool,
     tile: int,
     mpp: float | None,
     threads: int | None,
     as_json: bool,
 ) -> int:
-    """Find every nucleus of every image and put it into the project as a detection."""
+    """Find every nucleus of every image and put it into the project, as a detection or a cell."""
     from ..bundle import load_bundle
     from ..resources import pretrained_bundle
 
@@ -67,6 +82,8 @@ def command(
             tile=tile,
             mpp=mpp,
             threads=threads or 0,
+            existing=existing,
+            cells=cells,
             reporter=listener,
         )
         used = found.backend

@@ -9,17 +9,36 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from .. import __version__
 from ..bundle import Bundle
-from ..errors import CellGenNetError, EntryDataError, Interrupted, SlideError, UsageError
+from ..errors import (
+    CalibrationError,
+    CellGenNetError,
+    EntryDataError,
+    Interrupted,
+    SlideError,
+    UsageError,
+)
+from ..measure.cells import cell_outlines
+from ..nuclei import Nuclei
 from ..progress import SILENT, Reporter
-from ..qupath.project import ImageEntry, Project, StainVectors, WrittenDetections
+from ..qupath.parents import parents_of
+from ..qupath.project import (
+    Existing,
+    ImageEntry,
+    Project,
+    StainVectors,
+    Writing,
+    WrittenDetections,
+)
 from ..qupath.stains import can_be_separated
 from ..slide.calibration import Calibration, downsample_for, resolve_mpp
 from ..slide.normalisation import estimate
@@ -86,6 +105,8 @@ class _Run:
     mpp: float | None
     folder: Path
     reporter: Reporter
+    writing: Writing
+    cells: float | None
 
 
 def segment_project(
@@ -98,6 +119,8 @@ def segment_project(
     tile: int = 1024,
     mpp: float | None = None,
     threads: int = 0,
+    existing: Existing = "replace-own",
+    cells: float | None = None,
     reporter: Reporter = SILENT,
 ) -> list[ImageResult]:
     """Put every nucleus of a project's images into the project, in place of those found before.
@@ -108,6 +131,8 @@ def segment_project(
     tile    : side of a tile's core in samples of the model's resolution; no result depends on it.
     mpp     : µm per pixel of images that have no pixel size.
     threads : processor threads of the network; 0: all.
+    existing: what becomes of detections that are there (see ``Writing``).
+    cells   : µm by which nuclei are grown into cells; None for nuclei without cells.
 
     What fails on one image is told in its result, and the others are still done. Raises UsageError where
     no image is meant, BundleError, and Interrupted (resumable) on Ctrl-C.
@@ -120,7 +145,11 @@ def segment_project(
         for earlier in runs.glob("segment-*"):
             shutil.rmtree(earlier)
     name = "segment-" + _digest([__version__, model.fingerprint, within, tile, mpp])
-    run = _Run(project, model, within, tile, mpp, runs / name, reporter)
+    told = {"model": bundle.card.name} if isinstance(bundle, Bundle) else {}
+    told |= {"checksum": f"sha256:{model.fingerprint}", "cellgennet_qupath": __version__}
+    told |= {} if cells is None else {"cells": f"{cells:g} µm"}
+    writing = Writing(existing, within, told)
+    run = _Run(project, model, within, tile, mpp, runs / name, reporter, writing, cells)
     results: list[ImageResult] = []
     try:
         for number, entry in enumerate(entries, start=1):
@@ -185,12 +214,15 @@ def _segment_image(run: _Run, entry: ImageEntry) -> ImageResult:
     with _opened(entry) as reader:
         calibration = resolve_mpp(entry.mpp, reader.mpp, run.mpp, entry.name)
         downsample = 1.0 if run.model.mpp is None else downsample_for(calibration, run.model.mpp)
+        if run.cells is not None and calibration.mpp is None:
+            raise CalibrationError(entry.name, "has no pixel size, which --cells needs", "Give it with --mpp")
         stains = _stains(run, entry)
         checkpoint = Checkpoint(
             run.folder / entry.id, _fingerprint(entry, reader, calibration, downsample, within, stains)
         )
         earlier = checkpoint.done
-        if earlier is not None and Path(earlier["place"]).exists():
+        how = {**asdict(run.writing), "cells": run.cells}
+        if earlier is not None and Path(earlier["place"]).exists() and earlier.get("writing") == how:
             written = WrittenDetections(earlier["count"], Path(earlier["place"]), earlier["how"])
             return ImageResult(
                 entry.id, entry.name, "done", written.count, earlier["reason"], written=written
@@ -214,12 +246,35 @@ def _segment_image(run: _Run, entry: ImageEntry) -> ImageResult:
         )
         found = segment_slide(task, tiles, checkpoint, run.reporter)
     reason = "" if len(found.nuclei) else _why_nothing(task, found, looked=bool(tiles), mpp=calibration.mpp)
-    written = run.project.write_detections(entry, found.nuclei)
-    checkpoint.finish(
-        {"count": written.count, "place": str(written.place), "how": written.how, "reason": reason}
-    )
+    nuclei = found.nuclei
+    if run.cells is not None:
+        size = (reader.width, reader.height)
+        nuclei = replace(nuclei, cells=_cells(run, entry, nuclei, run.cells, calibration, size))
+    written = run.project.write_detections(entry, nuclei, run.writing)
+    done = {"count": written.count, "place": str(written.place), "how": written.how, "reason": reason}
+    checkpoint.finish({**done, "writing": how})
     seconds = time.monotonic() - begin
     return ImageResult(entry.id, entry.name, "done", written.count, reason, seconds, written)
+
+
+def _cells(
+    run: _Run,
+    entry: ImageEntry,
+    nuclei: Nuclei,
+    micrometres: float,
+    calibration: Calibration,
+    size: tuple[int, int],
+) -> NDArray[np.object_]:
+    """The outlines of cells, inside the annotation of ``--within`` that each nucleus lies in."""
+    mpp = (calibration.mpp_x or 1.0, calibration.mpp_y or 1.0)
+    within = None
+    if run.within is not None:
+        annotations = run.project.annotations(entry)
+        shape_of = {a.id: shapely.make_valid(a.geometry) for a in annotations}
+        within = np.array(
+            [shape_of.get(parent) for parent in parents_of(nuclei, annotations, run.within)], dtype=object
+        )
+    return cell_outlines(nuclei.polygons, micrometres, mpp, size, within)
 
 
 def _opened(entry: ImageEntry) -> SlideReader:

@@ -18,10 +18,12 @@ from cellgennet_qupath.errors import Interrupted, UsageError
 from cellgennet_qupath.nuclei import Nuclei, empty
 from cellgennet_qupath.progress import Silent
 from cellgennet_qupath.qupath.project import (
+    PLAIN,
     Annotation,
     ImageEntry,
     ObjectCounts,
     StainVectors,
+    Writing,
     WrittenDetections,
 )
 
@@ -73,8 +75,11 @@ class MemoryProject:
     def detections(self, entry: ImageEntry) -> Nuclei:
         return self.found.get(entry.id, empty())
 
-    def write_detections(self, entry: ImageEntry, nuclei: Nuclei) -> WrittenDetections:
+    def write_detections(
+        self, entry: ImageEntry, nuclei: Nuclei, writing: Writing = PLAIN
+    ) -> WrittenDetections:
         self.found[entry.id] = nuclei
+        self.how = writing
         self.writes.append(entry.id)
         place = self.work_folder / f"{entry.id}.written"
         place.write_text(str(len(nuclei)), encoding="utf-8")
@@ -353,3 +358,29 @@ def test_a_slide_far_coarser_than_the_model_is_warned_of(project: MemoryProject)
     listener = Listener()
     segment(project, reporter=listener)
     assert "much coarser" in listener.warnings[0]
+
+
+def test_nuclei_become_cells_inside_their_annotation(project: MemoryProject) -> None:
+    one = project.add("one", picture())
+    frame = shapely.box(15, 15, 140, 140)
+    project.drawn[one.id] = [Annotation("a", frame, "Rectangle", "Tumor")]
+    (result,) = segment(project, cells=2.0, within="Tumor", existing="keep")
+    assert result.status == "done"
+    assert project.how.existing == "keep"
+    assert project.how.within == "Tumor"
+    assert project.how.history["cells"] == "2 µm"
+    found = project.found[one.id]
+    assert found.cells is not None
+    grown = shapely.area(found.cells) - shapely.area(found.polygons)
+    # by 8 pixels all around discs of radius 10
+    assert 0.9 * np.pi * (18**2 - 10**2) < grown.max() < 1.1 * np.pi * (18**2 - 10**2)
+    outside = shapely.difference(found.cells, shapely.union(frame, found.polygons))
+    assert shapely.area(outside).max() < 1e-6
+
+
+def test_cells_need_a_pixel_size(project: MemoryProject) -> None:
+    one = project.add("one", picture())
+    project.change(one, mpp=None)
+    (result,) = segment(project, cells=2.0)
+    assert result.status == "failed"
+    assert "--mpp" in result.reason
