@@ -15,6 +15,7 @@ import qupath.lib.measurements.MeasurementList
 import qupath.lib.measurements.MeasurementList.MeasurementListType
 import qupath.lib.measurements.MeasurementListFactory
 import qupath.lib.objects.PathCellObject
+import qupath.lib.objects.PathDetectionObject
 import qupath.lib.objects.PathObject
 import qupath.lib.objects.PathObjects
 import qupath.lib.objects.classes.PathClass
@@ -130,6 +131,31 @@ class Bulk {
             if (Choice.isOwn(detection.getID()))
                 found.add(detection)
         return found
+    }
+
+    /** Detections and cells that have an area, whoever made them, in QuPath's order. */
+    static List<PathObject> nuclei(PathObjectHierarchy hierarchy) {
+        List<PathObject> found = new ArrayList<PathObject>()
+        for (PathObject detection : hierarchy.getDetectionObjects()) {
+            boolean plain = detection.getClass() == PathDetectionObject || detection.getClass() == PathCellObject
+            if (plain && detection.getROI() != null && detection.getROI().isArea())
+                found.add(detection)
+        }
+        return found
+    }
+
+    /** What QuPath's own table tells of objects besides: {names, kinds of shapes, parents}, one a line. */
+    static String[] told(List<PathObject> objects) {
+        StringBuilder names = new StringBuilder()
+        StringBuilder shapes = new StringBuilder()
+        StringBuilder parents = new StringBuilder()
+        for (PathObject object : objects) {
+            names.append((object.getName() ?: "").replace("\n", " ")).append("\n")
+            shapes.append(object.getROI().getRoiName()).append("\n")
+            PathObject parent = object.getParent()
+            parents.append((parent == null ? "" : parent.getDisplayedName()).replace("\n", " ")).append("\n")
+        }
+        return [names.toString(), shapes.toString(), parents.toString()] as String[]
     }
 
     /**

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import EntryDataError, ProjectError
-from ..nuclei import OWN_MARK, Nuclei, empty
+from ..nuclei import OWN_MARK, Nuclei
 from ..progress import SILENT, Reporter
-from .detections import joined, read_detections, write_detections
+from .detections import detection_blocks, joined, read_detections, write_detections
 from .geojson import read_annotations
 from .locate import SizeOf, find_slides
 from .lock import ProjectLock
+from .outlines import drawn, roi_names
 from .parents import parents_of
 from .project import (
     PLAIN,
+    ROOT,
     WORK_FOLDER,
     Annotation,
+    DetectionBlock,
     ImageEntry,
     ObjectCounts,
     StainVectors,
@@ -102,17 +105,30 @@ class FilesBackend:
 
         Nuclei that lie in QuPath's own file only are an error: this backend does not read detections there.
         """
-        place = self.detections_file(entry)
-        if place.is_file():
-            return read_detections(place)
-        data = self.data_file(entry)
-        if data.is_file() and OWN_MARK.encode() in data.read_bytes():
-            raise EntryDataError(
-                data,
-                "holds nuclei that only QuPath can read",
-                "Use --backend qupath, where QuPath is",
+        return joined([block.nuclei for block in self.detection_blocks(entry)])
+
+    def detection_blocks(self, entry: ImageEntry) -> Iterator[DetectionBlock]:
+        """The same some at a time, with what QuPath will tell of them. Raises EntryDataError."""
+        place, data = self.detections_file(entry), self.data_file(entry)
+        if not place.is_file():
+            if data.is_file() and OWN_MARK.encode() in data.read_bytes():
+                raise EntryDataError(
+                    data,
+                    "holds nuclei that only QuPath can read",
+                    "Use --backend qupath, on a computer with QuPath",
+                )
+            return
+        displayed: dict[str, str] | None = None
+        for nuclei, parents in detection_blocks(place):
+            if displayed is None and parents.any():
+                displayed = {annotation.id: _displayed(annotation) for annotation in self.annotations(entry)}
+            shown = [(displayed or {}).get(parent, ROOT) for parent in parents]
+            yield DetectionBlock(
+                nuclei=nuclei,
+                names=np.full(len(nuclei), "", dtype=object),
+                shapes=roi_names(drawn(nuclei)),
+                parents=np.array(shown, dtype=object),
             )
-        return empty()
 
     def write_detections(
         self, entry: ImageEntry, nuclei: Nuclei, writing: Writing = PLAIN
@@ -177,3 +193,9 @@ class FilesBackend:
             known = (state, read_qpdata(file))
             self._read[entry.id] = known
         return known[1]
+
+
+def _displayed(annotation: Annotation) -> str:
+    """What QuPath calls an annotation in its tables."""
+    path_class = f" ({annotation.path_class})" if annotation.path_class else ""
+    return annotation.name or f"Annotation{path_class}"

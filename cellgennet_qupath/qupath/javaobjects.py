@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..nuclei import Nuclei, empty
 from . import jvm
 from .detections import DEFAULT_COLOR, Color, columns, qupath_id, taken_probability
 from .outlines import with_area
-from .project import Annotation, ImageEntry, ObjectCounts, Plane
+from .project import Annotation, DetectionBlock, ImageEntry, ObjectCounts, Plane
 
 _BLOCK = 50_000
 """Nuclei that go to Java at once."""
@@ -65,10 +65,25 @@ def counts_of(hierarchy: Any) -> ObjectCounts:
 
 def detections_of(hierarchy: Any) -> Nuclei:
     """The nuclei that this tool wrote to a ``PathObjectHierarchy``, as they are now, in QuPath's order."""
+    objects = jvm.compiled("Bulk").own(hierarchy)
+    return empty() if objects.isEmpty() else _nuclei(objects)
+
+
+def detection_blocks_of(hierarchy: Any) -> Iterator[DetectionBlock]:
+    """All detections and cells of a ``PathObjectHierarchy`` that have an area, in QuPath's order."""
     bulk = jvm.compiled("Bulk")
-    objects = bulk.own(hierarchy)
-    if objects.isEmpty():
-        return empty()
+    objects = bulk.nuclei(hierarchy)
+    for start in range(0, int(objects.size()), _BLOCK):
+        part = objects.subList(start, min(start + _BLOCK, int(objects.size())))
+        told = []
+        for text in bulk.told(part):
+            told.append(np.empty(int(part.size()), dtype=object))
+            told[-1][:] = str(text).split("\n")[:-1]
+        yield DetectionBlock(_nuclei(part), *told)
+
+
+def _nuclei(objects: Any) -> Nuclei:
+    bulk = jvm.compiled("Bulk")
     ids, classes, names, values, planes, nuclei, cells = bulk.table(objects)
     identifiers = np.array(str(ids).split(), dtype=object)
     n = len(identifiers)

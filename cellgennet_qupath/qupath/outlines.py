@@ -28,6 +28,22 @@ def with_area(nuclei: Nuclei) -> tuple[Nuclei, NDArray[np.intp]]:
     return (nuclei.take(rows) if len(rows) < len(nuclei) else nuclei), rows
 
 
+def drawn(nuclei: Nuclei) -> NDArray[np.object_]:
+    """(n,) what QuPath draws and measures as the object: the cell where there is one, else the nucleus."""
+    if nuclei.cells is None:
+        return nuclei.polygons
+    outlines = nuclei.cells.copy()
+    none = shapely.is_missing(outlines)
+    outlines[none] = nuclei.polygons[none]
+    return outlines
+
+
+def roi_names(outlines: NDArray[np.object_]) -> NDArray[np.object_]:
+    """(n,) QuPath's names of what it makes of outlines."""
+    plain = (shapely.get_type_id(outlines) == POLYGON) & (shapely.get_num_interior_rings(outlines) == 0)
+    return np.where(plain, "Polygon", "Geometry").astype(object)
+
+
 def importable(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
     """Outlines as they may be written: two decimals, valid, Polygon or MultiPolygon of several parts.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from .locate import SizeOf
 from .project import (
     PLAIN,
     Annotation,
+    DetectionBlock,
     ImageEntry,
     ObjectCounts,
     StainVectors,
@@ -86,6 +87,12 @@ class QuPathBackend:
         """The nuclei this tool wrote or a user imported, as QuPath has them now."""
         hierarchy = self._hierarchy(entry)
         return empty() if hierarchy is None else javaobjects.detections_of(hierarchy)
+
+    def detection_blocks(self, entry: ImageEntry) -> Iterator[DetectionBlock]:
+        """All detections and cells that QuPath has now, whoever made or corrected them, some at a time."""
+        hierarchy = self._hierarchy(entry)
+        if hierarchy is not None:
+            yield from javaobjects.detection_blocks_of(hierarchy)
 
     def write_detections(
         self, entry: ImageEntry, nuclei: Nuclei, writing: Writing = PLAIN

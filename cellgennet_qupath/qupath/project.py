@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from ..nuclei import Nuclei
 
@@ -103,6 +105,25 @@ class StainVectors:
     background: tuple[float, float, float] = (255.0, 255.0, 255.0)
 
 
+@dataclass(frozen=True)
+class DetectionBlock:
+    """Some detections of an entry, with what QuPath's own table tells of them besides.
+
+    names   : (n,) their own names, "" for none.
+    shapes  : (n,) QuPath's names of what is drawn: "Polygon", "Geometry" and so on.
+    parents : (n,) what they lie under, as QuPath displays it: "Root object (Image)", "Annotation (Tumor)".
+    """
+
+    nuclei: Nuclei
+    names: NDArray[np.object_]
+    shapes: NDArray[np.object_]
+    parents: NDArray[np.object_]
+
+
+ROOT = "Root object (Image)"
+"""What lies under no annotation lies under this."""
+
+
 Existing = Literal["replace-own", "replace-all", "keep"]
 """What becomes of the detections that an image already has. Annotations always stay."""
 
@@ -160,6 +181,13 @@ class Project(Protocol):
 
     def detections(self, entry: ImageEntry) -> Nuclei:
         """The nuclei to export for an entry: those this tool wrote, as they are now."""
+
+    def detection_blocks(self, entry: ImageEntry) -> Iterator[DetectionBlock]:
+        """The detections and cells of an entry as they are now, some at a time.
+
+        With QuPath these are all that QuPath has, whoever made or corrected them, else those of this tool.
+        Raises EntryDataError.
+        """
 
     def write_detections(
         self, entry: ImageEntry, nuclei: Nuclei, writing: Writing = PLAIN
