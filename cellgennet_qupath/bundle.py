@@ -67,6 +67,11 @@ class Bundle:
         """The teacher's StarDist folder. Raises BundleError where it was left out."""
         return self._part(TEACHER, "teacher")
 
+    @property
+    def holds_teacher(self) -> bool:
+        """Whether the teacher came along."""
+        return (self.path / TEACHER).is_dir()
+
     def _part(self, name: str, what: str) -> Path:
         if not (self.path / name).exists():
             raise BundleError(self.path, f"holds no {what}", f"Train it with `--stage {what}`")

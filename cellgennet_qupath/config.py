@@ -82,7 +82,7 @@ class PseudoConfig(_Section):
 
 
 class StudentConfig(_Section):
-    """The U-Net student.
+    """The U-Net student. ``init``: the weights of a student of the same shape to start from.
 
     architecture : "unet", or "efficientnet-lite0": the same with an encoder that has seen ImageNet.
     width   : channels of the first level, doubled at each of ``levels`` levels; of the decoder's last
@@ -90,6 +90,7 @@ class StudentConfig(_Section):
     dropout : rate at the deepest level; level ``i`` of ``levels`` gets ``dropout * i / (levels - 1)``.
     """
 
+    init: Path | None = None
     architecture: Literal["unet", "efficientnet-lite0"] = "unet"
     width: Annotated[int, Field(ge=4, le=128)] = 32
     levels: Annotated[int, Field(ge=2, le=5)] = 4

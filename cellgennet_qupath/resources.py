@@ -19,6 +19,16 @@ def sample_projects() -> Path:
     )
 
 
+def groovy_scripts() -> Path:
+    """The folder of the scripts for QuPath."""
+    for folder in (_PACKAGE / "groovy", _PACKAGE.parent / "groovy"):
+        if (folder / "library.groovy").is_file():
+            return folder
+    raise CellGenNetError(
+        "QuPath scripts", "did not come with this installation", "Install the package again"
+    )
+
+
 def pretrained_bundle() -> Path:
     """The model bundle that is used where none is named."""
     found = sorted((_PACKAGE / "pretrained").glob("*.cgn"))
@@ -29,3 +39,10 @@ def pretrained_bundle() -> Path:
             "Train one (`cellgennet train`) and name it with -m",
         )
     return found[-1]
+
+
+def named_bundle(name: Path | None) -> Path:
+    """The bundle that a user means: a folder, or, by the word ``pretrained`` or none, the shipped one."""
+    if name is None or name.name == str(name) == "pretrained":
+        return pretrained_bundle()
+    return name

@@ -26,6 +26,12 @@ Stage = Literal["teacher", "student", "all"]
     show_default=True,
     help="Train the teacher only, the student only (with the bundle's teacher), or both.",
 )
+@click.option(
+    "--init",
+    "initial",
+    type=click.Path(path_type=Path),
+    help="Begin with the networks of this bundle; `pretrained`: of the one that comes with the package.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a run that was broken off.")
 @mpp_option
 @threads_option
@@ -36,16 +42,23 @@ def command(
     output: Path,
     config_file: Path | None,
     stage: Stage,
+    initial: Path | None,
     resume: bool,
     mpp: float | None,
     threads: int | None,
 ) -> None:
     """Train a model on a project's annotations: a teacher, its pseudo-labels, a light student."""
+    from ..bundle import load_bundle
     from ..config import load_config
+    from ..resources import named_bundle
 
     config = load_config(config_file)
     if threads is not None:
         config = config.model_copy(update={"threads": threads})
+    if initial is not None:
+        from ..distill.start import starting_from
+
+        config = starting_from(load_bundle(named_bundle(initial)), config)
     listener = reporter()
     with opened(project, backend, slides, listener, writable=True) as found:
         from ..distill.train import train_project

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..bundle import STUDENT, TEACHER, Bundle, Card, load_bundle, now, versions, write_bundle
 from ..config import Config
 from ..errors import Interrupted, TrainingError
+from ..evaluate.training_page import Sample, write_training_page
 from ..progress import SILENT, Reporter
 from ..qupath.project import Project
 from ..student.decode import NOMINAL_MPP, DecodingConfig, decode
@@ -124,10 +125,15 @@ def train_model(
         tuned = _teacher_stage(run, teacher)
         files[TEACHER] = run.teacher
         thresholds, scores["teacher"] = tuned["thresholds"], tuned["scores"]
+    samples: list[Sample] = []
     if stage != "teacher":
-        rule, student = _student_stage(run)
+        rule, student, samples = _student_stage(run)
         files[STUDENT] = run.folder / STUDENT
         decoding, scores["student"] = rule.model_dump(), _rounded(student)
+    report = folder / "report"
+    write_training_page(
+        report / "training.html", folder.name, material.describe(), _histories(report), scores, samples
+    )
     return Trained(files, thresholds, decoding, scores)
 
 
@@ -228,8 +234,8 @@ def teacher_view(folder: Path, thresholds: dict[str, float], threads: int) -> Vi
     return predict
 
 
-def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float]]:
-    """The trained student in the run's folder with its decoding rule and validation scores."""
+def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float], list[Sample]]:
+    """The trained student in the run's folder with its decoding rule, validation scores and samples."""
     from ..student.trainer import LabelledBatch, StudentTrainer, UnlabelledBatch, set_threads
 
     config, reporter = run.config, run.reporter
@@ -269,9 +275,9 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float]]:
             _write_json(history_file, history)
             trainer.save_checkpoint(checkpoint)
     trainer.save_weights(run.folder / STUDENT)
-    decoding, scores = _tuned_decoding(run, trainer.predict)
+    decoding, scores, samples = _tuned_decoding(run, trainer.predict)
     reporter.say(f"Student on validation: {sentence(scores)}.")
-    return decoding, scores
+    return decoding, scores, samples
 
 
 def _pseudo_labels(run: _Run) -> PseudoLabels | None:
@@ -298,8 +304,8 @@ def _pseudo_labels(run: _Run) -> PseudoLabels | None:
     return PseudoLabels(files, config.student.patch)
 
 
-def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, dict[str, float]]:
-    """The decoding rule that scores best on validation, from a small grid."""
+def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, dict[str, float], list[Sample]]:
+    """The decoding rule that scores best on validation, from a small grid; what it finds there."""
     windows = run.material.validation
     maps = [window_maps(predict, window) for window in windows]
     mpp = 2 * (run.material.mpp or NOMINAL_MPP)
@@ -314,7 +320,12 @@ def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, dict[str,
         for d in (1.5, 2.5, 3.5)
         for m in (0.6, 0.7)
     ]
-    return best_of(candidates, lambda rule: score_windows(segmented(rule), windows, stride=2))
+    best, scores = best_of(candidates, lambda rule: score_windows(segmented(rule), windows, stride=2))
+    samples = [
+        Sample(window.source, window.image, window.labels.objects, found)
+        for window, found in zip(windows, segmented(best), strict=True)
+    ]
+    return best, scores, samples
 
 
 def window_maps(
@@ -324,6 +335,12 @@ def window_maps(
     rows, columns = window.known.shape
     padded = np.pad(window.image, ((0, -rows % 32), (0, -columns % 32), (0, 0)), mode="reflect")
     return predict(padded[None])[0, : -(-rows // 2), : -(-columns // 2)]
+
+
+def _histories(report: Path) -> dict[str, list[dict[str, float]]]:
+    """The losses that the stages left, by network."""
+    files = {network: report / f"{network}_history.json" for network in ("teacher", "student")}
+    return {n: json.loads(f.read_text(encoding="utf-8")) for n, f in files.items() if f.is_file()}
 
 
 def _rounded(scores: dict[str, float]) -> dict[str, float]:

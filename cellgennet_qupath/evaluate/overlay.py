@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -39,7 +40,8 @@ class Layer:
 class Picture:
     """Tissue as the data URI of a JPEG of ``width`` x ``height``, and the layers over it."""
 
-    field: Field
+    name: str
+    group: str
     width: int
     height: int
     tissue: str
@@ -49,17 +51,29 @@ class Picture:
 
 def picture(evaluation: Evaluation, field: Field) -> Picture:
     """The picture of a field with the outlines of every method. Raises SlideError."""
+    predicted = {m: evaluation.predictions[m, field.name].unpack() for m in evaluation.methods}
     true, unknown = field.truth()
+    return outlined(field.name, field.pixels(), true, unknown, predicted, field.group)
+
+
+def outlined(
+    name: str,
+    pixels: NDArray[np.uint8],
+    true: NDArray[np.int32],
+    unknown: NDArray[np.bool_] | None,
+    predicted: Mapping[str, NDArray[np.int32]],
+    group: str = "",
+) -> Picture:
+    """A picture (rows, columns, 3) with outlines of the truth and of each method's labels (rows, columns).
+
+    unknown : where nothing is known, which neither counts nor is outlined; None where all is known.
+    """
     part = _middle(true.shape)
-    true = true[part]
     hidden = None if unknown is None else unknown[part]
-    layers = [
-        _layer(method, true, evaluation.predictions[method, field.name].unpack()[part], hidden)
-        for method in evaluation.methods
-    ]
+    layers = [_layer(method, true[part], labels[part], hidden) for method, labels in predicted.items()]
     shade = "" if hidden is None else _path(label_polygons(_regions(hidden)))
-    height, width = true.shape
-    return Picture(field, width, height, jpeg(field.pixels()[part]), shade, layers)
+    height, width = true[part].shape
+    return Picture(name, group, width, height, jpeg(pixels[part]), shade, layers)
 
 
 def jpeg(image: NDArray[np.uint8], quality: int = 88) -> str:

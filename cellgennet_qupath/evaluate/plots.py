@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -104,6 +104,20 @@ def _boxes(axes: Axes, evaluation: Evaluation, metric: str, pairs: Sequence[Comp
 
 def _reach(evaluation: Evaluation, pair: Comparison) -> int:
     return abs(evaluation.methods.index(pair.second) - evaluation.methods.index(pair.first))
+
+
+def training_curves(history: Sequence[Mapping[str, float]]) -> str:
+    """Every term of a training's loss, epoch by epoch."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure((4.7, 3.3), layout="constrained")
+        axes = figure.subplots()
+        epochs = range(1, len(history) + 1)
+        for number, term in enumerate(history[0]):
+            axes.plot(epochs, [line[term] for line in history], color=colour(number), label=term)
+        axes.set(ylim=(0, None), xlabel="epoch", ylabel="mean over the epoch's steps")
+        axes.grid(axis="y")
+        axes.legend(frameon=False)
+        return _svg(figure)
 
 
 def threshold_curve(evaluation: Evaluation) -> str:

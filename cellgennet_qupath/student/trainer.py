@@ -21,7 +21,7 @@ from ..config import LossConfig, PseudoConfig, StudentConfig
 from ..errors import TrainingError
 from . import losses
 from .device import bfloat16_pays
-from .network import build, start
+from .network import Network, build, start
 from .unet import STRIDE
 
 
@@ -79,24 +79,16 @@ class StudentTrainer:
         self._device = torch.device(device)
         self.step_count = 0
         self._model = build(config, self._device)
-        start(self._model)
+        if config.init is None:
+            start(self._model)
+        else:
+            _begin_with(self._model, config.init)
         self._average = build(config, self._device)
         self._average.load_state_dict(self._model.state_dict())
         self._average.eval()
         self._optimiser = torch.optim.AdamW(
             self._model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-
-    def start_from(self, weights: Path) -> None:
-        """Begin with the weights of a student of the same architecture."""
-        state = _load(weights)
-        try:
-            self._model.load_state_dict(state)
-        except RuntimeError as error:
-            raise TrainingError(
-                weights, "holds a student of another architecture", "Use the same student settings"
-            ) from error
-        self._average.load_state_dict(state)
 
     def step(self, labelled: LabelledBatch, unlabelled: UnlabelledBatch | None) -> dict[str, float]:
         """One step of the joint objective; returns its terms, unweighted, and their weighted ``total``."""
@@ -217,6 +209,16 @@ class StudentTrainer:
         )
         with safe_open(path, framework="pt") as file:
             self.step_count = int(file.metadata()["step"])
+
+
+def _begin_with(model: Network, weights: Path) -> None:
+    state = _load(weights)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise TrainingError(
+            weights, "holds a student of another shape", "Use the settings it was trained with"
+        ) from error
 
 
 def set_threads(threads: int) -> None:

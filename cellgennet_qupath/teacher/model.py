@@ -45,6 +45,8 @@ class Teacher:
             import tensorflow as tf
             from stardist.models import Config2D, StarDist2D
         _set_up(tf, threads)
+        # Layers are numbered through a process, and their names go into the file of weights.
+        tf.keras.backend.clear_session()
         tf.keras.utils.set_random_seed(seed)
         self._tf = tf
         self.folder = folder
