@@ -23,6 +23,7 @@ COMMANDS = {
     "segment": "Find every nucleus of every image of a project.",
     "export": "Write the measurements of a project to one table.",
     "evaluate": "Tell how far to trust a model: scores, comparisons and a report to read.",
+    "groovy": "Install the scripts that run this from within QuPath.",
     "demo": "Show the whole way on a small project that comes with the package.",
 }
 

@@ -1,0 +1,83 @@
+"""Puts the scripts for QuPath where QuPath and the scripts find what they need."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..atomic import replacing
+from ..errors import CellGenNetError, UsageError
+from ..resources import groovy_scripts
+
+LIBRARY = "library.groovy"
+SETTINGS = "qupath.properties"
+
+
+@dataclass(frozen=True)
+class InstalledScripts:
+    """What was installed.
+
+    folders  : that hold the scripts now.
+    settings : the file by which scripts find Python.
+    kept     : scripts that had been changed, under the names that they have now.
+    """
+
+    folders: tuple[Path, ...]
+    settings: Path
+    kept: tuple[Path, ...]
+
+
+def settings_folder() -> Path:
+    """Where the scripts look for their settings: ``.cellgennet`` in the home folder, or $CELLGENNET_HOME."""
+    return Path(os.environ.get("CELLGENNET_HOME") or Path.home() / ".cellgennet")
+
+
+def install_scripts(folder: Path | None, python: Path) -> InstalledScripts:
+    """Copy the scripts and write the settings file.
+
+    folder : for the scripts; None for the script folders of all QuPath user folders (``~/QuPath/v0.5``).
+    python : the interpreter that the scripts start.
+
+    A script there that differs is kept, with ``.old`` at the end of its name. Raises UsageError where no
+    folder is known, and CellGenNetError where one cannot be written.
+    """
+    source, home = groovy_scripts(), settings_folder()
+    folders = (folder,) if folder is not None else _user_folders()
+    if not folders:
+        raise UsageError(
+            "groovy install",
+            f"found no user folder of QuPath in {Path.home() / 'QuPath'}",
+            "Name one: QuPath shows it in Edit > Preferences > General, QuPath user directory",
+        )
+    kept = []
+    try:
+        for target in folders:
+            for script in sorted(source.glob("cellgennet_*.groovy")):
+                kept += _copy(script, target / script.name)
+        _copy(source / LIBRARY, home / LIBRARY, keep=False)
+        with replacing(home / SETTINGS) as part:
+            told = str(python).replace("\\", "\\\\")
+            part.write_text(f"# Written by cellgennet groovy install.\npython={told}\n", encoding="utf-8")
+    except OSError as error:
+        raise CellGenNetError(
+            error.filename or home, f"cannot be written ({error.strerror})", "Choose another folder"
+        ) from error
+    return InstalledScripts(folders, home / SETTINGS, tuple(kept))
+
+
+def _user_folders() -> tuple[Path, ...]:
+    return tuple(path / "scripts" for path in sorted((Path.home() / "QuPath").glob("v*")) if path.is_dir())
+
+
+def _copy(source: Path, target: Path, keep: bool = True) -> list[Path]:
+    content = source.read_bytes()
+    kept = []
+    if target.is_file() and target.read_bytes() != content:
+        if keep:
+            kept.append(target.replace(target.with_name(target.name + ".old")))
+    elif target.is_file():
+        return []
+    with replacing(target) as part:
+        part.write_bytes(content)
+    return kept

@@ -1,0 +1,328 @@
+"""The scripts in real QuPath, on a project whose path holds a space and an umlaut."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cellgennet_qupath.errors import UsageError
+from cellgennet_qupath.nuclei import is_own_id
+from cellgennet_qupath.qupath import scripts
+from cellgennet_qupath.qupath.detections import read_detections
+from cellgennet_qupath.qupath.installation import find_qupath
+from cellgennet_qupath.qupath.open import open_project
+from cellgennet_qupath.resources import groovy_scripts
+
+TINY = """
+teacher: {filters: 4, depth: 2, rays: 8, patch: 64, batch: 2, epochs: 1, steps_per_epoch: 4}
+pseudo: {tiles: 2, tile: 256}
+student: {width: 4, levels: 3, patch: 64, batch: 2, epochs: 2, steps_per_epoch: 20, learning_rate: 0.01}
+"""
+
+NAMES = [
+    "cellgennet_export_annotations.groovy",
+    "cellgennet_import_detections.groovy",
+    "cellgennet_segment_image.groovy",
+    "cellgennet_segment_project.groovy",
+    "cellgennet_train.groovy",
+]
+
+# --- without QuPath --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "höme"
+    monkeypatch.setenv("CELLGENNET_HOME", str(folder / ".cellgennet"))
+    monkeypatch.setattr(Path, "home", lambda: folder)
+    return folder
+
+
+def test_scripts_are_installed_with_the_python_they_start(home: Path, tmp_path: Path) -> None:
+    target = tmp_path / "scr ipts"
+    installed = scripts.install_scripts(target, Path("C:\\Users\\ä b\\python.exe"))
+    assert installed.folders == (target,)
+    assert sorted(path.name for path in target.iterdir()) == NAMES
+    assert (home / ".cellgennet" / "library.groovy").is_file()
+    # In a properties file a backslash is written twice.
+    assert "python=C:\\\\Users\\\\ä b\\\\python.exe\n" in installed.settings.read_text(encoding="utf-8")
+
+
+def test_changed_scripts_are_kept(home: Path, tmp_path: Path) -> None:
+    scripts.install_scripts(tmp_path / "s", Path("python"))
+    changed = tmp_path / "s" / NAMES[0]
+    changed.write_text("mine", encoding="utf-8")
+    installed = scripts.install_scripts(tmp_path / "s", Path("python"))
+    assert installed.kept == (changed.with_name(changed.name + ".old"),)
+    assert installed.kept[0].read_text(encoding="utf-8") == "mine"
+    assert changed.read_bytes() == (groovy_scripts() / NAMES[0]).read_bytes()
+    assert scripts.install_scripts(tmp_path / "s", Path("python")).kept == ()
+
+
+def test_user_folders_of_qupath_are_found(home: Path) -> None:
+    with pytest.raises(UsageError, match="no user folder"):
+        scripts.install_scripts(None, Path("python"))
+    for version in ("v0.5", "v0.7"):
+        (home / "QuPath" / version).mkdir(parents=True)
+    folders = scripts.install_scripts(None, Path("python")).folders
+    assert [folder.parent.name for folder in folders] == ["v0.5", "v0.7"]
+    assert all((folder / NAMES[0]).is_file() for folder in folders)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_script_says_what_it_does_and_where_it_was_tested(name: str) -> None:
+    text = (groovy_scripts() / name).read_text(encoding="utf-8")
+    header = text[: text.index("def home")]
+    assert text.startswith("/*\n * ")
+    assert "When to use it" in header
+    assert "Last tested on QuPath 0.5" in header
+    assert text.isascii(), "an old Java reads scripts in the system's encoding"
+
+
+# --- in QuPath -------------------------------------------------------------------------------------------
+
+
+def executable() -> Path | None:
+    found = find_qupath()
+    if found is None:
+        return None
+    places = (folder / "bin" / "QuPath" for folder in (found.folder, *found.folder.parents))
+    return next((place for place in places if place.is_file()), None)
+
+
+class InQuPath:
+    """A copy of the sample project, and scripts that run on it in QuPath."""
+
+    def __init__(self, program: Path, folder: Path, sample: Path) -> None:
+        self.program = program
+        self.project = folder / "Prüfung mit Leerzeichen"
+        shutil.copytree(sample, self.project)
+        file = self.project / "project.qpproj"
+        told = file.read_text(encoding="utf-8").replace("file:/quickstart", self.project.as_uri())
+        file.write_text(told, encoding="utf-8")
+        self.scripts = folder / "scr ipts"
+        self.home = folder / "höme"
+        os.environ["CELLGENNET_HOME"] = str(self.home)
+        try:
+            scripts.install_scripts(self.scripts, Path(sys.executable))
+        finally:
+            del os.environ["CELLGENNET_HOME"]
+        self.tiny = folder / "tïny.yaml"
+        self.tiny.write_text(TINY, encoding="utf-8")
+
+    def start(self, script: Path, *options: str, image: str | None = None, save: bool = False) -> list[str]:
+        command = [str(self.program), "script", "-p", str(self.project / "project.qpproj")]
+        command += ["-i", image] if image else []
+        command += ["-s"] if save else []
+        for option in options:
+            command += ["-a", option]
+        return [*command, str(script)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        root = str(Path(__file__).resolve().parents[2])
+        return {**os.environ, "CELLGENNET_HOME": str(self.home), "PYTHONPATH": root}
+
+    def run(self, name: str, *options: str, image: str | None = None, save: bool = False) -> str:
+        script = self.scripts / name if "\n" not in name else self.scripts / "check.groovy"
+        if "\n" in name:
+            script.write_text(name, encoding="utf-8")
+        command = self.start(script, *options, image=image, save=save)
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment, timeout=500)
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def qupath(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> InQuPath:
+    program = executable()
+    if program is None:
+        pytest.skip("no QuPath that paquo can find (set PAQUO_QUPATH_DIR)")
+    return InQuPath(program, tmp_path_factory.mktemp("scripts"), sample_project)
+
+
+def image_names(project: Path) -> list[str]:
+    images = json.loads((project / "project.qpproj").read_text(encoding="utf-8"))["images"]
+    return [image["imageName"] for image in images]
+
+
+@pytest.fixture(scope="module")
+def model(qupath: InQuPath) -> Path:
+    """The model that the training script writes."""
+    target = qupath.project / "cellgennet" / "mödel.cgn"
+    said = qupath.run(
+        "cellgennet_train.groovy",
+        f"model={target}",
+        f"config={qupath.tiny}",
+        image=image_names(qupath.project)[0],
+    )
+    assert (target / "model.yaml").is_file(), said
+    assert "CellGenNet: the model is in" in said
+    return target
+
+
+@pytest.mark.qupath
+@pytest.mark.slow
+def test_segment_project_puts_nuclei_into_every_image(qupath: InQuPath, model: Path) -> None:
+    names = image_names(qupath.project)
+    with open_project(qupath.project, "files") as files:
+        before = {entry.id: files.annotations(entry) for entry in files.entries}
+    said = qupath.run("cellgennet_segment_project.groovy", f"model={model}", image=names[0], save=True)
+    assert "[1/4]" in said, said  # progress arrived in the log
+    assert said.count("nuclei saved in") == 3
+    with open_project(qupath.project, "files") as files, open_project(qupath.project, "qupath") as real:
+        for entry in files.entries:
+            expected, found = files.detections(entry), real.detections(entry)
+            assert len(expected) == len(found) > 0
+            assert set(expected.ids) == set(found.ids)
+            assert all(is_own_id(identifier) for identifier in found.ids)
+            assert files.annotations(entry) == before[entry.id]
+
+
+@pytest.mark.qupath
+@pytest.mark.slow
+def test_run_for_project_loads_the_model_once(qupath: InQuPath, model: Path) -> None:
+    """Without -i the script runs for each image, as with Run for project."""
+    said = qupath.run("cellgennet_segment_project.groovy", f"model={model}", "existing=replace-all", save=True)
+    assert said.count("[1/4]") == 1, said
+    assert said.count(" nuclei in ") == 4
+    assert "Exception" not in said
+
+
+@pytest.mark.qupath
+@pytest.mark.slow
+def test_segment_image_sees_unsaved_annotations(qupath: InQuPath, model: Path) -> None:
+    """The open image has an annotation that was never saved; nuclei are wanted inside it only."""
+    name = image_names(qupath.project)[1]
+    drawn = """
+        import qupath.lib.objects.PathObjects
+        import qupath.lib.roi.ROIs
+        import qupath.lib.regions.ImagePlane
+        import qupath.lib.objects.classes.PathClass
+        def drawn = PathObjects.createAnnotationObject(
+            ROIs.createRectangleROI(100, 100, 300, 300, ImagePlane.getDefaultPlane()), PathClass.fromString("Unsaved"))
+        addObjects([drawn])
+        getCurrentImageData().setChanged(true)
+    """
+    script = (qupath.scripts / "cellgennet_segment_image.groovy").read_text(encoding="utf-8")
+    told = """
+        def below = drawn.getChildObjects().findAll { it.isDetection() }
+        println "BELOW " + below.size() + " " + below.count { it.isCell() }
+        println "STEP " + getCurrentImageData().getHistoryWorkflow().getLastStep().getParameterMap()
+    """
+    lines = script.splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith("def home"))
+    options = [f"model={model}", "within=Unsaved", "cells=3"]
+    said = qupath.run("\n".join([*lines[:first], drawn, *lines[first:], told]), *options, image=name)
+    below = next(line for line in said.splitlines() if "BELOW" in line).split("BELOW ")[1].split()
+    assert int(below[0]) == int(below[1]) > 0, said
+    assert "checksum:sha256:" in said
+    # What was not saved stays out of the project.
+    assert not (qupath.project / "cellgennet" / "annotations" / "2.geojson").exists()
+
+
+@pytest.mark.qupath
+def test_annotations_are_exported_where_the_tool_reads_them(qupath: InQuPath) -> None:
+    name = image_names(qupath.project)[0]
+    with open_project(qupath.project, "files") as files:
+        expected = files.annotations(files.entries[0])
+    said = qupath.run("cellgennet_export_annotations.groovy", image=name)
+    assert f"{len(expected)} annotations of {name} written" in said
+    with open_project(qupath.project, "files") as files:
+        found = files.annotations(files.entries[0])
+    assert {a.id for a in found} == {a.id for a in expected}
+    (qupath.project / "cellgennet" / "annotations" / "1.geojson").unlink()
+
+
+@pytest.mark.qupath
+def test_the_error_of_python_is_the_error_in_qupath(qupath: InQuPath) -> None:
+    name = image_names(qupath.project)[0]
+    said = qupath.run("cellgennet_segment_image.groovy", "model=nö where.cgn", image=name)
+    assert "CellGenNet: Error: nö where.cgn: there is no such model bundle" in said
+    said = qupath.run("cellgennet_import_detections.groovy", image=image_names(qupath.project)[3])
+    assert "CellGenNet" in said
+    settings = qupath.home / "qupath.properties"
+    told = settings.read_text(encoding="utf-8")
+    settings.write_text("python=/no/such python\n", encoding="utf-8")
+    try:
+        said = qupath.run("cellgennet_segment_image.groovy", image=name)
+    finally:
+        settings.write_text(told, encoding="utf-8")
+    assert "CellGenNet: cannot start /no/such python" in said
+
+
+@pytest.mark.qupath
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
+def test_a_stopped_script_stops_the_tool(qupath: InQuPath, tmp_path: Path) -> None:
+    """QuPath being ended ends the Python that it started."""
+    pid = tmp_path / "pid"
+    waiting = tmp_path / "wait ing.sh"
+    waiting.write_text(f"#!/bin/sh\necho $$ > '{pid}'\nexec sleep 300\n", encoding="utf-8")
+    waiting.chmod(0o755)
+    settings = qupath.home / "qupath.properties"
+    told = settings.read_text(encoding="utf-8")
+    settings.write_text(f"python={waiting}\n", encoding="utf-8")
+    try:
+        script = qupath.scripts / "cellgennet_segment_image.groovy"
+        command = qupath.start(script, image=image_names(qupath.project)[0])
+        running = subprocess.Popen(
+            command, env=qupath.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for _ in range(600):
+            if pid.is_file() and pid.read_text():
+                break
+            time.sleep(0.1)
+        number = int(pid.read_text())
+        # The launcher may be a shell script around Java.
+        for child in [*children(running.pid), running.pid]:
+            if child != number:
+                os.kill(child, 15)
+        running.wait(60)
+        for _ in range(100):
+            if not alive(number):
+                break
+            time.sleep(0.1)
+        assert not alive(number)
+    finally:
+        settings.write_text(told, encoding="utf-8")
+
+
+def children(parent: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
+    return [int(line) for line in found.stdout.split()]
+
+
+def alive(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return bool(state.strip()) and not state.startswith("Z")
+
+
+@pytest.mark.qupath
+def test_import_replaces_own_nuclei_only(qupath: InQuPath) -> None:
+    """The file of another run comes in, a detection drawn in QuPath stays."""
+    from test_contract import nuclei
+
+    expected = nuclei()
+    name = image_names(qupath.project)[2]
+    with open_project(qupath.project, "files", writable=True) as files:
+        entry = files.entries[2]
+        place = files.write_detections(entry, expected).place
+    earlier = len(read_detections(place))
+    drawn = """
+        import qupath.lib.objects.PathObjects
+        import qupath.lib.roi.ROIs
+        import qupath.lib.regions.ImagePlane
+        clearAllObjects()
+        addObjects([PathObjects.createDetectionObject(ROIs.createRectangleROI(0, 0, 9, 9, ImagePlane.getDefaultPlane()))])
+    """
+    script = (qupath.scripts / "cellgennet_import_detections.groovy").read_text(encoding="utf-8").splitlines()
+    twice = [*script, *script[next(n for n, line in enumerate(script) if line.startswith("if (cellgennet")) :]]
+    told = 'println "THERE " + getDetectionObjects().size()'
+    said = qupath.run("\n".join([drawn, *twice, told]), image=name)
+    assert f"THERE {earlier + 1}" in said, said
