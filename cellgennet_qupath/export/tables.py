@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from pathlib import Path
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 
 from ..nuclei import Nuclei
 from ..qupath.detections import PROBABILITY
-from ..qupath.project import ImageEntry
+from ..qupath.outlines import drawn
+from ..qupath.project import DetectionBlock, ImageEntry
 
 GEOMETRY = "geometry"
-"""Name of the column of outlines (WKB, full-resolution pixels), which text tables leave out."""
+"""Name of the column of outlines of nuclei (WKB, full-resolution pixels), which text tables leave out."""
 
 _TEXTS = ("Image", "Object ID", "Object type", "Name", "Classification", "Parent", "ROI")
 _DECIMALS = 4
@@ -43,22 +45,24 @@ def kind_of(column: str) -> Kind:
     return Kind.CENTROID if centroid else Kind.MEASUREMENT
 
 
-def image_table(entry: ImageEntry, nuclei: Nuclei) -> pa.Table:
-    """The nuclei of one image, a row each: QuPath's texts, centroid, measurements, outline as WKB.
+def image_table(entry: ImageEntry, block: DetectionBlock, outlines: bool = True) -> pa.Table:
+    """Detections of one image, a row each: QuPath's texts, centroid, measurements, outline as WKB.
 
-    The centroid is in µm if the image is calibrated in QuPath and in pixels otherwise.
+    The centroid is in µm if the image is calibrated in QuPath and in pixels otherwise; it is that of the
+    cell where there is one, as in QuPath. ``outlines`` False leaves the outlines out.
     """
-    n = len(nuclei)
+    nuclei, n = block.nuclei, len(block.nuclei)
     unit, scale = ("px", (1.0, 1.0)) if entry.mpp is None else ("µm", entry.mpp)
-    centroids = shapely.get_coordinates(shapely.centroid(nuclei.polygons)).reshape(-1, 2)
-    texts: dict[str, list[str]] = {
+    centroids = centroids_of(nuclei)
+    plain = np.full(n, True) if nuclei.cells is None else shapely.is_missing(nuclei.cells)
+    texts: dict[str, NDArray[np.object_] | list[str]] = {
         "Image": [entry.name] * n,
-        "Object ID": [str(identifier) for identifier in nuclei.ids],
-        "Object type": ["Detection"] * n,
-        "Name": [""] * n,
-        "Classification": [str(name) for name in nuclei.classes],
-        "Parent": ["Root object (Image)"] * n,
-        "ROI": np.where(_is_plain(nuclei.polygons), "Polygon", "Geometry").tolist(),
+        "Object ID": nuclei.ids,
+        "Object type": np.where(plain, "Detection", "Cell").astype(object),
+        "Name": block.names,
+        "Classification": nuclei.classes,
+        "Parent": block.parents,
+        "ROI": block.shapes,
     }
     columns: dict[str, pa.Array] = {name: pa.array(texts[name], pa.string()) for name in _TEXTS}
     numbers: dict[str, NDArray[np.floating]] = {
@@ -70,14 +74,21 @@ def image_table(entry: ImageEntry, nuclei: Nuclei) -> pa.Table:
         numbers[str(name)] = nuclei.measurements[name].to_numpy(np.float64)
     for name, values in numbers.items():
         columns[name] = pa.array(values.astype(np.float64), pa.float64(), from_pandas=True)
-    columns[GEOMETRY] = pa.array(shapely.to_wkb(nuclei.polygons).tolist(), pa.binary())
+    if outlines:
+        columns[GEOMETRY] = pa.array(shapely.to_wkb(nuclei.polygons), pa.binary())
     return pa.table(columns)
 
 
-class TableSpool:
-    """Tables of many images, kept on disk one by one, with the columns of all of them.
+def centroids_of(nuclei: Nuclei) -> NDArray[np.float64]:
+    """(n, 2) x and y of the centroids that QuPath tells of, in full-resolution pixels."""
+    found: NDArray[np.float64] = shapely.get_coordinates(shapely.centroid(drawn(nuclei))).reshape(-1, 2)
+    return found
 
-    A column that an image lacks is empty there. Columns come in the order in which they first appear,
+
+class TableSpool:
+    """Tables kept on disk one by one, and given back with the columns of all of them.
+
+    A column that a table lacks is empty there. Columns come in the order in which they first appear,
     the centroid's before all other numbers and the outline last.
     """
 
@@ -87,7 +98,7 @@ class TableSpool:
         fields: dict[str, pa.Field] = {}
         for table in tables:
             file = folder / f"{len(self._files)}.parquet"
-            pq.write_table(table, file, compression="none")
+            pq.write_table(table, file, compression="lz4")
             self._files.append(file)
             self.rows += table.num_rows
             fields |= {field.name: field for field in table.schema if field.name not in fields}
@@ -106,28 +117,36 @@ class TableSpool:
             yield pa.table(columns, schema=self.schema)
 
 
-def as_texts(table: pa.Table) -> list[list[str]]:
-    """The columns of a table as QuPath writes them; empty where there is no number.
+def as_lines(table: pa.Table, delimiter: str) -> list[str]:
+    """The rows of a table as lines of text, without their ends; quoted only where it must be."""
+    columns = [pc.fill_null(column, "") for column in as_texts(table)]
+    must = f'[{re.escape(delimiter)}"\\r\\n]'
+    for number, column in enumerate(columns):
+        special = pc.match_substring_regex(column, must)
+        if pc.any(special).as_py():
+            doubled = pc.replace_substring(column, '"', '""')
+            columns[number] = pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), column)
+    lines: list[str] = pc.binary_join_element_wise(*columns, delimiter).to_pylist()
+    return lines
+
+
+def as_texts(table: pa.Table) -> list[pa.Array]:
+    """The columns of a table as QuPath writes them; null where there is no number.
 
     Measurements have up to four decimals. What QuPath computes as it writes, the centroid, has the
     fewer the larger it is: 0.1234, 1.234, 12.34, 1234.5. A zero at the end is never written.
     """
-    columns: list[list[str]] = []
+    columns: list[pa.Array] = []
     for field in table.schema:
-        values = table[field.name]
+        values = table[field.name].combine_chunks()
         if pa.types.is_floating(field.type):
-            numbers = values.to_numpy().astype(np.float64)
+            numbers = values.to_numpy(zero_copy_only=False).astype(np.float64)
             rounded = (
                 _by_size(numbers) if kind_of(field.name) is Kind.CENTROID else np.round(numbers, _DECIMALS)
             )
-            values = pc.fill_null(pc.cast(pa.array(rounded + 0.0, from_pandas=True), pa.string()), "")
-        columns.append(values.to_pylist())
+            values = pc.cast(pa.array(rounded + 0.0, from_pandas=True), pa.string())
+        columns.append(values)
     return columns
-
-
-def _is_plain(polygons: NDArray[np.object_]) -> NDArray[np.bool_]:
-    single = shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON
-    return np.asarray(single & (shapely.get_num_interior_rings(polygons) == 0), bool)
 
 
 def _by_size(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -47,7 +47,7 @@ def neighbourhood(
         tree = cKDTree(points[rows])
         for part in np.array_split(rows, -(-len(rows) // _AT_ONCE)):
             if len(rows) > 1:
-                nearest[part] = tree.query(points[part], k=2)[0][:, 1]
+                nearest[part] = np.asarray(tree.query(points[part], k=2)[0])[:, 1]
             if mpp is not None:
                 count[part] = tree.query_ball_point(points[part], RADIUS, return_length=True) - 1
     columns = {nearest_name(mpp is not None): nearest}

@@ -1,0 +1,41 @@
+"""Tables as text."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+
+from .tables import as_lines
+
+
+def write_text(
+    file: Path, names: list[str], tables: Iterable[pa.Table], delimiter: str, compressed: bool = False
+) -> None:
+    """Tables of equal columns one below the other as one text table."""
+    with text_file(file, compressed) as text:
+        csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(names)
+        for table in tables:
+            text.writelines(f"{line}\n" for line in as_lines(table, delimiter))
+
+
+@contextmanager
+def text_file(file: Path, compressed: bool) -> Iterator[IO[str]]:
+    """A UTF-8 text file to write to, its line ends as they are given."""
+    with file.open("wb") as raw:
+        if not compressed:
+            with io.TextIOWrapper(raw, encoding="utf-8", newline="") as text:
+                yield text
+            return
+        # No name and no time inside, so that equal nuclei give equal bytes.
+        with (
+            gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
+            io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
+        ):
+            yield text
