@@ -236,13 +236,14 @@ def teacher_view(folder: Path, thresholds: dict[str, float], threads: int) -> Vi
 
 def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float], list[Sample]]:
     """The trained student in the run's folder with its decoding rule, validation scores and samples."""
+    from ..student.device import best_device
     from ..student.trainer import LabelledBatch, StudentTrainer, UnlabelledBatch, set_threads
 
     config, reporter = run.config, run.reporter
     pseudo = _pseudo_labels(run)
     set_threads(config.threads)
     total = config.student.epochs * config.student.steps_per_epoch
-    trainer = StudentTrainer(config.student, config.loss, config.pseudo, total, config.seed)
+    trainer = StudentTrainer(config.student, config.loss, config.pseudo, total, config.seed, best_device())
     checkpoint = run.folder / "state" / "student.safetensors"
     history_file = run.folder / "report" / "student_history.json"
     history: list[dict[str, float]] = []
