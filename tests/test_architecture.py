@@ -32,6 +32,9 @@ HOMES = {
     "stardist": "teacher",
     "csbdeep": "teacher",
     "torch": "student",
+    "openvino": "student",
+    "dask": "engine",
+    "distributed": "engine",
     "tiffslide": "slide",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
@@ -11,6 +12,9 @@ from ..config import NormalisationConfig
 from ..errors import BundleError
 from ..student.decode import NOMINAL_MPP, Decoding, DecodingConfig
 from ..student.maps import MapPredictor
+
+if TYPE_CHECKING:
+    from ..student.device import Device
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,9 @@ class Model:
                   full-resolution pixels whatever their size is.
     path_class  : the QuPath class of what it finds.
     fingerprint : equal only for models that give equal results.
+    block       : the longest side of what the network answers for at once, in input samples. Smaller
+                  blocks waste less around a small area, larger ones less in a large one. It shows in the
+                  last digits of the maps, which is why it does not follow the tiles.
     """
 
     predictor: MapPredictor
@@ -29,11 +36,14 @@ class Model:
     normalisation: NormalisationConfig
     path_class: str
     fingerprint: str
+    block: int = 1536
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle, threads: int = 0) -> Model:
-        """The student of a bundle on ``threads`` threads (0: all). Raises BundleError."""
-        from ..student.runtime import TorchRuntime
+    def from_bundle(
+        cls, bundle: Bundle, threads: int = 0, device: Device | Literal["auto"] = "auto"
+    ) -> Model:
+        """The student of a bundle on ``threads`` threads (0: all). Raises BundleError and UsageError."""
+        from ..student.runtime import load_runtime
 
         try:
             decoding = DecodingConfig.model_validate(bundle.card.decoding)
@@ -43,7 +53,7 @@ class Model:
                 bundle.path / CARD, f"holds an impossible decoding rule (`{key}`)", "Train again"
             ) from error
         return cls(
-            predictor=TorchRuntime(bundle.student, bundle.config.student, threads=threads),
+            predictor=load_runtime(bundle.student, bundle.config.student, device, threads),
             mpp=bundle.card.mpp,
             decoding=decoding,
             normalisation=bundle.config.normalisation,
@@ -58,9 +68,8 @@ class Model:
 
     @property
     def halo(self) -> int:
-        """Input samples around a tile's core on which its nuclei depend; a multiple of the unit."""
-        predictor = self.predictor
-        return round_up(predictor.receptive_field + self.rule.reach * predictor.stride, predictor.unit)
+        """Input samples around a tile's core on which its nuclei depend; a multiple of the stride."""
+        return self.rule.reach * self.predictor.stride
 
 
 def round_up(number: int, unit: int) -> int:

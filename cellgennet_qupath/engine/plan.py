@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import shapely
@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from ..qupath.project import Annotation
 from ..slide.coordinates import edge_to_full, grid_size
-from ..slide.grid import Bounds, Tile, tile_grid
+from ..slide.grid import Tile, tile_grid
 from ..slide.tissue import TissueMask
 from .model import Model, round_up
+
+BAND = 32768
+"""Input samples: a wider slide is worked off in bands of this width, so that it needs no more memory."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,16 @@ class Area:
 
     def touches(self, x0: float, y0: float, x1: float, y1: float) -> bool:
         """Whether a rectangle may hold a point of the area."""
-        step = self.tissue.downsample
-        rows = slice(max(0, int(y0 // step)), int(y1 // step) + 1)
-        columns = slice(max(0, int(x0 // step)), int(x1 // step) + 1)
-        if not self.tissue.tissue[rows, columns].any():
+        if not self.has_tissue(x0, y0, x1, y1):
             return False
         return self.within is None or bool(shapely.intersects(self.within, shapely.box(x0, y0, x1, y1)))
+
+    def has_tissue(self, x0: float, y0: float, x1: float, y1: float) -> bool:
+        """Whether a rectangle may hold tissue."""
+        step = self.tissue.downsample
+        rows = slice(max(0, int(y0 // step)), max(0, int(y1 // step) + 1))
+        columns = slice(max(0, int(x0 // step)), max(0, int(x1 // step) + 1))
+        return bool(self.tissue.tissue[rows, columns].any())
 
 
 def geometry_of_class(annotations: Iterable[Annotation], path_class: str) -> shapely.Geometry | None:
@@ -56,25 +63,13 @@ def geometry_of_class(annotations: Iterable[Annotation], path_class: str) -> sha
 
 
 def plan_tiles(width: int, height: int, downsample: float, model: Model, area: Area, tile: int) -> list[Tile]:
-    """The tiles, in reading order, whose cores may hold nuclei of an image of ``width`` x ``height`` pixels.
+    """The tiles, band by band, whose cores may hold nuclei of an image of ``width`` x ``height`` pixels.
 
     tile : side of a core in samples of the grid of ``downsample``, rounded up to the model's unit.
-    Every tile shows the whole halo, except that beyond the image there is only as much as the network
-    needs to see that it ends.
+    Neighbours follow one another, so that maps which they share need not be kept for long.
     """
-    unit = model.predictor.unit
-    margin = round_up(model.predictor.receptive_field, unit)
     columns, rows = grid_size(width, height, downsample)
-    right, bottom = round_up(columns, unit) + margin, round_up(rows, unit) + margin
-    planned = []
-    for one in tile_grid(columns, rows, round_up(tile, unit), model.halo):
-        x0, y0, x1, y1 = edge_to_full(one.core, downsample)
-        if area.touches(x0, y0, x1, y1):
-            outer = Bounds(
-                max(one.outer.x0, -margin),
-                max(one.outer.y0, -margin),
-                min(round_up(one.outer.x1, unit), right),
-                min(round_up(one.outer.y1, unit), bottom),
-            )
-            planned.append(replace(one, outer=outer))
-    return planned
+    side = round_up(tile, model.predictor.unit)
+    tiles = tile_grid(columns, rows, side, model.halo)
+    tiles.sort(key=lambda one: (one.core.x0 // BAND, one.core.y0, one.core.x0))
+    return [one for one in tiles if area.touches(*edge_to_full(one.core, downsample))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from ..measure.tile import Measuring, Window, measure_tile
+from ..measure.tile import Measuring, measure_tile
 from ..nuclei import Nuclei
 from ..progress import SILENT, Reporter
 from ..qupath.project import StainVectors
-from ..slide.coordinates import edge_to_full, grid_size
+from ..slide.coordinates import edge_to_full
 from ..slide.grid import Bounds, Tile
 from ..slide.normalisation import Normalisation
-from ..student.decode import decode
+from ..student.decode import LEVELS, Objects, decode_levels
 from ..student.polygons import label_polygons
+from .ahead import Pipeline
+from .blocks import MapWindow, block_grid, map_windows, read_blocks
 from .model import Model
 from .plan import Area
 
@@ -83,9 +84,14 @@ class SlideTask:
     stains: StainVectors | None = None
 
     @property
+    def step(self) -> float:
+        """Full-resolution pixels per map sample."""
+        return self.downsample * self.model.predictor.stride
+
+    @property
     def measuring(self) -> Measuring:
         """How nuclei are measured; the outline of one at the edge may end a sample before it."""
-        return Measuring(self.mpp, self.stains, self.downsample * self.model.predictor.stride)
+        return Measuring(self.mpp, self.stains, self.step)
 
 
 @dataclass(frozen=True)
@@ -105,37 +111,43 @@ def segment_slide(
     """
     tiles = list(tiles)
     kept: TileStore = {} if store is None else store
-    found = 0
     with reporter.track("segmenting", len(tiles), "tiles") as progress:
-        for tile in tiles:
-            if tile.index not in kept:
-                kept[tile.index] = segment_tile(task, tile)
-            found += len(kept[tile.index].polygons)
+        missing = [tile for tile in tiles if tile.index not in kept]
+        progress.advance(len(tiles) - len(missing))
+        found = 0
+        for tile, nuclei in tile_nuclei(task, missing):
+            kept[tile.index] = nuclei
+            found += len(nuclei.polygons)
             progress.advance(1, f"{found} nuclei")
-    return _assemble([kept[tile.index] for tile in tiles], task)
+    return assemble(task, (kept[tile.index] for tile in tiles))
 
 
-def segment_tile(task: SlideTask, tile: Tile) -> TileNuclei:
+def tile_nuclei(task: SlideTask, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, TileNuclei]]:
+    """Tiles with their nuclei. Reading, the network and decoding work at the same time."""
+    grid = block_grid(task)
+    with Pipeline() as pipeline:
+        read = pipeline.ahead(read_blocks(task, grid, tiles), 2)
+        windows = pipeline.ahead(map_windows(task, grid, read), 2)
+        yield from pipeline.ahead(((window.tile, find_nuclei(task, window)) for window in windows), 2)
+
+
+def find_nuclei(task: SlideTask, window: MapWindow) -> TileNuclei:
     """The nuclei whose anchor (the middle of the bounding box) lies in the core of a tile."""
-    model, outer = task.model, tile.outer
-    stride = model.predictor.stride
-    step = task.downsample * stride
-    origin = (outer.x0 // stride, outer.y0 // stride)
-    pixels = task.pixels.read_grid(outer.x0, outer.y0, outer.columns, outer.rows, task.downsample)
-    maps = model.predictor.predict(task.normalisation.apply(pixels)[None])[0]
-    maps = _inside_image(maps, origin, grid_size(task.pixels.width, task.pixels.height, step))
-    labels, probability = decode(maps[..., 0], maps[..., 1], model.rule)
-    core = Bounds(*(np.array(tile.core) / stride - np.tile(origin, 2)).round().astype(int).tolist())
-    labels, near = _near_core(labels, core)
-    polygons = _within_image(label_polygons(labels, step, origin), task.pixels.width, task.pixels.height)
+    tile, model = window.tile, task.model
+    x0, y0 = window.origin
+    core = np.array(tile.core) // model.predictor.stride - (x0, y0, x0, y0)
+    objects = decode_levels(window.levels, model.rule)
+    labels, near = _near_core(objects, Bounds(*core.tolist()))
+    polygons = _within_image(
+        label_polygons(labels, task.step, window.origin), task.pixels.width, task.pixels.height
+    )
     owned = _owned(polygons, tile.core, task)
-    looked = maps[max(core.y0, 0) : core.y1, max(core.x0, 0) : core.x1, 0]
-    seen = Window(pixels, outer.x0, outer.y0) if task.downsample == 1 else None
+    looked = window.levels[core[1] : core[3] + 1, core[0] : core[2] + 1, 0]
     return TileNuclei(
         polygons=polygons[owned],
-        probability=probability[near][owned],
-        measurements=measure_tile(task.pixels, polygons[owned], task.measuring, seen),
-        highest=float(looked.max(initial=0.0)),
+        probability=objects.probability[near][owned],
+        measurements=measure_tile(task.pixels, polygons[owned], task.measuring),
+        highest=float(looked.max(initial=0)) / LEVELS,
     )
 
 
@@ -156,30 +168,14 @@ def _owned(polygons: NDArray[np.object_], core: Bounds, task: SlideTask) -> NDAr
     return np.asarray(inside & task.area.holds(points), bool)
 
 
-def _inside_image(
-    maps: NDArray[np.float32], origin: tuple[int, int], size: tuple[int, int]
-) -> NDArray[np.float32]:
-    """The maps without foreground beyond the image, which is ``size`` (columns, rows) map samples large."""
-    rows, columns = maps.shape[:2]
-    inside = np.zeros((rows, columns, 1), np.float32)
-    inside[
-        max(0, -origin[1]) : max(0, size[1] - origin[1]), max(0, -origin[0]) : max(0, size[0] - origin[0])
-    ] = 1
-    return maps * inside
-
-
-def _near_core(labels: NDArray[np.int32], core: Bounds) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+def _near_core(objects: Objects, core: Bounds) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
     """The objects whose bounding box meets the core (map samples), renumbered; their old rows."""
-    near = [
-        row
-        for row, (rows, columns) in enumerate(ndimage.find_objects(labels))
-        if rows.stop >= core.y0 and rows.start <= core.y1
-        if columns.stop >= core.x0 and columns.start <= core.x1
-    ]
-    kept = np.array(near, np.intp)
-    number = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
+    top, left, bottom, right = objects.boxes.T
+    near = (bottom >= core.y0 - 1) & (top <= core.y1 + 1) & (right >= core.x0 - 1) & (left <= core.x1 + 1)
+    kept = np.flatnonzero(near)
+    number = np.zeros(len(near) + 1, np.int32)
     number[kept + 1] = np.arange(1, len(kept) + 1)
-    return number[labels], kept
+    return number[objects.labels], kept
 
 
 def _within_image(polygons: NDArray[np.object_], width: int, height: int) -> NDArray[np.object_]:
@@ -194,17 +190,20 @@ def _within_image(polygons: NDArray[np.object_], width: int, height: int) -> NDA
     return polygons
 
 
-def _assemble(tiles: list[TileNuclei], task: SlideTask) -> SlideNuclei:
+def assemble(task: SlideTask, tiles: Iterable[TileNuclei]) -> SlideNuclei:
     """All tiles together, in an order that does not depend on them."""
     empty = measure_tile(task.pixels, np.empty(0, dtype=object), task.measuring)
-    polygons = np.concatenate([np.empty(0, dtype=object), *(tile.polygons for tile in tiles)])
-    probability = np.concatenate([np.empty(0, np.float32), *(tile.probability for tile in tiles)])
-    filled = [tile.measurements for tile in tiles if len(tile.measurements)]
+    polygons, probability, filled = [np.empty(0, dtype=object)], [np.empty(0, np.float32)], []
+    highest = 0.0
+    for tile in tiles:
+        polygons.append(tile.polygons)
+        probability.append(tile.probability)
+        highest = max(highest, tile.highest)
+        if len(tile.measurements):
+            filled.append(tile.measurements)
+    outlines = np.concatenate(polygons)
     measurements = pd.concat(filled, ignore_index=True) if filled else empty
-    x0, y0, x1, y1 = shapely.bounds(polygons).reshape(-1, 4).T
+    x0, y0, x1, y1 = shapely.bounds(outlines).reshape(-1, 4).T
     order = np.lexsort((y1 - y0, x1 - x0, x0 + x1, y0 + y1))
-    nuclei = Nuclei.from_polygons(polygons[order], probability[order], task.model.path_class)
-    return SlideNuclei(
-        nuclei.with_measurements(measurements.iloc[order]),
-        max((tile.highest for tile in tiles), default=0.0),
-    )
+    nuclei = Nuclei.from_polygons(outlines[order], np.concatenate(probability)[order], task.model.path_class)
+    return SlideNuclei(nuclei.with_measurements(measurements.iloc[order]), highest)

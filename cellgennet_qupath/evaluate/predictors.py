@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,7 +77,7 @@ class Student:
             area = Area(tissue, wanted)
             task = SlideTask(
                 pixels=reader,
-                model=self.model,
+                model=replace(self.model, block=_TILE),
                 normalisation=estimate(reader, downsample, self.model.normalisation, tissue),
                 downsample=downsample,
                 mpp=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +35,7 @@ class Normalisation:
         contrast = np.maximum(self.high - self.low, 1.0).astype(np.float32)
         table = (np.arange(256, dtype=np.float32)[:, None] - low) / contrast
         np.clip(table, *_CLIP, out=table)
-        return np.stack([table[image[..., c], c] for c in range(3)], axis=-1)
+        return np.asarray(cv2.LUT(image, table[None]), np.float32)
 
     def to_dict(self) -> dict[str, list[float]]:
         """Plain data for JSON or YAML."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,9 @@ _EQUAL = 1e-9
 
 
 class SlideReader:
-    """An open slide. Use it in a ``with`` block, by one thread; a pickled copy opens the file again.
+    """An open slide. Use it in a ``with`` block; a pickled copy opens the file again.
+
+    Several threads may read: they take turns at the file.
 
     path              : the file.
     width, height     : of full resolution, in pixels.
@@ -34,6 +37,7 @@ class SlideReader:
         self.path = path
         self.series = series
         self._source = source
+        self._turn = threading.Lock()
         self.width, self.height = source.sizes[0]
         if self.width < 1 or self.height < 1:
             source.close()
@@ -110,7 +114,8 @@ class SlideReader:
 
     def _read(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
         try:
-            window = self._source.read(level, x0, y0, x1, y1)
+            with self._turn:
+                window = self._source.read(level, x0, y0, x1, y1)
         except MemoryError:
             raise
         except Exception as error:

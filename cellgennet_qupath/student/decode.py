@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import ndimage
 from skimage.segmentation import watershed
 
-_LEVELS = 1023
+LEVELS = 1023
+"""The value that stands for probability 1 in quantised maps."""
+
 _WEIGHTS = 128
 # Levels times squared weights stay below 2 ** 24: float32 sums of them are exact in any order.
 
@@ -93,27 +94,45 @@ class DecodingConfig(BaseModel):
         )
 
 
+@dataclass(frozen=True)
+class Objects:
+    """Instances of one window of maps.
+
+    labels      : int32 (h, w), 0 for background and 1 ... n for the nuclei, each 4-connected.
+    probability : float32 (n,), the highest objectness of each.
+    boxes       : int (n, 4), first row, first column, last row and last column of each.
+    """
+
+    labels: NDArray[np.int32]
+    probability: NDArray[np.float32]
+    boxes: NDArray[np.intp]
+
+
+def quantised(probability: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Probabilities in whole steps of 1 / 1023, the form in which maps are kept and compared."""
+    return np.asarray(np.rint(probability * np.float32(LEVELS)), np.uint16)
+
+
 def decode(
     foreground: NDArray[np.float32], objectness: NDArray[np.float32], decoding: Decoding
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Nuclei of one tile of maps.
+    """Nuclei of one window of maps: ``labels`` and ``probability`` of its ``Objects``.
 
     foreground, objectness : float32 (h, w) in [0, 1].
-    Returns ``labels`` int32 (h, w), 0 for background and 1 ... n for the nuclei, each 4-connected;
-    ``probability`` float32 (n,), the highest objectness of each.
     """
-    likely, height = _quantised(foreground), _quantised(objectness)
-    mask = _fill_small_holes(likely > decoding.foreground * _LEVELS, decoding.max_hole)
+    found = decode_levels(quantised(np.stack([foreground, objectness], axis=-1)), decoding)
+    return found.labels, found.probability
+
+
+def decode_levels(levels: NDArray[np.uint16], decoding: Decoding) -> Objects:
+    """Nuclei of one window of ``quantised`` maps, uint16 (h, w, 2): foreground, objectness."""
+    likely, height = (levels[..., channel].astype(np.float32) for channel in (0, 1))
+    mask = _fill_small_holes(likely > decoding.foreground * LEVELS, decoding.max_hole)
     smooth = _blurred(height, decoding.blur)
     seeds = _peaks(smooth, mask, decoding)
     labels = _grow(smooth, seeds, mask, decoding.max_extent)
     _add_peakless_components(labels, mask, seeds)
-    return _keep_sound_objects(labels, likely, height, decoding)
-
-
-def _quantised(probability: NDArray[np.float32]) -> NDArray[np.float32]:
-    levels: NDArray[np.float32] = np.rint(probability * np.float32(_LEVELS))
-    return levels
+    return _sound_objects(labels, likely, height, decoding)
 
 
 def _fill_small_holes(mask: NDArray[np.bool_], max_area: float) -> NDArray[np.bool_]:
@@ -140,7 +159,7 @@ def _gaussian_weights(sigma: float) -> NDArray[np.float32]:
 
 
 def _blurred(height: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Gaussian blur of integer values, exact: integers of ``_LEVELS * _WEIGHTS ** 2`` for 1."""
+    """Gaussian blur of integer values, exact: integers of ``LEVELS * _WEIGHTS ** 2`` for 1."""
     weights = _gaussian_weights(sigma)
     smooth = cv2.sepFilter2D(height, cv2.CV_32F, weights, weights, borderType=cv2.BORDER_REFLECT_101)
     return np.asarray(smooth, np.float32)
@@ -157,7 +176,7 @@ def _peaks(
     dy, dx = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     disc = dy**2 + dx**2 <= decoding.peak_distance**2
     inside = np.where(mask, smooth, np.float32(-1))
-    high = inside >= decoding.peak * _LEVELS * _WEIGHTS**2
+    high = inside >= decoding.peak * LEVELS * _WEIGHTS**2
     rows, columns = np.nonzero(high & (inside == cv2.dilate(inside, disc.view(np.uint8))))
     padded = np.pad(inside, radius, constant_values=-1)
     for y, x in zip(*np.nonzero(disc & ((dy < 0) | ((dy == 0) & (dx < 0)))), strict=True):
@@ -194,12 +213,12 @@ def _add_peakless_components(
     np.maximum(labels, number[component], out=labels)
 
 
-def _keep_sound_objects(
+def _sound_objects(
     labels: NDArray[np.int32],
     likely: NDArray[np.float32],
     height: NDArray[np.float32],
     decoding: Decoding,
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+) -> Objects:
     """Drop what is too small, too wide or too faint, number the rest by where they begin, score them."""
     inside = np.flatnonzero(labels)
     owner = labels.reshape(-1)[inside]
@@ -209,19 +228,30 @@ def _keep_sound_objects(
     total = np.bincount(owner, weights=likely.reshape(-1)[inside], minlength=count)
     best = np.zeros(count, np.float32)
     np.maximum.at(best, owner, height.reshape(-1)[inside])
-    extent = np.zeros(count)
-    for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is not None:
-            extent[number] = max(box[0].stop - box[0].start, box[1].stop - box[1].start)
+    boxes = _boxes(inside, owner, count, labels.shape[1])
+    extent = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) + 1
     sound = (
         (area >= max(decoding.min_area, 1))
-        & (total >= decoding.mean_foreground * _LEVELS * area)
+        & (total >= decoding.mean_foreground * LEVELS * area)
         & (extent <= decoding.max_extent)
     )
     sound[0] = False
-    seen, first = np.unique(owner, return_index=True)
-    kept = seen[np.argsort(first, kind="stable")]
-    kept = kept[sound[kept]]
+    first = np.full(count, labels.size)
+    first[owner[::-1]] = inside[::-1]  # of equal places the last one written stays
+    kept = np.flatnonzero(sound)
+    kept = kept[np.argsort(first[kept])]
     renumber = np.zeros(count, np.int32)
     renumber[kept] = np.arange(1, len(kept) + 1)
-    return renumber[labels], best[kept] / np.float32(_LEVELS)
+    return Objects(renumber[labels], best[kept] / np.float32(LEVELS), boxes[kept])
+
+
+def _boxes(inside: NDArray[np.intp], owner: NDArray[np.int32], count: int, width: int) -> NDArray[np.intp]:
+    """(count, 4) first and last row and column of each number, from the places that bear one."""
+    boxes = np.zeros((count, 4), np.intp)
+    row, column = np.divmod(inside, width)
+    boxes[owner[::-1], 0] = row[::-1]  # places are in reading order, and the last one written stays
+    boxes[owner, 2] = row
+    boxes[owner, 1] = width
+    np.minimum.at(boxes[:, 1], owner, column)
+    np.maximum.at(boxes[:, 3], owner, column)
+    return boxes

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
+Device = Literal["cpu", "cuda", "mps"]
 
-def best_device() -> str:
+
+def best_device() -> Device:
     """The fastest device that torch finds: cuda, mps or cpu."""
     if torch.cuda.is_available():
         return "cuda"

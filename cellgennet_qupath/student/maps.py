@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 
 class MapPredictor(Protocol):
-    """A trained student, ready to run. The same on every tile that shows the same samples around a place.
+    """A trained student, ready to run. Equal blocks of pixels get equal maps.
 
-    stride          : input samples per map sample; map sample i stands for the input samples
-                      [i * stride, (i + 1) * stride).
-    unit            : tiles begin at, and measure, multiples of this many input samples: a network that
-                      halves its grid answers the same only where it meets the same phase of that grid.
-    receptive_field : input samples to one side on which an output can depend.
+    stride  : input samples per map sample; map sample i stands for the input samples
+              [i * stride, (i + 1) * stride).
+    unit    : blocks begin at, and measure, multiples of this many input samples: a network that
+              halves its grid answers the same only where it meets the same phase of that grid.
+    context : input samples that a map sample must be shown to each side. What lies farther changes it
+              by less than decoding tells apart.
+    device  : the device, the runtime and the arithmetic, for a person and for the record of a run.
     """
 
     @property
@@ -25,7 +27,10 @@ class MapPredictor(Protocol):
     def unit(self) -> int: ...
 
     @property
-    def receptive_field(self) -> int: ...
+    def context(self) -> int: ...
+
+    @property
+    def device(self) -> str: ...
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Foreground and object probability, both in [0, 1], of a batch of normalised images.

@@ -1,8 +1,12 @@
-"""The student at work: weights of a bundle -> maps of images."""
+"""The student at work: weights of a bundle -> maps of images, on whatever computes fastest here."""
 
 from __future__ import annotations
 
+import hashlib
+from functools import lru_cache
+from importlib import util
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,41 +15,93 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..config import StudentConfig
-from ..errors import BundleError
-from .device import bfloat16_pays
-from .network import build, receptive_field
+from ..errors import BundleError, UsageError
+from .device import Device, best_device, bfloat16_pays
+from .maps import MapPredictor
+from .network import Network, build, context
 from .trainer import set_threads
 from .unet import STRIDE
 
 
-class TorchRuntime:
-    """The student on torch. The same on every tile that shows the same samples around a place.
+def load_runtime(
+    weights: Path, config: StudentConfig, device: Device | Literal["auto"] = "auto", threads: int = 0
+) -> MapPredictor:
+    """The fastest runtime for a device: OpenVINO on processors, torch on graphics cards.
 
-    stride          : input samples per output sample.
-    unit            : tiles must begin at, and measure, multiples of this many input samples.
-    receptive_field : input samples on each side that an output sample may depend on.
+    Torch serves processors too where OpenVINO is not installed. A pickled copy loads the weights again,
+    once in a process. Raises BundleError, and UsageError for a device that is not here.
+    """
+    chosen = best_device() if device == "auto" else device
+    if chosen == "cpu" and util.find_spec("openvino") is not None:
+        from .openvino_runtime import OpenVinoRuntime
+
+        return OpenVinoRuntime(weights, config, threads)
+    return TorchRuntime(weights, config, chosen, threads)
+
+
+class Runtime:
+    """What all runtimes of the student share: its network, read from its weights, and its geometry.
+
+    See ``MapPredictor`` for the meaning of the attributes.
     """
 
-    def __init__(self, weights: Path, config: StudentConfig, device: str = "cpu", threads: int = 0) -> None:
+    stride = STRIDE
+
+    def __init__(self, weights: Path, config: StudentConfig, device: Device, threads: int) -> None:
+        self._from = (weights, config, device, threads)
+        self.unit = build(config, torch.device("cpu")).unit
+        self.context = context(config, self.unit)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (*self._from, _checksum(self._from[0]))
+
+
+class TorchRuntime(Runtime):
+    """The student on torch."""
+
+    def __init__(
+        self, weights: Path, config: StudentConfig, device: Device = "cpu", threads: int = 0
+    ) -> None:
+        super().__init__(weights, config, device, threads)
         set_threads(threads)
+        if device not in ("cpu", best_device()):
+            raise UsageError(f"--device {device}", "torch finds no such device here", "Leave the option out")
         self._device = torch.device(device)
-        self._model = build(config, self._device).eval()
-        try:
-            self._model.load_state_dict(load_file(weights))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise BundleError(
-                weights, "does not hold the student its card describes", "Train again"
-            ) from error
-        self._half = bfloat16_pays(self._device.type)
-        self.stride = STRIDE
-        self.unit = self._model.unit
-        self.receptive_field = receptive_field(config)
+        self._model = load_network(weights, config, self._device)
+        self._half = bfloat16_pays(device)
+        self.device = f"{device}, torch, {'bfloat16' if self._half else 'float32'}"
 
     @torch.inference_mode()
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, h, w, 3) normalised images -> (n, h / 2, w / 2, 2) foreground and object probability."""
+        """See ``MapPredictor``."""
         batch = torch.from_numpy(np.ascontiguousarray(images)).to(self._device).permute(0, 3, 1, 2)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             logits = self._model(batch)
         maps: NDArray[np.float32] = torch.sigmoid(logits.float()).permute(0, 2, 3, 1).cpu().numpy()
         return maps
+
+
+def load_network(weights: Path, config: StudentConfig, device: torch.device) -> Network:
+    """The trained network, ready for inference. Raises BundleError."""
+    model = build(config, device).eval()
+    try:
+        model.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise BundleError(weights, "does not hold the student its card describes", "Train again") from error
+    return model
+
+
+def _checksum(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@lru_cache(maxsize=2)
+def _reopened(
+    weights: Path, config: StudentConfig, device: Device, threads: int, checksum: str
+) -> MapPredictor:
+    """A runtime in another process, of the same weights."""
+    if not weights.is_file():
+        raise BundleError(weights, "is not there", "Keep bundles where all workers can read them")
+    if _checksum(weights) != checksum:
+        raise BundleError(weights, "is not the same file for all workers", "Keep one bundle for all of them")
+    return load_runtime(weights, config, device, threads)

@@ -39,11 +39,12 @@ def draw(width: int, height: int, discs: list[Disc]) -> NDArray[np.uint8]:
 
 @dataclass
 class ColourReader:
-    """The fake network: half resolution, a receptive field, and a memory of the phase of its grid."""
+    """The fake network: half resolution, a context, and a memory of the phase of its grid."""
 
     stride: int = 2
     unit: int = 16
-    receptive_field: int = 9
+    context: int = 9
+    device: str = "paper"
     before: Callable[[int], None] = lambda call: None
     strength: float = 1.0
     calls: int = 0
@@ -93,6 +94,7 @@ def model(predictor: ColourReader | None = None, **rule: float) -> Model:
         normalisation=NormalisationConfig(),
         path_class="Nucleus",
         fingerprint="fake",
+        block=96,
     )
 
 

@@ -1,0 +1,76 @@
+"""The student on OpenVINO: the fastest runtime on processors."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..config import StudentConfig
+from .device import bfloat16_pays
+from .network import Network
+from .runtime import Runtime, load_network
+
+_SHAPES = 2
+"""Compiled networks kept, one for each shape of input."""
+
+
+class OpenVinoRuntime(Runtime):
+    """The student on a processor, in bfloat16 where the processor has it.
+
+    The network is converted in memory and compiled for each new shape of images (some tenths of a
+    second), so keep to few shapes. Within one shape equal pixels get equal maps, bit by bit, on any
+    number of threads.
+    """
+
+    def __init__(self, weights: Path, config: StudentConfig, threads: int = 0) -> None:
+        super().__init__(weights, config, "cpu", threads)
+        network = _ImagesToMaps(load_network(weights, config, torch.device("cpu")))
+        example = torch.zeros(1, 2 * self.unit, 2 * self.unit, 3)
+        with torch.inference_mode(), warnings.catch_warnings():
+            # OpenVINO traces with what torch is about to replace.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._network = openvino.convert_model(network, example_input=example)
+        half = bfloat16_pays("cpu")
+        self.device = f"cpu, openvino, {'bfloat16' if half else 'float32'}"
+        self._options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See ``MapPredictor``."""
+        found = self._request(images.shape).infer({0: np.ascontiguousarray(images)})
+        maps: NDArray[np.float32] = found[0].copy()  # the request's own memory is written again
+        return maps
+
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        if shape not in self._requests:
+            while len(self._requests) >= _SHAPES:
+                self._requests.popitem(last=False)
+            self._network.reshape(list(shape))
+            compiled = openvino.Core().compile_model(self._network, "CPU", self._options)
+            self._requests[shape] = compiled.create_infer_request()
+        self._requests.move_to_end(shape)
+        return self._requests[shape]
+
+
+class _ImagesToMaps(nn.Module):
+    """The network with channels last, as pixels lie in memory, and probabilities instead of logits."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images.permute(0, 3, 1, 2))
+        return torch.sigmoid(logits).permute(0, 2, 3, 1)
