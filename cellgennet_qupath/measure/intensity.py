@@ -19,8 +19,9 @@ from ..raster import ranges, spans
 
 STATISTICS = ("Mean", "Median", "Min", "Max", "Std.Dev.")
 
-_TIE = 1e-6
-"""Shift that gives a pixel whose centre lies on an outline to the side where QuPath counts it."""
+_TIE = np.array([1e-6, 1e-9])
+"""Shift that gives a pixel whose centre lies on an outline to the side where QuPath counts it: to the right,
+and below on a level line. The latter is the smaller, so that it decides nothing else."""
 
 _PIXELS_AT_ONCE = 1 << 22
 _SIGN = np.int64(1) << 31
@@ -36,12 +37,14 @@ def stain_measurements(
     polygons: NDArray[np.object_],
     stains: StainVectors,
     origin: tuple[int, int] = (0, 0),
+    without: NDArray[np.object_] | None = None,
 ) -> pd.DataFrame:
     """Mean, median, extremes and standard deviation of each stain's optical density in each nucleus.
 
     pixels   : uint8 (rows, columns, 3), a window of the image at full resolution.
     polygons : (n,) Polygons or MultiPolygons in full-resolution pixels of the image.
     origin   : (column, row) of the window's first pixel in the image.
+    without  : (n,) what is left out of each polygon: of cells the nuclei, where cytoplasm is meant.
     Returns n rows of float64 columns. A pixel belongs to a nucleus if its centre lies inside, to each of
     several that overlap. The standard deviation is that of a sample (n - 1). A nucleus that covers no
     pixel's centre has NaN, which is written nowhere.
@@ -49,28 +52,52 @@ def stain_measurements(
     The values are those of QuPath 0.5 and 0.7 ("Add intensity features" of detections, StarDist and
     InstanSeg extensions) at full resolution, to single precision.
     """
-    shifted = np.asarray(shapely.transform(polygons, lambda xy: xy + _TIE), dtype=object)
-    owner, row, start, stop = spans(shifted, pixels.shape[:2], origin=origin)
-    covered = np.bincount(owner, stop - start, len(polygons)).astype(np.int64)
+    n, shape = len(polygons), (pixels.shape[0], pixels.shape[1])
+    runs = _Runs(polygons, shape, origin)
+    left_out = None if without is None else _Runs(without, shape, origin)
     tables = _tables(stains)
-    columns = {name: np.full((len(polygons), len(STATISTICS)), np.nan) for name in tables}
+    columns = {name: np.full((n, len(STATISTICS)), np.nan) for name in tables}
     flat = pixels.reshape(-1, 3)
-    ends = np.cumsum(covered)
     first = 0
-    while first < len(polygons):
+    while first < n:
         # Whole nuclei, about so many pixels at once: what is sorted below must stay small.
-        before = ends[first - 1] if first else 0
-        last = max(int(np.searchsorted(ends, before + _PIXELS_AT_ONCE)), first + 1)
-        runs = slice(*np.searchsorted(owner, [first, last]))
-        length = stop[runs] - start[runs]
-        rgb = flat[ranges(row[runs] * pixels.shape[1] + start[runs], length)]
-        nucleus = np.repeat(owner[runs] - first, length)
+        last = runs.until(first, _PIXELS_AT_ONCE)
+        nucleus, position = runs.pixels(first, last)
+        if left_out is not None:
+            own, others = nucleus * len(flat) + position, left_out.pixels(first, last)
+            kept = ~np.isin(own, others[0] * len(flat) + others[1], assume_unique=True)
+            nucleus, position = nucleus[kept], position[kept]
+        covered = np.bincount(nucleus, minlength=last - first)
+        rgb = flat[position]
         for name, table in tables.items():
             density = (table[0, rgb[:, 0]] + table[1, rgb[:, 1]] + table[2, rgb[:, 2]]).astype(np.float32)
-            columns[name][first:last] = grouped_statistics(density, nucleus, covered[first:last])
+            columns[name][first:last] = grouped_statistics(density, nucleus, covered)
         first = last
     values = np.concatenate(list(columns.values()), axis=1)
     return pd.DataFrame(values, columns=stain_columns(stains))
+
+
+class _Runs:
+    """The pixels of a window that polygons cover, as runs along its rows."""
+
+    def __init__(
+        self, polygons: NDArray[np.object_], shape: tuple[int, int], origin: tuple[int, int]
+    ) -> None:
+        shifted = np.asarray(shapely.transform(polygons, lambda xy: xy + _TIE), dtype=object)
+        self._owner, row, self._start, self._stop = spans(shifted, shape, origin=origin)
+        self._first = row * shape[1] + self._start
+        self._ends = np.cumsum(np.bincount(self._owner, self._stop - self._start, len(polygons)))
+
+    def until(self, first: int, pixels: int) -> int:
+        """The polygon before which about so many pixels are covered, counted from polygon ``first``."""
+        before = self._ends[first - 1] if first else 0
+        return max(int(np.searchsorted(self._ends, before + pixels)), first + 1)
+
+    def pixels(self, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Each pixel of the polygons [first, last): whose it is, counted from ``first``, and where."""
+        runs = slice(*np.searchsorted(self._owner, [first, last]))
+        length = self._stop[runs] - self._start[runs]
+        return np.repeat(self._owner[runs] - first, length), ranges(self._first[runs], length)
 
 
 def grouped_statistics(

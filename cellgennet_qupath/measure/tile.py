@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,29 +75,57 @@ def measure_tile(
     """
     parts = [shape_measurements(polygons, how.mpp)]
     if how.stains is not None:
-        parts.append(_stains(image, polygons, how.stains, seen))
-    x0, y0, x1, y1 = shapely.bounds(polygons).reshape(-1, 4).T
-    nearest = np.minimum.reduce([x0, y0, image.width - x1, image.height - y1])
-    parts.append(pd.DataFrame({TOUCHES_EDGE: (nearest < how.margin).astype(np.float64)}))
+        stains = how.stains
+        if seen is not None and seen.holds(_extent(polygons)):
+            parts.append(stain_measurements(seen.pixels, polygons, stains, (seen.x, seen.y)))
+        else:
+            parts += windowed(
+                image,
+                polygons,
+                lambda window, rows: [
+                    stain_measurements(window.pixels, polygons[rows], stains, (window.x, window.y))
+                ],
+            ) or [pd.DataFrame(columns=stain_columns(stains), dtype=np.float64)]
+    parts.append(edge_mark(image, polygons, how.margin))
     return pd.concat(parts, axis=1)
 
 
-def _stains(
-    image: FullResolution, polygons: NDArray[np.object_], stains: StainVectors, seen: Window | None
-) -> pd.DataFrame:
+def edge_mark(image: FullResolution, polygons: NDArray[np.object_], margin: float) -> pd.DataFrame:
+    """The column that marks nuclei nearer to the image's edge than a margin."""
+    x0, y0, x1, y1 = shapely.bounds(polygons).reshape(-1, 4).T
+    nearest = np.minimum.reduce([x0, y0, image.width - x1, image.height - y1])
+    return pd.DataFrame({TOUCHES_EDGE: (nearest < margin).astype(np.float64)})
+
+
+def windowed(
+    image: FullResolution,
+    polygons: NDArray[np.object_],
+    measure: Callable[[Window, NDArray[np.intp]], list[pd.DataFrame]],
+) -> list[pd.DataFrame]:
+    """Measure polygons window by window, no more than some pixels at once; empty without polygons.
+
+    measure : from the pixels of a window, and which polygons lie in it, to tables of their rows.
+    Returns the same tables, of all polygons.
+    """
     if not len(polygons):
-        return pd.DataFrame(columns=stain_columns(stains), dtype=np.float64)
-    bounds = shapely.bounds(polygons)
-    whole = np.concatenate([bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)])
-    if seen is not None and seen.holds(whole):
-        return stain_measurements(seen.pixels, polygons, stains, (seen.x, seen.y))
-    x0, y0 = np.floor(whole[:2]).astype(int).tolist()
-    columns, rows = (np.ceil(whole[2:]).astype(int) - (x0, y0)).tolist()
-    if columns * rows > _LARGEST_WINDOW and len(polygons) > 1:
-        # A large tile of a small downsample: never more pixels at once than these.
-        along = bounds[:, int(rows > columns)]
-        order = np.argsort(along, kind="stable")
-        halves = [np.sort(half) for half in np.array_split(order, 2)]
-        tables = [_stains(image, polygons[half], stains, None).set_axis(half, axis=0) for half in halves]
-        return pd.concat(tables).sort_index()
-    return stain_measurements(image.read_grid(x0, y0, columns, rows, 1.0), polygons, stains, (x0, y0))
+        return []
+    measured: list[list[pd.DataFrame]] = []
+    pending = [np.arange(len(polygons))]
+    while pending:
+        rows = pending.pop()
+        extent = _extent(polygons[rows])
+        x, y = np.floor(extent[:2]).astype(int).tolist()
+        columns, lines = (np.ceil(extent[2:]).astype(int) - (x, y)).tolist()
+        if columns * lines > _LARGEST_WINDOW and len(rows) > 1:
+            along = shapely.bounds(polygons[rows])[:, int(lines > columns)]
+            order = np.argsort(along, kind="stable")
+            pending += [np.sort(rows[half]) for half in np.array_split(order, 2)]
+            continue
+        window = Window(image.read_grid(x, y, columns, lines, 1.0), x, y)
+        measured.append([table.set_axis(rows, axis=0) for table in measure(window, rows)])
+    return [pd.concat(tables).sort_index() for tables in zip(*measured, strict=True)]
+
+
+def _extent(polygons: NDArray[np.object_]) -> NDArray[np.float64]:
+    extent: NDArray[np.float64] = shapely.total_bounds(polygons)
+    return extent
