@@ -61,6 +61,7 @@ class FilesBackend:
         if slides is not None and not slides.is_dir():
             raise ProjectError(slides, "is no folder", "Give the folder that holds the slides")
         self.path = recorded.folder
+        self.version = recorded.version
         found, self.not_found = find_slides(recorded, slides, size_of)
         self.entries: Sequence[ImageEntry] = tuple(
             at(image, slide) for image, slide in zip(recorded.images, found, strict=True)

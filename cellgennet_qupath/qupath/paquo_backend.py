@@ -61,6 +61,7 @@ class QuPathBackend:
             with jvm.errors(lambda why: ProjectError(file, f"cannot be opened by QuPath ({why})")):
                 images = jvm.open_project(str(file)).getImageList()
             self._images = {str(image.getID()): image for image in images}
+            self.version = str(jvm.java_class("qupath.lib.common.GeneralTools").getVersion() or "")
         except BaseException:
             self._files.close()
             raise

@@ -161,6 +161,8 @@ class Project(Protocol):
     backend: str
     path: Path
     """The project's folder."""
+    version: str
+    """Of QuPath: of the one in use, else of the one that wrote the project; "" if unknown."""
     entries: Sequence[ImageEntry]
 
     @property

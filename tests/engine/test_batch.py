@@ -38,6 +38,7 @@ class MemoryProject:
     """A project whose detections are kept in memory."""
 
     backend = "memory"
+    version = "0.7.0"
 
     def __init__(self, path: Path) -> None:
         self.path = path

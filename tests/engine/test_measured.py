@@ -119,3 +119,22 @@ def test_a_change_of_stains_or_units_is_no_resumption(project: Stained) -> None:
     before = project.found["1"].measurements["Area µm^2"].sum()
     segment(project)
     assert project.found["1"].measurements["Area µm^2"].sum() == pytest.approx(before * 1.0004**2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [("0.5.1", "DAB: Cytoplasm: Mean"), ("0.7.0", "Cytoplasm: DAB: Mean")]
+)
+def test_cells_are_measured_by_compartment(project: Stained, version: str, name: str) -> None:
+    project.version = version
+    segment(project, cells=2.0)
+    nuclei = project.found["1"]
+    table = nuclei.measurements
+    assert nuclei.cells is not None
+    assert name in table
+    assert "Area µm^2" not in table and "DAB: Mean" not in table
+    assert (table["Cell: Area µm^2"] > table["Nucleus: Area µm^2"]).all()
+    assert table["Nucleus/Cell area ratio"].between(0.2, 0.9).all()
+    assert TOUCHES_EDGE in table
+    nucleus = stain_measurements(draw(300, 220, DISCS), nuclei.polygons, H_DAB)
+    own = "DAB: Nucleus: Mean" if version == "0.5.1" else "Nucleus: DAB: Mean"
+    assert table[own].to_numpy() == pytest.approx(nucleus["DAB: Mean"].to_numpy())
