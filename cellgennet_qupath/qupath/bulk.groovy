@@ -7,6 +7,7 @@ import java.nio.file.Files
 import java.nio.file.Path
 import org.locationtech.jts.io.WKBReader
 import org.locationtech.jts.io.WKBWriter
+import org.locationtech.jts.io.WKTReader
 import qupath.lib.images.ImageData
 import qupath.lib.io.GsonTools
 import qupath.lib.geom.Point2
@@ -287,7 +288,7 @@ class Bulk {
     }
 }
 
-/** Outlines one after the other: x, y, where each ends, and well-known binary of those with holes or parts. */
+/** Outlines one after the other: x, y, where each ends, and well-known binary of those that are not simple. */
 @CompileStatic
 class Outlines {
 
@@ -297,6 +298,11 @@ class Outlines {
     private final byte[][] shapes
     private final WKBReader reader = new WKBReader(GeometryTools.getDefaultFactory())
     private int row = 0
+
+    /** Whether this QuPath keeps the point that closes a ring when it imports one (0.7 does, 0.5 does not). */
+    private static final boolean CLOSES = ((PolygonROI) GeometryTools.geometryToROI(
+        new WKTReader(GeometryTools.getDefaultFactory()).read("POLYGON ((0 0, 9 0, 0 9, 0 0))"), ImagePlane.getDefaultPlane()
+    )).getNumPoints() == 4
 
     Outlines(double[] x, double[] y, int[] ends, byte[][] shapes) {
         this.x = x
@@ -315,6 +321,7 @@ class Outlines {
             return GeometryTools.geometryToROI(reader.read(shape), plane)
         if (start == end)
             return null
-        return ROIs.createPolygonROI(Arrays.copyOfRange(x, start, end), Arrays.copyOfRange(y, start, end), plane)
+        int last = CLOSES ? end : end - 1
+        return ROIs.createPolygonROI(Arrays.copyOfRange(x, start, last), Arrays.copyOfRange(y, start, last), plane)
     }
 }

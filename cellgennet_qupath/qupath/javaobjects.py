@@ -184,13 +184,16 @@ def _objects(nuclei: Nuclei, colors: Mapping[str, Color]) -> Any:
 
 
 def _to_java(outlines: NDArray[np.object_]) -> Any:
-    """Outlines as the ``Outlines`` of ``bulk.groovy``: simple ones as runs of points, the others as WKB."""
-    simple = (shapely.get_type_id(outlines) == shapely.GeometryType.POLYGON) & (
-        shapely.get_num_interior_rings(outlines) == 0
+    """Outlines as the ``Outlines`` of ``bulk.groovy``: simple ones as runs of points, the others as WKB.
+
+    Boxes are of the others: QuPath makes rectangles of them.
+    """
+    simple = (
+        (shapely.get_type_id(outlines) == shapely.GeometryType.POLYGON)
+        & (shapely.get_num_interior_rings(outlines) == 0)
+        & (shapely.area(outlines) < shapely.area(shapely.envelope(outlines)))
     )
     xy, owner = shapely.get_coordinates(outlines[simple], return_index=True)
-    open_ring = np.append(owner[1:] == owner[:-1], False)[: len(owner)]  # without the point that closes it
-    xy, owner = xy[open_ring], owner[open_ring]
     lengths = np.zeros(len(outlines), np.int64)
     lengths[simple] = np.bincount(owner, minlength=int(simple.sum()))
     shapes = jvm.array("byte", 2)(len(outlines))

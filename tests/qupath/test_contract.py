@@ -10,17 +10,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import shapely
+from backends import assert_equal, needs_qupath, nuclei, with_cells
 from qpfiles import unpacked
 
 from cellgennet_qupath.errors import CellGenNetError, EntryDataError, LockedError
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.geojson import read_annotations
-from cellgennet_qupath.qupath.installation import find_qupath
 from cellgennet_qupath.qupath.open import Backend, open_project
-from cellgennet_qupath.qupath.project import Annotation, Project
+from cellgennet_qupath.qupath.project import Annotation, Project, Writing
 
 VERSIONS = ["0.5", "0.7"]
 
@@ -36,11 +35,6 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 @pytest.fixture
 def qupath() -> None:
     needs_qupath()
-
-
-def needs_qupath() -> None:
-    if find_qupath() is None:
-        pytest.skip("no QuPath that paquo can find (set PAQUO_QUPATH_DIR)")
 
 
 @pytest.fixture
@@ -66,32 +60,6 @@ def same(first: Annotation, second: Annotation) -> bool:
     shapes = shapely.normalize(np.array([first.geometry, second.geometry], dtype=object))
     told = [(a.id, a.path_class, a.name, a.color, a.locked, a.plane) for a in (first, second)]
     return told[0] == told[1] and bool(shapely.equals_exact(shapes[0], shapes[1], 0.0101))
-
-
-def nuclei(n: int = 8) -> Nuclei:
-    """Plain outlines, one with a hole, one of two parts; two classes; a measurement that some lack."""
-    outlines: list[shapely.Geometry] = [shapely.Point(20 + 30 * k, 40.125).buffer(9) for k in range(n - 2)]
-    outlines.append(shapely.box(0, 0, 50, 50).difference(shapely.box(10, 10, 20, 20)))
-    outlines.append(shapely.MultiPolygon([shapely.box(0, 0, 5, 5), shapely.box(9, 9, 12, 12)]))
-    base = Nuclei.from_polygons(outlines, np.linspace(0.5, 1, n))
-    base.classes[1] = "Tumor: Positive"
-    base.classes[2] = ""
-    sizes = pd.DataFrame({"Area µm^2": shapely.area(base.polygons), "Some": [np.nan, *range(n - 1)]})
-    return base.with_measurements(sizes)
-
-
-def assert_equal(found: Nuclei, expected: Nuclei) -> None:
-    """The same nuclei in any order, as precise as QuPath keeps them."""
-    order, other = np.argsort(found.ids.astype(str)), np.argsort(expected.ids.astype(str))
-    found, expected = found.take(order), expected.take(other)
-    np.testing.assert_array_equal(found.ids, expected.ids)
-    np.testing.assert_array_equal(found.classes, expected.classes)
-    np.testing.assert_allclose(found.probability, expected.probability, rtol=1e-6)
-    assert list(found.measurements) == list(expected.measurements)
-    np.testing.assert_allclose(found.measurements, expected.measurements, rtol=1e-6)
-    assert np.allclose(shapely.area(found.polygons), shapely.area(expected.polygons), rtol=2e-3)
-    assert (found.z == expected.z).all()
-    assert (found.t == expected.t).all()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -170,6 +138,27 @@ def test_planes_are_kept(backend: Backend, project: Path) -> None:
     with open_project(project, backend, writable=True) as opened:
         opened.write_detections(opened.entries[0], stack)
         assert_equal(opened.detections(opened.entries[0]), stack)
+
+
+def test_cells_are_kept(backend: Backend, project: Path) -> None:
+    expected = with_cells(nuclei())
+    with open_project(project, backend, writable=True) as opened:
+        one = opened.entries[0]
+        opened.write_detections(one, expected)
+        assert_equal(opened.detections(one), expected)
+        opened.write_detections(one, nuclei())
+        assert_equal(opened.detections(one), nuclei())
+
+
+def test_nuclei_that_are_there_are_kept_if_so_wished(backend: Backend, project: Path) -> None:
+    every = nuclei()
+    with open_project(project, backend, writable=True) as opened:
+        one = opened.entries[0]
+        opened.write_detections(one, every.take(np.arange(5)))
+        opened.write_detections(one, every.take(np.arange(3, 8)), Writing("keep"))
+        assert_equal(opened.detections(one), every)
+        opened.write_detections(one, every.take(np.arange(2)), Writing("replace-own"))
+        assert len(opened.detections(one)) == 2
 
 
 def test_data_that_is_cut_off_or_missing_is_an_error(backend: Backend, project: Path, small: bytes) -> None:

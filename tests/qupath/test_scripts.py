@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from backends import nuclei
 
 from cellgennet_qupath.errors import UsageError
 from cellgennet_qupath.nuclei import is_own_id
@@ -189,7 +190,9 @@ def test_segment_project_puts_nuclei_into_every_image(qupath: InQuPath, model: P
 @pytest.mark.slow
 def test_run_for_project_loads_the_model_once(qupath: InQuPath, model: Path) -> None:
     """Without -i the script runs for each image, as with Run for project."""
-    said = qupath.run("cellgennet_segment_project.groovy", f"model={model}", "existing=replace-all", save=True)
+    said = qupath.run(
+        "cellgennet_segment_project.groovy", f"model={model}", "existing=replace-all", save=True
+    )
     assert said.count("[1/4]") == 1, said
     assert said.count(" nuclei in ") == 4
     assert "Exception" not in said
@@ -205,8 +208,8 @@ def test_segment_image_sees_unsaved_annotations(qupath: InQuPath, model: Path) -
         import qupath.lib.roi.ROIs
         import qupath.lib.regions.ImagePlane
         import qupath.lib.objects.classes.PathClass
-        def drawn = PathObjects.createAnnotationObject(
-            ROIs.createRectangleROI(100, 100, 300, 300, ImagePlane.getDefaultPlane()), PathClass.fromString("Unsaved"))
+        def roi = ROIs.createRectangleROI(100, 100, 300, 300, ImagePlane.getDefaultPlane())
+        def drawn = PathObjects.createAnnotationObject(roi, PathClass.fromString("Unsaved"))
         addObjects([drawn])
         getCurrentImageData().setChanged(true)
     """
@@ -306,8 +309,6 @@ def alive(pid: int) -> bool:
 @pytest.mark.qupath
 def test_import_replaces_own_nuclei_only(qupath: InQuPath) -> None:
     """The file of another run comes in, a detection drawn in QuPath stays."""
-    from test_contract import nuclei
-
     expected = nuclei()
     name = image_names(qupath.project)[2]
     with open_project(qupath.project, "files", writable=True) as files:
@@ -319,10 +320,14 @@ def test_import_replaces_own_nuclei_only(qupath: InQuPath) -> None:
         import qupath.lib.roi.ROIs
         import qupath.lib.regions.ImagePlane
         clearAllObjects()
-        addObjects([PathObjects.createDetectionObject(ROIs.createRectangleROI(0, 0, 9, 9, ImagePlane.getDefaultPlane()))])
+        def roi = ROIs.createRectangleROI(0, 0, 9, 9, ImagePlane.getDefaultPlane())
+        addObjects([PathObjects.createDetectionObject(roi)])
     """
     script = (qupath.scripts / "cellgennet_import_detections.groovy").read_text(encoding="utf-8").splitlines()
-    twice = [*script, *script[next(n for n, line in enumerate(script) if line.startswith("if (cellgennet")) :]]
+    twice = [
+        *script,
+        *script[next(n for n, line in enumerate(script) if line.startswith("if (cellgennet")) :],
+    ]
     told = 'println "THERE " + getDetectionObjects().size()'
     said = qupath.run("\n".join([drawn, *twice, told]), image=name)
     assert f"THERE {earlier + 1}" in said, said
