@@ -26,6 +26,10 @@ class CellGenNetError(Exception):
             line += f" {remedy.rstrip('.')}."
         super().__init__(" ".join(line.split()))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Worker processes send their errors home.
+        return type(self), (self.subject, self.reason, self.remedy)
+
 
 class UsageError(CellGenNetError):
     """A command or option used wrongly (exit code 2)."""

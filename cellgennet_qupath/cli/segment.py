@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -14,7 +14,7 @@ from .reporter import reporter
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
-    from ..engine.batch import ImageResult
+    from ..engine.result import ImageResult
     from ..qupath.project import Existing, Project
 
 
@@ -44,9 +44,24 @@ if TYPE_CHECKING:
     "--resume/--restart", default=True, show_default=True, help="Go on after an interruption, or begin anew."
 )
 @click.option(
-    "--tile", type=click.IntRange(128, 8192), default=1024, show_default=True, help="Tile side in pixels."
+    "--tile", type=click.IntRange(128, 8192), default=2048, show_default=True, help="Tile side in pixels."
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes of this computer to share tiles among.",
+)
+@click.option("--dask", metavar="ADDRESS", help="Share tiles among the workers of this Dask scheduler.")
 @mpp_option
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="What the network runs on.",
+)
 @threads_option
 @json_option
 def command(
@@ -60,7 +75,10 @@ def command(
     cells: float | None,
     resume: bool,
     tile: int,
+    workers: int,
+    dask: str | None,
     mpp: float | None,
+    device: Literal["auto", "cpu", "cuda", "mps"],
     threads: int | None,
     as_json: bool,
 ) -> int:
@@ -68,6 +86,8 @@ def command(
     from ..bundle import load_bundle
     from ..resources import pretrained_bundle
 
+    if dask is not None and workers > 1:
+        raise click.UsageError("--workers and --dask exclude each other.")
     bundle = load_bundle(model if model is not None else pretrained_bundle())
     listener = Remembering(reporter())
     with opened(project, backend, slides, listener, writable=True) as found:
@@ -82,6 +102,9 @@ def command(
             tile=tile,
             mpp=mpp,
             threads=threads or 0,
+            device=device,
+            workers=workers,
+            dask=dask,
             existing=existing,
             cells=cells,
             reporter=listener,

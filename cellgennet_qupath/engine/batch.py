@@ -6,12 +6,14 @@ import fnmatch
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import shapely
@@ -28,6 +30,7 @@ from ..errors import (
     UsageError,
 )
 from ..measure.cells import cell_outlines
+from ..measure.compartments import measure_cells, stain_comes_first
 from ..nuclei import Nuclei
 from ..progress import SILENT, Reporter
 from ..qupath.parents import parents_of
@@ -47,53 +50,16 @@ from ..slide.tissue import tissue_mask
 from .checkpoint import Checkpoint, remove
 from .model import Model
 from .plan import Area, geometry_of_class, plan_tiles
-from .segment import SlideNuclei, SlideTask, segment_slide
+from .result import ImageResult, why_nothing
+from .segment import SlideTask, segment_slide
+
+if TYPE_CHECKING:
+    import distributed
+
+    from ..student.device import Device
 
 _LOG = logging.getLogger(__name__)
 _COARSE = 2.5
-
-
-@dataclass(frozen=True)
-class ImageResult:
-    """What became of one image.
-
-    status  : "done", "skipped" (nothing to do there; its detections were not touched) or "failed".
-    count   : nuclei written.
-    reason  : why there are none, or what failed; else empty.
-    seconds : how long it took; 0 where an earlier run had done it.
-    written : where they are.
-    """
-
-    id: str
-    name: str
-    status: Literal["done", "skipped", "failed"]
-    count: int = 0
-    reason: str = ""
-    seconds: float = 0.0
-    written: WrittenDetections | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "status": self.status,
-            "detections": self.count,
-            "reason": self.reason,
-            "seconds": round(self.seconds, 1),
-            "place": str(self.written.place) if self.written else None,
-        }
-
-    def sentence(self) -> str:
-        """One line for the user."""
-        if self.status == "failed":
-            return f"{self.name}: FAILED: {self.reason}"
-        if self.status == "skipped":
-            return f"{self.name}: skipped: {self.reason}"
-        found = f"{self.count} nuclei" if self.count else f"no nuclei: {self.reason}"
-        when = f"in {self.seconds:.0f} s" if self.seconds else "in an earlier run"
-        place = f" -> {self.written.place}" if self.written else ""
-        return f"{self.name}: {found} ({when}){place}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +73,7 @@ class _Run:
     reporter: Reporter
     writing: Writing
     cells: float | None
+    client: distributed.Client | None
 
 
 def segment_project(
@@ -116,9 +83,12 @@ def segment_project(
     images: Sequence[str] = (),
     within: str | None = None,
     resume: bool = True,
-    tile: int = 1024,
+    tile: int = 2048,
     mpp: float | None = None,
     threads: int = 0,
+    device: Device | Literal["auto"] = "auto",
+    workers: int = 1,
+    dask: str | None = None,
     existing: Existing = "replace-own",
     cells: float | None = None,
     reporter: Reporter = SILENT,
@@ -131,6 +101,9 @@ def segment_project(
     tile    : side of a tile's core in samples of the model's resolution; no result depends on it.
     mpp     : µm per pixel of images that have no pixel size.
     threads : processor threads of the network; 0: all.
+    device  : what the network runs on.
+    workers : processes of this computer among which tiles are shared out.
+    dask    : address of a Dask scheduler whose workers do the tiles instead.
     existing: what becomes of detections that are there (see ``Writing``).
     cells   : µm by which nuclei are grown into cells; None for nuclei without cells.
 
@@ -138,26 +111,31 @@ def segment_project(
     no image is meant, BundleError, and Interrupted (resumable) on Ctrl-C.
     """
     entries = _chosen(project, images)
-    model = bundle if isinstance(bundle, Model) else Model.from_bundle(bundle, threads)
+    if workers > 1:
+        threads = max(1, (threads or os.cpu_count() or 1) // workers)
+    model = bundle if isinstance(bundle, Model) else Model.from_bundle(bundle, threads, device)
     runs = project.work_folder / "runs"
     if not resume:
         # Only what this command left: training runs lie in the same folder.
         for earlier in runs.glob("segment-*"):
             shutil.rmtree(earlier)
-    name = "segment-" + _digest([__version__, model.fingerprint, within, tile, mpp])
+    computed = model.predictor.device
+    name = "segment-" + _digest([__version__, model.fingerprint, computed, within, tile, mpp])
     told = {"model": bundle.card.name} if isinstance(bundle, Bundle) else {}
     told |= {"checksum": f"sha256:{model.fingerprint}", "cellgennet_qupath": __version__}
+    told |= {"computed on": computed}
     told |= {} if cells is None else {"cells": f"{cells:g} µm"}
     writing = Writing(existing, within, told)
-    run = _Run(project, model, within, tile, mpp, runs / name, reporter, writing, cells)
     results: list[ImageResult] = []
     try:
-        for number, entry in enumerate(entries, start=1):
-            reporter.say(f"[{number}/{len(entries)}] {entry.name}")
-            result = _isolated(run, entry)
-            results.append(result)
-            if result.status == "failed":
-                reporter.warn(result.sentence())
+        with _client(workers, dask) as client:
+            run = _Run(project, model, within, tile, mpp, runs / name, reporter, writing, cells, client)
+            for number, entry in enumerate(entries, start=1):
+                reporter.say(f"[{number}/{len(entries)}] {entry.name}")
+                result = _isolated(run, entry)
+                results.append(result)
+                if result.status == "failed":
+                    reporter.warn(result.sentence())
     except KeyboardInterrupt as error:
         raise Interrupted(
             "segment",
@@ -166,8 +144,17 @@ def segment_project(
         ) from error
     if all(result.status != "failed" for result in results):
         for entry in entries:
-            remove(run.folder / entry.id)
+            remove(runs / name / entry.id)
     return results
+
+
+def _client(workers: int, address: str | None) -> AbstractContextManager[distributed.Client | None]:
+    """The processes that do the tiles; None for this one."""
+    if address is None and workers == 1:
+        return nullcontext()
+    from .workers import dask_workers, local_workers
+
+    return local_workers(workers) if address is None else dask_workers(address)
 
 
 def _chosen(project: Project, patterns: Sequence[str]) -> list[ImageEntry]:
@@ -244,12 +231,19 @@ def _segment_image(run: _Run, entry: ImageEntry) -> ImageResult:
             area=area,
             stains=stains,
         )
-        found = segment_slide(task, tiles, checkpoint, run.reporter)
-    reason = "" if len(found.nuclei) else _why_nothing(task, found, looked=bool(tiles), mpp=calibration.mpp)
-    nuclei = found.nuclei
-    if run.cells is not None:
-        size = (reader.width, reader.height)
-        nuclei = replace(nuclei, cells=_cells(run, entry, nuclei, run.cells, calibration, size))
+        if run.client is None:
+            found = segment_slide(task, tiles, checkpoint, run.reporter)
+        else:
+            from .workers import spread_slide
+
+            found = spread_slide(run.client, task, tiles, checkpoint, run.reporter)
+        nuclei = found.nuclei
+        if run.cells is not None:
+            cells = _cells(run, entry, nuclei, run.cells, calibration, (reader.width, reader.height))
+            first = stain_comes_first(run.project.version)
+            measured = measure_cells(reader, nuclei.polygons, cells, task.measuring, first)
+            nuclei = replace(nuclei, cells=cells, measurements=measured)
+    reason = "" if len(found.nuclei) else why_nothing(task, found, looked=bool(tiles), mpp=calibration.mpp)
     written = run.project.write_detections(entry, nuclei, run.writing)
     done = {"count": written.count, "place": str(written.place), "how": written.how, "reason": reason}
     checkpoint.finish({**done, "writing": how})
@@ -316,20 +310,6 @@ def _stains(run: _Run, entry: ImageEntry) -> StainVectors | None:
             "Set them again in QuPath (Analyze > Preprocessing > Estimate stain vectors)",
         )
     return stains
-
-
-def _why_nothing(task: SlideTask, found: SlideNuclei, looked: bool, mpp: float | None) -> str:
-    size = "an unknown pixel size" if mpp is None else f"{mpp:.3g} µm per pixel"
-    if not task.area.tissue.tissue.any():
-        return "no tissue was found on the slide"
-    if not looked:
-        return "no tissue was found inside the annotations"
-    if found.highest <= task.model.decoding.foreground:
-        return (
-            f"nothing looked like a nucleus (foreground probability at most {found.highest:.2f}, "
-            f"{task.model.decoding.foreground:g} is needed); check the stain and the pixel size ({size})"
-        )
-    return f"all candidates were too small, too wide or too faint; check the pixel size ({size})"
 
 
 def _fingerprint(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +26,18 @@ from .segment import TileNuclei
 _OUTLINE, _PROBABILITY, _HIGHEST = "outline", "probability", b"highest"
 
 
-class Checkpoint:
-    """The finished tiles of one image, by index. What was made from something else is thrown away.
+class TileFiles:
+    """Finished tiles in a folder that several processes may share; a tile written twice is the same."""
 
-    folder      : of this image in this run.
-    fingerprint : plain data that is equal only for tasks with equal tiles.
-    """
-
-    def __init__(self, folder: Path, fingerprint: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            if _read(folder / "task.json") != fingerprint:
-                remove(folder)
-                _write(folder / "task.json", fingerprint)
-            self._finished = {int(file.stem[5:]) for file in folder.glob("tile_*.parquet")}
-        except OSError as error:
-            raise EntryDataError(folder, f"cannot be written ({error.strerror})") from error
 
     def __contains__(self, index: object) -> bool:
-        return index in self._finished
+        return isinstance(index, int) and self._file(index).is_file()
 
     def __getitem__(self, index: int) -> TileNuclei:
         """A finished tile. Raises KeyError, and EntryDataError where its file is damaged."""
-        if index not in self._finished:
+        if index not in self:
             raise KeyError(index)
         file = self._file(index)
         try:
@@ -70,12 +60,28 @@ class Checkpoint:
         }
         columns |= {name: tile.measurements[name].to_numpy() for name in tile.measurements.columns}
         table = pa.table(columns).replace_schema_metadata({_HIGHEST: repr(tile.highest)})
-        try:
-            with replacing(self._file(index)) as part:
-                pq.write_table(table, part, compression="zstd")
-        except OSError as error:
-            raise EntryDataError(self._file(index), f"cannot be written ({error.strerror})") from error
-        self._finished.add(index)
+        with _told(self._file(index)), replacing(self._file(index)) as part:
+            pq.write_table(table, part, compression="zstd")
+
+    def _file(self, index: int) -> Path:
+        return self.folder / f"tile_{index:06d}.parquet"
+
+
+class Checkpoint(TileFiles):
+    """The finished tiles of one image, by index. What was made from something else is thrown away.
+
+    folder      : of this image in this run.
+    fingerprint : plain data that is equal only for tasks with equal tiles.
+    """
+
+    def __init__(self, folder: Path, fingerprint: Mapping[str, Any]) -> None:
+        super().__init__(folder)
+        with _told(folder):
+            if _read(folder / "task.json") != fingerprint:
+                remove(folder)
+                _write(folder / "task.json", fingerprint)
+            for leftover in folder.glob(".*.part"):
+                leftover.unlink(missing_ok=True)
 
     @property
     def done(self) -> dict[str, Any] | None:
@@ -84,13 +90,23 @@ class Checkpoint:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Note that the image's nuclei are in the project, and drop its tiles."""
-        _write(self.folder / "done.json", summary)
-        for index in self._finished:
-            self._file(index).unlink(missing_ok=True)
-        self._finished.clear()
+        with _told(self.folder):
+            _write(self.folder / "done.json", summary)
+            for file in self.folder.glob("tile_*.parquet"):
+                file.unlink(missing_ok=True)
 
-    def _file(self, index: int) -> Path:
-        return self.folder / f"tile_{index:06d}.parquet"
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """A full disk, or one that is read-only, is told in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise EntryDataError(
+            path,
+            f"cannot be written ({error.strerror or error})",
+            "Make room or give access, and run the same command again: what is done is kept",
+        ) from error
 
 
 def remove(folder: Path) -> None:

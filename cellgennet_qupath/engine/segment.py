@@ -38,6 +38,8 @@ class Pixels(Protocol):
         """See ``slide.reader.SlideReader``."""
         ...
 
+    def close(self) -> None: ...
+
 
 @dataclass(frozen=True)
 class TileNuclei:

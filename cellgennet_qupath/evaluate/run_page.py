@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
-from ..engine.batch import ImageResult
+from ..engine.result import ImageResult
 from ..errors import CellGenNetError
 from ..qupath.project import ImageEntry, Project
 from ..slide.calibration import resolve_mpp

@@ -83,7 +83,7 @@ class SlideReader:
         self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return open_slide, (self.path, self.series)
+        return open_slide, (self.path.absolute(), self.series)
 
     def _samples(self, x0: int, y0: int, x1: int, y1: int, downsample: float) -> NDArray[np.uint8]:
         """Samples that all lie inside the image."""

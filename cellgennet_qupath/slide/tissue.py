@@ -40,6 +40,9 @@ class TissueMask:
         padded = np.pad(self.tissue.astype(np.float64), ((1, 0), (1, 0)))
         object.__setattr__(self, "_integral", padded.cumsum(axis=0).cumsum(axis=1))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return TissueMask, (self.tissue, self.downsample)
+
     @property
     def share(self) -> float:
         """Share of the image that is tissue."""

@@ -48,7 +48,7 @@ class Runtime:
     stride = STRIDE
 
     def __init__(self, weights: Path, config: StudentConfig, device: Device, threads: int) -> None:
-        self._from = (weights, config, device, threads)
+        self._from = (weights.absolute(), config, device, threads)
         self.unit = build(config, torch.device("cpu")).unit
         self.context = context(config, self.unit)
 

@@ -85,6 +85,9 @@ class Paper:
         out[y0 - y : y1 - y, x0 - x : x1 - x] = self.image[y0:y1, x0:x1]
         return out
 
+    def close(self) -> None:
+        return None
+
 
 def model(predictor: ColourReader | None = None, **rule: float) -> Model:
     return Model(

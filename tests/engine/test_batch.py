@@ -12,9 +12,10 @@ import pytest
 import shapely
 from numpy.typing import NDArray
 
-from cellgennet_qupath.engine.batch import ImageResult, segment_project
+from cellgennet_qupath.engine.batch import segment_project
 from cellgennet_qupath.engine.checkpoint import Checkpoint
 from cellgennet_qupath.engine.model import Model
+from cellgennet_qupath.engine.result import ImageResult
 from cellgennet_qupath.engine.segment import TileNuclei
 from cellgennet_qupath.errors import Interrupted, UsageError
 from cellgennet_qupath.nuclei import Nuclei, empty

@@ -13,7 +13,7 @@ import pytest
 import shapely
 
 from cellgennet_qupath.bundle import Bundle
-from cellgennet_qupath.engine.batch import ImageResult
+from cellgennet_qupath.engine.result import ImageResult
 from cellgennet_qupath.evaluate.evaluation import Evaluation, evaluate
 from cellgennet_qupath.evaluate.fields import folder_fields
 from cellgennet_qupath.evaluate.report import REPORT, write_report

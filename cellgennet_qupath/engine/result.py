@@ -1,0 +1,67 @@
+"""What became of an image, and why there is nothing on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..qupath.project import WrittenDetections
+from .segment import SlideNuclei, SlideTask
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What became of one image.
+
+    status  : "done", "skipped" (nothing to do there; its detections were not touched) or "failed".
+    count   : nuclei written.
+    reason  : why there are none, or what failed; else empty.
+    seconds : how long it took; 0 where an earlier run had done it.
+    written : where they are.
+    """
+
+    id: str
+    name: str
+    status: Literal["done", "skipped", "failed"]
+    count: int = 0
+    reason: str = ""
+    seconds: float = 0.0
+    written: WrittenDetections | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "status": self.status,
+            "detections": self.count,
+            "reason": self.reason,
+            "seconds": round(self.seconds, 1),
+            "place": str(self.written.place) if self.written else None,
+        }
+
+    def sentence(self) -> str:
+        """One line for the user."""
+        if self.status == "failed":
+            return f"{self.name}: FAILED: {self.reason}"
+        if self.status == "skipped":
+            return f"{self.name}: skipped: {self.reason}"
+        found = f"{self.count} nuclei" if self.count else f"no nuclei: {self.reason}"
+        when = f"in {self.seconds:.0f} s" if self.seconds else "in an earlier run"
+        place = f" -> {self.written.place}" if self.written else ""
+        return f"{self.name}: {found} ({when}){place}"
+
+
+def why_nothing(task: SlideTask, found: SlideNuclei, looked: bool, mpp: float | None) -> str:
+    """Why a slide has no nuclei."""
+    size = "an unknown pixel size" if mpp is None else f"{mpp:.3g} µm per pixel"
+    if not task.area.tissue.tissue.any():
+        return "no tissue was found on the slide"
+    if not looked:
+        return "no tissue was found inside the annotations"
+    if found.highest <= task.model.decoding.foreground:
+        return (
+            f"nothing looked like a nucleus (foreground probability at most {found.highest:.2f}, "
+            f"{task.model.decoding.foreground:g} is needed); check the stain and the pixel size ({size})"
+        )
+    return f"all candidates were too small, too wide or too faint; check the pixel size ({size})"
