@@ -6,15 +6,14 @@ package itself writes only what lies in memory as a whole.
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import ExportError
 from .tables import Kind, TableSpool, kind_of
 
 _ID = "Object ID"
@@ -25,14 +24,8 @@ def write_tables(file: Path, spool: TableSpool) -> None:
     """Measurements in ``X``, all texts in ``obs``, centroids in ``obsm["spatial"]``.
 
     Centroids are in µm of images that are calibrated in QuPath, else in pixels: ``obs["Centroid unit"]``
-    says which. Missing measurements are NaN. Raises ExportError without h5py, which comes with anndata.
+    says which. Missing measurements are NaN.
     """
-    try:
-        h5py = importlib.import_module("h5py")
-    except ImportError as error:
-        raise ExportError(
-            file.name, "needs the package anndata", "Install it: pip install anndata"
-        ) from error
     names = spool.schema.names
     measured = [name for name in names if kind_of(name) is Kind.MEASUREMENT]
     texts = [name for name in names if kind_of(name) is Kind.TEXT and name != _ID] + [_UNIT]
@@ -41,13 +34,13 @@ def write_tables(file: Path, spool: TableSpool) -> None:
         for group in ("layers", "obsp", "varm", "varp", "uns"):
             _mark(store.create_group(group), "dict", "0.1.0")
         var = _frame(store, "var", [])
-        _strings(h5py, var, "_index", len(measured))[:] = measured
+        _strings(var, "_index", len(measured))[:] = measured
         x = store.create_dataset("X", (spool.rows, len(measured)), np.float32)
         _mark(x, "array", "0.2.0")
         places = _marked_group(store, "obsm").create_dataset("spatial", (spool.rows, 2), np.float64)
         _mark(places, "array", "0.2.0")
         obs = _frame(store, "obs", [*texts, _ID])
-        index, ids = (_strings(h5py, obs, name, spool.rows) for name in ("_index", _ID))
+        index, ids = (_strings(obs, name, spool.rows) for name in ("_index", _ID))
         codes = {name: _Codes(obs, name, spool.rows) for name in texts}
         start = 0
         for table in spool:
@@ -64,7 +57,7 @@ def write_tables(file: Path, spool: TableSpool) -> None:
                 codes[name].put(rows, table[name] if name != _UNIT else pa.array([unit] * table.num_rows))
             start = rows.stop
         for column in codes.values():
-            column.close(h5py)
+            column.close()
 
 
 class _Codes:
@@ -84,8 +77,8 @@ class _Codes:
         own = [self._known.setdefault(text, len(self._known)) for text in packed.dictionary.to_pylist()]
         self._codes[rows] = np.array(own, np.int32)[packed.indices.to_numpy()]
 
-    def close(self, h5py: Any) -> None:
-        _strings(h5py, self._group, "categories", len(self._known))[:] = list(self._known)
+    def close(self) -> None:
+        _strings(self._group, "categories", len(self._known))[:] = list(self._known)
 
 
 def _mark(node: Any, kind: str, version: str) -> None:
@@ -107,7 +100,7 @@ def _frame(store: Any, name: str, columns: list[str]) -> Any:
     return group
 
 
-def _strings(h5py: Any, group: Any, name: str, rows: int) -> Any:
+def _strings(group: Any, name: str, rows: int) -> Any:
     texts = group.create_dataset(name, (rows,), h5py.string_dtype())
     _mark(texts, "string-array", "0.2.0")
     return texts

@@ -18,7 +18,7 @@ import pytest
 import shapely
 
 from cellgennet_qupath.errors import ExportError, UsageError
-from cellgennet_qupath.export import formats, h5ad
+from cellgennet_qupath.export import formats
 from cellgennet_qupath.export.project import export_project
 from cellgennet_qupath.measure.shape import shape_measurements
 from cellgennet_qupath.nuclei import Nuclei, empty
@@ -197,16 +197,6 @@ def test_h5ad_without_any_measurement(tmp_path: Path) -> None:
     data = anndata.read_h5ad(export(tmp_path, "u.h5ad", [(entry(1, "a"), unknown)]))
     assert data.shape == (1, 0)
     assert data.obsm["spatial"].tolist() == [[0.5, 0.5]]
-
-
-def test_h5ad_without_anndata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(h5ad.importlib, "import_module", absent)
-    with pytest.raises(ExportError, match="pip install anndata"):
-        export(tmp_path, "t.h5ad", TWO)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_ending_lists_the_known(tmp_path: Path) -> None:
