@@ -63,7 +63,7 @@ class Bulk {
 
     /** Write the data of an image to a file that nobody else uses. */
     static void write(ImageData<BufferedImage> data, Path file) {
-        new FileOutputStream(file.toFile()).withCloseable { FileOutputStream stream ->
+        new BufferedOutputStream(new FileOutputStream(file.toFile()), 1 << 20).withCloseable { OutputStream stream ->
             PathIO.writeImageData(stream, data)
         }
     }
