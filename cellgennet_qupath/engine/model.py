@@ -36,7 +36,7 @@ class Model:
     normalisation: NormalisationConfig
     path_class: str
     fingerprint: str
-    block: int = 1536
+    block: int = 2048
 
     @classmethod
     def from_bundle(

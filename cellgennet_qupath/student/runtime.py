@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from functools import lru_cache
 from importlib import util
 from pathlib import Path
@@ -32,28 +33,40 @@ def load_runtime(
     once in a process. Raises BundleError, and UsageError for a device that is not here.
     """
     chosen = best_device() if device == "auto" else device
+    runtime: Runtime
     if chosen == "cpu" and util.find_spec("openvino") is not None:
         from .openvino_runtime import OpenVinoRuntime
 
-        return OpenVinoRuntime(weights, config, threads)
-    return TorchRuntime(weights, config, chosen, threads)
+        runtime = OpenVinoRuntime(weights, config, threads)
+    else:
+        runtime = TorchRuntime(weights, config, chosen, threads)
+    runtime.asked_for = device
+    return runtime
 
 
-class Runtime:
-    """What all runtimes of the student share: its network, read from its weights, and its geometry.
+class Runtime(ABC):
+    """What all runtimes of the student share: its geometry, and how a copy comes into another process.
 
     See ``MapPredictor`` for the meaning of the attributes.
+    asked_for : the device that was wanted; a copy elsewhere may find another one for "auto".
     """
 
     stride = STRIDE
+    device: str
 
     def __init__(self, weights: Path, config: StudentConfig, device: Device, threads: int) -> None:
-        self._from = (weights.absolute(), config, device, threads)
+        self._from = (weights.absolute(), config)
+        self._threads = threads
+        self.asked_for: Device | Literal["auto"] = device
         self.unit = build(config, torch.device("cpu")).unit
         self.context = context(config, self.unit)
 
+    @abstractmethod
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See ``MapPredictor``."""
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (*self._from, _checksum(self._from[0]))
+        return _reopened, (*self._from, self.asked_for, self._threads, _checksum(self._from[0]))
 
 
 class TorchRuntime(Runtime):
@@ -97,7 +110,11 @@ def _checksum(file: Path) -> str:
 
 @lru_cache(maxsize=2)
 def _reopened(
-    weights: Path, config: StudentConfig, device: Device, threads: int, checksum: str
+    weights: Path,
+    config: StudentConfig,
+    device: Device | Literal["auto"],
+    threads: int,
+    checksum: str,
 ) -> MapPredictor:
     """A runtime in another process, of the same weights."""
     if not weights.is_file():

@@ -1,0 +1,317 @@
+"""How fast a slide is segmented, and on how much memory: this tool and its own StarDist teacher.
+
+Slides of several sizes are laid out of real images. Every contender runs in a process of its own, in
+turns, from the file on disk to outlines on disk:
+
+- ``ours``: the student as ``cellgennet segment`` runs it, tiles to Parquet, then all of them together;
+- ``stardist``: ``predict_instances_big`` of the bundle's teacher, blocks from the same reader, no label
+  image, outlines to one NumPy file;
+- ``stardist-bf16``: the same with TensorFlow's rewrite to bfloat16.
+
+Then, one after the other on one thread of control, the processor seconds of each stage of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+from mosaic import pictures, write_mosaic
+
+T = TypeVar("T")
+
+MPP = 0.25
+CONTENDERS = ("ours", "stardist", "stardist-bf16")
+_BLOCK, _OVERLAP, _CONTEXT = 2048, 128, 128
+
+
+@click.group()
+def cli() -> None:
+    """Measure throughput; see the module's text."""
+
+
+@cli.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("-m", "--model", type=click.Path(path_type=Path), required=True, help="Bundle with a teacher.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("throughput"), show_default=True)
+@click.option("--size", "sizes", type=float, multiple=True, default=(100, 400, 1600), help="Megapixels.")
+@click.option("--compare", type=float, default=400, show_default=True, help="Size at which all compete.")
+@click.option("--repeats", type=int, default=3, show_default=True)
+@click.option("--threads", type=int, default=0, show_default=True)
+@click.option("--tile", type=int, default=2048, show_default=True)
+@click.option("--slides", type=click.Path(path_type=Path), help="Where slides are kept; default: OUT.")
+def run(
+    data: Path,
+    model: Path,
+    out: Path,
+    sizes: tuple[float, ...],
+    compare: float,
+    repeats: int,
+    threads: int,
+    tile: int,
+    slides: Path | None,
+) -> None:
+    """Make the slides from the images below DATA, let all run in turns, write JSON and Markdown."""
+    out.mkdir(parents=True, exist_ok=True)
+    made: dict[float, Path] = {}
+    squares = pictures(data)
+    for size in sorted({*sizes, compare}):
+        made[size] = (slides or out) / f"mosaic-{size:g}.ome.tif"
+        made[size].parent.mkdir(parents=True, exist_ok=True)
+        if not made[size].exists():
+            write_mosaic(made[size], round((size * 1e6) ** 0.5), squares, MPP, seed=0)
+    runs: list[dict[str, Any]] = []
+    for repeat in range(repeats):
+        for size in made:
+            for name in CONTENDERS if size == compare else CONTENDERS[:1]:
+                told = _own_process("one", name, made[size], model, threads, tile)
+                runs.append({"size": size, "repeat": repeat, **told})
+                click.echo(json.dumps(runs[-1]), err=True)
+    stages = _own_process("stages", made[min(made)], model, threads, tile)
+    report = {"machine": machine(), "runs": runs, "stages": stages, "threads": threads, "tile": tile}
+    (out / "throughput.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    text = markdown(report, compare)
+    (out / "throughput.md").write_text(text, encoding="utf-8")
+    click.echo(text)
+
+
+def _own_process(*arguments: object) -> dict[str, Any]:
+    command = [sys.executable, __file__, *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, encoding="utf-8")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    from cellgennet_qupath.bundle import versions
+
+    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), **versions()}
+
+
+@cli.command()
+@click.argument("contender", type=click.Choice(CONTENDERS))
+@click.argument("slide", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("threads", type=int)
+@click.argument("tile", type=int)
+def one(contender: str, slide: Path, model: Path, threads: int, tile: int) -> None:
+    """One run of one contender, measured from inside: JSON on stdout. Loading models is not counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        if contender == "ours":
+            told = _ours(slide, model, threads, tile, Path(folder))
+        else:
+            told = _stardist(slide, model, threads, contender.endswith("bf16"), Path(folder))
+    click.echo(json.dumps({"contender": contender, **told}))
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def told(self, pixels: int, nuclei: int) -> dict[str, Any]:
+        seconds = time.perf_counter() - self.wall
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+            1024 if sys.platform != "darwin" else 2**20
+        )
+        return {
+            "megapixels": pixels / 1e6,
+            "seconds": round(seconds, 2),
+            "cpu_seconds": round(time.process_time() - self.cpu, 2),
+            "nuclei": nuclei,
+            "mp_per_s": round(pixels / 1e6 / seconds, 3),
+            "nuclei_per_s": round(nuclei / seconds, 1),
+            "peak_mb": round(peak),
+        }
+
+
+def _task(reader: Any, model: Path, threads: int) -> Any:
+    from cellgennet_qupath.bundle import load_bundle
+    from cellgennet_qupath.engine.model import Model
+    from cellgennet_qupath.engine.plan import Area
+    from cellgennet_qupath.engine.segment import SlideTask
+    from cellgennet_qupath.slide.normalisation import estimate
+    from cellgennet_qupath.slide.tissue import tissue_mask
+
+    student = Model.from_bundle(load_bundle(model), threads)
+    begin = _Clock()
+    downsample = (student.mpp or MPP) / MPP
+    tissue = tissue_mask(reader)
+    normalisation = estimate(reader, downsample, student.normalisation, tissue)
+    return begin, SlideTask(reader, student, normalisation, downsample, (MPP, MPP), Area(tissue))
+
+
+def _tiles(task: Any, tile: int) -> Any:
+    from cellgennet_qupath.engine.plan import plan_tiles
+
+    return plan_tiles(task.pixels.width, task.pixels.height, task.downsample, task.model, task.area, tile)
+
+
+def _ours(slide: Path, model: Path, threads: int, tile: int, folder: Path) -> dict[str, Any]:
+    from cellgennet_qupath.engine.checkpoint import Checkpoint
+    from cellgennet_qupath.engine.segment import segment_slide
+    from cellgennet_qupath.slide.reader import open_slide
+
+    with open_slide(slide) as reader:
+        clock, task = _task(reader, model, threads)
+        found = segment_slide(task, _tiles(task, tile), Checkpoint(folder / "run", {}))
+        told = clock.told(reader.width * reader.height, len(found.nuclei))
+        return {**told, "device": task.model.predictor.device}
+
+
+def _stardist(slide: Path, model: Path, threads: int, bf16: bool, folder: Path) -> dict[str, Any]:
+    import contextlib
+
+    from cellgennet_qupath.bundle import load_bundle
+    from cellgennet_qupath.slide.normalisation import estimate
+    from cellgennet_qupath.slide.reader import open_slide
+    from cellgennet_qupath.slide.tissue import tissue_mask
+
+    bundle = load_bundle(model)
+    with contextlib.redirect_stdout(sys.stderr):
+        import tensorflow as tf
+        from stardist.models import StarDist2D
+
+        if threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": bf16})
+        network = StarDist2D(None, name=bundle.teacher.name, basedir=str(bundle.teacher.parent))
+        limits = bundle.card.teacher_thresholds
+        with open_slide(slide) as reader:
+            clock = _Clock()
+            config = bundle.config.normalisation
+            image = _Normalised(reader, estimate(reader, 1.0, config, tissue_mask(reader)))
+            _, outlines = network.predict_instances_big(
+                image,
+                axes="YXC",
+                block_size=(min(_BLOCK, reader.height), min(_BLOCK, reader.width), 3),
+                min_overlap=(_OVERLAP, _OVERLAP, 0),
+                context=(_CONTEXT, _CONTEXT, 0),
+                labels_out=False,
+                show_progress=False,
+                prob_thresh=limits["prob"],
+                nms_thresh=limits["nms"],
+            )
+            np.savez(folder / "outlines.npz", coord=outlines["coord"], prob=outlines["prob"])
+            return clock.told(reader.width * reader.height, len(outlines["prob"]))
+
+
+class _Normalised:
+    """A slide as StarDist slices an array; normalised as for the student."""
+
+    ndim = 3
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, reader: Any, normalisation: Any) -> None:
+        self._reader, self._normalisation = reader, normalisation
+        self.shape = (reader.height, reader.width, 3)
+
+    def __getitem__(self, places: tuple[slice, ...]) -> Any:
+        (top, bottom, _), (left, right, _) = (
+            place.indices(length) for place, length in zip(places[:2], self.shape[:2], strict=True)
+        )
+        return self._normalisation.apply(self._reader.read_grid(left, top, right - left, bottom - top, 1.0))
+
+
+@cli.command()
+@click.argument("slide", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("threads", type=int)
+@click.argument("tile", type=int)
+def stages(slide: Path, model: Path, threads: int, tile: int) -> None:
+    """Processor seconds per megapixel of each stage, one stage at a time: JSON on stdout."""
+    from cellgennet_qupath.engine import segment
+    from cellgennet_qupath.engine.blocks import block_grid, map_windows, read_blocks
+    from cellgennet_qupath.engine.checkpoint import Checkpoint
+    from cellgennet_qupath.slide.reader import open_slide
+
+    spent: dict[str, float] = {}
+
+    def timed(name: str, items: Iterator[T]) -> Iterator[T]:
+        while True:
+            begin = time.process_time()
+            item = next(items, None)
+            spent[name] = spent.get(name, 0.0) + time.process_time() - begin
+            if item is None:
+                return
+            yield item
+
+    with open_slide(slide) as reader, tempfile.TemporaryDirectory() as folder:
+        _, task = _task(reader, model, threads)
+        grid, store = block_grid(task), Checkpoint(Path(folder) / "run", {})
+        read = timed("reading", read_blocks(task, grid, _tiles(task, tile)))
+        windows = timed("to maps", map_windows(task, grid, read))
+        found = timed("to nuclei", ((w.tile, segment.find_nuclei(task, w)) for w in windows))
+
+        def stored() -> Iterator[int]:
+            for place, nuclei in found:
+                store[place.index] = nuclei
+                yield 1
+
+        tiles = sum(timed("to disk", stored()))
+        begin = time.process_time()
+        segment.assemble(task, (store[tile.index] for tile in _tiles(task, tile)))
+        spent["together"] = time.process_time() - begin
+        megapixels = reader.width * reader.height / 1e6
+    # Each stage waited for the one before it.
+    own = {
+        "reading": spent["reading"],
+        "network": spent["to maps"] - spent["reading"],
+        "decoding, outlines, measurements": spent["to nuclei"] - spent["to maps"],
+        "tiles to disk": spent["to disk"] - spent["to nuclei"],
+        "all together": spent["together"],
+    }
+    per_megapixel = {name: round(seconds / megapixels, 4) for name, seconds in own.items()}
+    click.echo(json.dumps({"megapixels": megapixels, "tiles": tiles, "cpu_s_per_mp": per_megapixel}))
+
+
+def markdown(report: dict[str, Any], compare: float) -> str:
+    """Tables of medians."""
+    lines = [
+        "| slide, MP | contender | MP/s | nuclei/s | CPU s/MP | peak MB | nuclei | runs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    cost: dict[tuple[float, str], float] = {}
+    for size in sorted({run["size"] for run in report["runs"]}):
+        for name in CONTENDERS:
+            runs = [r for r in report["runs"] if (r["size"], r["contender"]) == (size, name)]
+            if not runs:
+                continue
+            middle = {
+                key: statistics.median(r[key] for r in runs)
+                for key in ("mp_per_s", "nuclei_per_s", "cpu_seconds", "peak_mb", "nuclei", "megapixels")
+            }
+            cost[size, name] = 1 / middle["mp_per_s"]
+            lines.append(
+                f"| {middle['megapixels']:.0f} | {name} | {middle['mp_per_s']:.2f} | "
+                f"{middle['nuclei_per_s']:.0f} | {middle['cpu_seconds'] / middle['megapixels']:.3f} | "
+                f"{middle['peak_mb']:.0f} | {middle['nuclei']:.0f} | {len(runs)} |"
+            )
+    lines.append("")
+    for name in CONTENDERS[1:]:
+        if (compare, name) in cost:
+            lines.append(
+                f"- {name} takes {cost[compare, name] / cost[compare, 'ours']:.1f} times as long as ours."
+            )
+    ours = sorted(size for size, name in cost if name == "ours")
+    growth = cost[ours[-1], "ours"] / cost[ours[0], "ours"]
+    lines.append(f"- A megapixel of {ours[-1]:g} MP costs {growth:.2f} of one of {ours[0]:g} MP.")
+    lines += ["", "| stage of ours | CPU s/MP |", "|---|---|"]
+    lines += [f"| {name} | {cost} |" for name, cost in report["stages"]["cpu_s_per_mp"].items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    cli()
