@@ -72,7 +72,9 @@ def image_table(entry: ImageEntry, block: DetectionBlock, outlines: bool = True)
         numbers[PROBABILITY] = nuclei.probability
     for name in nuclei.measurements.columns:
         numbers[str(name)] = nuclei.measurements[name].to_numpy(np.float64)
-    for name, values in numbers.items():
+    order = [name for name in block.order if name in numbers]
+    for name in dict.fromkeys([*numbers][:2] + order + [*numbers]):
+        values = numbers[name]
         columns[name] = pa.array(values.astype(np.float64), pa.float64(), from_pandas=True)
     if outlines:
         columns[GEOMETRY] = pa.array(shapely.to_wkb(nuclei.polygons), pa.binary())
@@ -134,7 +136,8 @@ def as_texts(table: pa.Table) -> list[pa.Array]:
     """The columns of a table as QuPath writes them; null where there is no number.
 
     Measurements have up to four decimals. What QuPath computes as it writes, the centroid, has the
-    fewer the larger it is: 0.1234, 1.234, 12.34, 1234.5. A zero at the end is never written.
+    fewer the larger it is: 0.1234, 1.234, 12.34, 1234.5. A zero at the end is never written, and what is
+    rounded to nothing keeps its sign (-0).
     """
     columns: list[pa.Array] = []
     for field in table.schema:
@@ -144,7 +147,7 @@ def as_texts(table: pa.Table) -> list[pa.Array]:
             rounded = (
                 _by_size(numbers) if kind_of(field.name) is Kind.CENTROID else np.round(numbers, _DECIMALS)
             )
-            values = pc.cast(pa.array(rounded + 0.0, from_pandas=True), pa.string())
+            values = pc.cast(pa.array(rounded, from_pandas=True), pa.string())
         columns.append(values)
     return columns
 

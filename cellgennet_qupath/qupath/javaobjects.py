@@ -66,7 +66,7 @@ def counts_of(hierarchy: Any) -> ObjectCounts:
 def detections_of(hierarchy: Any) -> Nuclei:
     """The nuclei that this tool wrote to a ``PathObjectHierarchy``, as they are now, in QuPath's order."""
     objects = jvm.compiled("Bulk").own(hierarchy)
-    return empty() if objects.isEmpty() else _nuclei(objects)
+    return empty() if objects.isEmpty() else _nuclei(objects)[0]
 
 
 def detection_blocks_of(hierarchy: Any) -> Iterator[DetectionBlock]:
@@ -79,10 +79,12 @@ def detection_blocks_of(hierarchy: Any) -> Iterator[DetectionBlock]:
         for text in bulk.told(part):
             told.append(np.empty(int(part.size()), dtype=object))
             told[-1][:] = str(text).split("\n")[:-1]
-        yield DetectionBlock(_nuclei(part), *told)
+        nuclei, order = _nuclei(part)
+        yield DetectionBlock(nuclei, *told, order)
 
 
-def _nuclei(objects: Any) -> Nuclei:
+def _nuclei(objects: Any) -> tuple[Nuclei, tuple[str, ...]]:
+    """Objects as nuclei, and the names of their measurements in order."""
     bulk = jvm.compiled("Bulk")
     ids, classes, names, values, planes, nuclei, cells = bulk.table(objects)
     identifiers = np.array(str(ids).split(), dtype=object)
@@ -96,7 +98,8 @@ def _nuclei(objects: Any) -> Nuclei:
     )
     z, t = np.array(planes, np.int32).reshape(n, 2).T.copy()
     around = _outlines(cells)
-    return Nuclei(
+    order = tuple(table.columns)
+    found = Nuclei(
         polygons=_outlines(nuclei),
         probability=taken_probability(table),
         classes=class_names,
@@ -106,6 +109,7 @@ def _nuclei(objects: Any) -> Nuclei:
         measurements=table,
         cells=None if shapely.is_missing(around).all() else around,
     )
+    return found, order
 
 
 def _outlines(columns: Any) -> NDArray[np.object_]:

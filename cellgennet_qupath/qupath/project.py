@@ -112,12 +112,14 @@ class DetectionBlock:
     names   : (n,) their own names, "" for none.
     shapes  : (n,) QuPath's names of what is drawn: "Polygon", "Geometry" and so on.
     parents : (n,) what they lie under, as QuPath displays it: "Root object (Image)", "Annotation (Tumor)".
+    order   : names of the measurements, that of the probability among them, as they follow one another.
     """
 
     nuclei: Nuclei
     names: NDArray[np.object_]
     shapes: NDArray[np.object_]
     parents: NDArray[np.object_]
+    order: tuple[str, ...] = ()
 
 
 ROOT = "Root object (Image)"

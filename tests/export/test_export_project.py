@@ -151,6 +151,13 @@ def test_missing_measurements_are_empty(tmp_path: Path) -> None:
     assert header.endswith("Centroid Y µm")
 
 
+def test_numbers_are_written_as_qupath_writes_them(tmp_path: Path) -> None:
+    found = nuclei((0, 0, 4, 4), (5, 5, 9, 9))
+    found = found.with_measurements(pd.DataFrame({"Eosin: Min": [-0.00001, 1234567.0]}))
+    rows = rows_of(export(tmp_path, "t.csv", [(entry(1, "a"), found)]))
+    assert [row["Eosin: Min"] for row in rows] == ["-0", "1234567"]
+
+
 def test_parquet_keeps_numbers_and_outlines(tmp_path: Path) -> None:
     table = pq.read_table(export(tmp_path, "t.parquet", TWO))
     assert table.column_names[-1] == "geometry"
