@@ -41,7 +41,9 @@ def drawn(nuclei: Nuclei) -> NDArray[np.object_]:
 def roi_names(outlines: NDArray[np.object_]) -> NDArray[np.object_]:
     """(n,) QuPath's names of what it makes of outlines."""
     plain = (shapely.get_type_id(outlines) == POLYGON) & (shapely.get_num_interior_rings(outlines) == 0)
-    return np.where(plain, "Polygon", "Geometry").astype(object)
+    boxes = plain & (shapely.get_num_coordinates(outlines) == 5)
+    boxes &= shapely.area(outlines) == shapely.area(shapely.envelope(outlines))
+    return np.where(boxes, "Rectangle", np.where(plain, "Polygon", "Geometry")).astype(object)
 
 
 def importable(polygons: NDArray[np.object_]) -> NDArray[np.object_]:

@@ -133,7 +133,7 @@ def test_text_tables(tmp_path: Path, name: str, delimiter: str) -> None:
     assert (first["Object type"], first["Classification"], first["ROI"]) == (
         "Detection",
         "Nucleus",
-        "Polygon",
+        "Rectangle",
     )
     assert (first["Centroid X µm"], first["Centroid Y µm"]) == ("5", "2.5")
     assert (first["Area µm^2"], first["Centroid X px"], first["Detection probability"]) == ("50", "", "0.5")
@@ -235,9 +235,9 @@ def test_a_failed_export_leaves_an_older_file_alone(tmp_path: Path, monkeypatch:
 def test_geometry_of_several_parts_and_with_holes(tmp_path: Path) -> None:
     ring = shapely.box(0, 0, 9, 9).difference(shapely.box(2, 2, 5, 5))
     pair = shapely.MultiPolygon([shapely.box(20, 0, 22, 2), shapely.box(30, 0, 32, 2)])
-    found = Nuclei.from_polygons([ring, pair, shapely.box(0, 0, 1, 1)])
+    found = Nuclei.from_polygons([ring, pair, shapely.Point(5, 5).buffer(3), shapely.box(0, 0, 1, 1)])
     rows = rows_of(export(tmp_path, "t.csv", [(entry(1, "a"), found)]))
-    assert [row["ROI"] for row in rows] == ["Geometry", "Geometry", "Polygon"]
+    assert [row["ROI"] for row in rows] == ["Geometry", "Geometry", "Polygon", "Rectangle"]
 
 
 def test_texts_are_quoted_where_they_must_be(tmp_path: Path) -> None:
