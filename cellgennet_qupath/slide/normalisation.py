@@ -20,6 +20,8 @@ _WHOLE = 4_000_000
 _TILE = 256
 _TILES = 24
 _CLIP = (-0.5, 1.5)
+_LEAST_CONTRAST = 32.0
+"""Grey values between 0 and 1: where there is next to nothing to see, noise must not fill the scale."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def estimate(
 
     Coarser levels are smoother, so their percentiles would be others. Images of up to 4 million
     samples are taken whole, larger ones by 24 tiles of 256 samples spread evenly over the tissue,
-    always the same ones. Without tissue (or a mask) all pixels count.
+    always the same ones. Without tissue (or a mask) all pixels count. The ends of the scale keep a least
+    distance, so that a single nucleus on glass does not vanish among specks of noise.
     """
     columns, rows = grid_size(reader.width, reader.height, downsample)
     counts = np.zeros((3, 256), np.int64)
@@ -73,10 +76,11 @@ def estimate(
             counts[c] += np.bincount(pixels[..., c][inside], minlength=256)
     if counts[0].sum() == 0:
         counts = backup
-    return Normalisation(
-        np.array([_percentile(channel, config.low) for channel in counts]),
-        np.array([_percentile(channel, config.high) for channel in counts]),
+    low, high = (
+        np.array([_percentile(channel, percent) for channel in counts])
+        for percent in (config.low, config.high)
     )
+    return Normalisation(np.minimum(low, high - _LEAST_CONTRAST), high)
 
 
 def _sample_places(

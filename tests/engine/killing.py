@@ -1,0 +1,44 @@
+"""A run to be killed: ``python -m engine.killing FOLDER`` segments FOLDER/slide.png, slowly.
+
+It says "started" on stdout, writes FOLDER/result.json at the end, and leaves with 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from cellgennet_qupath.engine.batch import segment_project
+from cellgennet_qupath.errors import Interrupted
+from cellgennet_qupath.qupath.project import ImageEntry
+
+from .fakes import ColourReader, model
+from .test_batch import MemoryProject, outlines
+
+
+def slowly(call: int) -> None:
+    if call == 0:
+        print("started", flush=True)
+    time.sleep(0.05)
+
+
+def main(folder: Path) -> int:
+    project = MemoryProject(folder)
+    slide = folder / "slide.png"
+    project.entries = (ImageEntry("1", "slide", slide.as_uri(), slide, None, (0.25, 0.25)),)
+    try:
+        segment_project(project, model(ColourReader(before=slowly)), tile=96)
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    nuclei = project.found["1"]
+    rows = [outlines(nuclei), nuclei.probability.tolist(), nuclei.ids.tolist()]
+    rows.append(nuclei.measurements.to_numpy().tolist())
+    (folder / "result.json").write_text(json.dumps(rows), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
