@@ -197,10 +197,11 @@ class Bulk {
                 outlines(nuclei), outlines(cells)] as Object[]
     }
 
-    /** x, y: the outlines one after the other; ends: where each ends; shapes: as WKB where one has holes or parts. */
+    /** x, y: the outlines one after the other; ends: where each ends; others: which are given in shapes, as WKB. */
     private static Object[] outlines(List<ROI> rois) {
         WKBWriter writer = new WKBWriter(2)
-        byte[][] shapes = new byte[rois.size()][]
+        List<byte[]> shapes = new ArrayList<byte[]>()
+        List<Integer> others = new ArrayList<Integer>()
         int[] ends = new int[rois.size()]
         int total = 0
         for (ROI roi : rois)
@@ -216,11 +217,12 @@ class Bulk {
                     y[end++] = point.getY()
                 }
             } else if (roi != null) {
-                shapes[i] = writer.write(roi.getGeometry())
+                shapes.add(writer.write(roi.getGeometry()))
+                others.add(i)
             }
             ends[i] = end
         }
-        return [Arrays.copyOf(x, end), Arrays.copyOf(y, end), ends, shapes] as Object[]
+        return [Arrays.copyOf(x, end), Arrays.copyOf(y, end), ends, others as int[], shapes as byte[][]] as Object[]
     }
 
     /**

@@ -114,7 +114,7 @@ def _nuclei(objects: Any) -> tuple[Nuclei, tuple[str, ...]]:
 
 def _outlines(columns: Any) -> NDArray[np.object_]:
     """Outlines on the grid of 0.01 px that ``Bulk.table`` tells as columns; None for none."""
-    x, y, ends, shapes = columns
+    x, y, ends, others, shapes = columns
     # QuPath keeps 32 bits of a coordinate.
     xy = np.round(np.column_stack([np.array(x, np.float64), np.array(y, np.float64)]), 2)
     stops = np.array(ends, np.intp)
@@ -123,10 +123,8 @@ def _outlines(columns: Any) -> NDArray[np.object_]:
     outlines = np.full(len(lengths), None, dtype=object)
     owner = np.repeat(np.arange(len(rows)), lengths[rows])
     outlines[rows] = shapely.polygons(shapely.linearrings(xy, indices=owner))
-    for row in np.flatnonzero(lengths == 0).tolist():
-        if shapes[row] is not None:
-            read = shapely.from_wkb(bytes(shapes[row]))
-            outlines[row] = shapely.transform(read, lambda points: np.round(points, 2))
+    for row, shape in zip(others, shapes, strict=True):
+        outlines[row] = shapely.transform(shapely.from_wkb(bytes(shape)), lambda points: np.round(points, 2))
     return outlines
 
 
