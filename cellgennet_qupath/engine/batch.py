@@ -204,6 +204,10 @@ def _segment_image(run: _Run, entry: ImageEntry) -> ImageResult:
         if run.cells is not None and calibration.mpp is None:
             raise CalibrationError(entry.name, "has no pixel size, which --cells needs", "Give it with --mpp")
         stains = _stains(run, entry)
+        if entry.mpp is None and calibration.mpp is not None:
+            run.reporter.say(
+                f"{entry.name}: is measured in pixels, as it has no pixel size in QuPath (Image tab)"
+            )
         checkpoint = Checkpoint(
             run.folder / entry.id, _fingerprint(entry, reader, calibration, downsample, within, stains)
         )

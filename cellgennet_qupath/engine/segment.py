@@ -140,9 +140,9 @@ def find_nuclei(task: SlideTask, window: MapWindow) -> TileNuclei:
     core = np.array(tile.core) // model.predictor.stride - (x0, y0, x0, y0)
     objects = decode_levels(window.levels, model.rule)
     labels, near = _near_core(objects, Bounds(*core.tolist()))
-    polygons = _within_image(
-        label_polygons(labels, task.step, window.origin), task.pixels.width, task.pixels.height
-    )
+    edge = model.rule.foreground * LEVELS
+    outlines = label_polygons(labels, task.step, window.origin, window.levels[..., 0], edge)
+    polygons = _within_image(outlines, task.pixels.width, task.pixels.height)
     owned = _owned(polygons, tile.core, task)
     looked = window.levels[core[1] : core[3] + 1, core[0] : core[2] + 1, 0]
     return TileNuclei(

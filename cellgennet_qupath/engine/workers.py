@@ -7,6 +7,7 @@ costs the tiles it had not finished; others do them.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,8 +28,7 @@ _LARGEST_GROUP = 8192
 _GROUPS_PER_WORKER = 3
 _PATIENCE = "30s"
 
-_QUIET = {
-    "distributed.logging.distributed": "error",
+_SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "1GB",
     # A killed worker costs its group of tiles; three in a row are the tiles' own fault.
     "distributed.scheduler.allowed-failures": 3,
@@ -48,11 +48,15 @@ class _Done:
     device: str
 
 
+# What goes wrong comes back as an exception; Dask's own lines are for who looks after clusters.
+logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+
 @contextmanager
 def local_workers(count: int) -> Iterator[distributed.Client]:
     """``count`` processes of this computer for as long as the block lasts."""
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(_QUIET))
+        stack.enter_context(dask.config.set(_SETTINGS))
         cluster = distributed.LocalCluster(
             n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None
         )
@@ -63,7 +67,7 @@ def local_workers(count: int) -> Iterator[distributed.Client]:
 @contextmanager
 def dask_workers(address: str) -> Iterator[distributed.Client]:
     """The workers of a Dask scheduler. Raises UsageError where there is none."""
-    with dask.config.set(_QUIET):
+    with dask.config.set(_SETTINGS):
         try:
             client = distributed.Client(address, timeout=_PATIENCE)
         except (OSError, ValueError) as error:

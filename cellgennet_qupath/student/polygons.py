@@ -18,9 +18,14 @@ from ..slide.coordinates import edge_to_full
 _SMOOTHINGS = 4
 _TOLERANCE = 0.2
 _DECIMALS = 2
+_ROUNDED_OFF = np.pi * (1 / 12 + 1 / 9)
+"""Samples that a closed line of equal height loses, whatever its size: samples are means over their own
+area, of variance 1/12 (a blur takes pi times its variance from a closed outline), and the line's chords cut
+across its bends."""
 
 # Directions of a border edge, in turning order (right, down, left, up); the label lies to its right.
 _STEP = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
+_DIRECTION = np.array([[0, 3, 0], [2, 0, 0], [0, 1, 0]])  # by (y + 1, x + 1) of the step
 # The samples to the right and to the left of an edge, seen from the vertex where it begins.
 _RIGHT = np.array([[0, 0], [-1, 0], [-1, -1], [0, -1]])
 _LEFT = np.array([[0, -1], [0, 0], [-1, 0], [-1, -1]])
@@ -43,16 +48,23 @@ class _Rings:
 
 
 def label_polygons(
-    labels: NDArray[np.int32], downsample: float = 1.0, origin: tuple[float, float] = (0, 0)
+    labels: NDArray[np.int32],
+    downsample: float = 1.0,
+    origin: tuple[float, float] = (0, 0),
+    height: NDArray[np.number] | None = None,
+    edge: float = 0.5,
 ) -> NDArray[np.object_]:
     """Outlines of the objects of a label image.
 
     Of an object of several 4-connected parts the largest is outlined; holes are filled. Every outline
-    is a valid Polygon with the area and the centroid of the samples (and holes) that it stands for.
+    is a valid Polygon with the area and the centroid of the samples (and holes) that it stands for; with
+    ``height``, those of the line where the height falls to ``edge``, which lies between the samples.
 
     labels     : int32 (h, w), 0 for background and 1 ... n for the objects.
     downsample : full-resolution pixels per sample.
     origin     : (column, row) of the first sample on the grid of that downsample.
+    height     : (h, w), above ``edge`` inside objects and not outside; where it is otherwise (between
+                 two that touch, in a filled hole) the outline runs half-way between the samples.
     Returns an (n,) object array of shapely Polygons in full-resolution pixels, QuPath's convention,
     rounded to hundredths as QuPath keeps them. Raises ValueError where a number has no samples.
     """
@@ -65,11 +77,38 @@ def label_polygons(
     first = rings.vertex[_starts(rings.ring)]
     anchored = _Rings(rings.vertex - first[rings.ring], rings.step, rings.ring, rings.label)
     # Everything so far counts from the ring's own first vertex, so no outline depends on the tile.
-    outlines = _fit(_smooth(anchored), anchored)
+    points = anchored.vertex + anchored.step / 2
+    area, centroid = _moments(anchored.vertex, rings.ring)
+    if height is not None:
+        outward, crossing = _to_edge(rings, height, edge)
+        cut_corners = area - _moments(points, rings.ring)[0]
+        points = points + outward
+        found, centroid = _moments(points, rings.ring)
+        # Where no line was found, corners of samples belong to the object.
+        area = (
+            found
+            + _ROUNDED_OFF
+            + cut_corners * (1 - np.bincount(rings.ring, crossing) / np.bincount(rings.ring))
+        )
+    outlines = _fit(_smooth(points, rings.ring), area, centroid)
     points, owner = shapely.get_coordinates(outlines, return_index=True)
     points += first[owner]
     points = np.column_stack([edge_to_full(points[:, i], downsample, origin[i]) for i in (0, 1)])
     return _valid(shapely.set_coordinates(outlines, np.round(points, _DECIMALS)))
+
+
+def _to_edge(
+    rings: _Rings, height: NDArray[np.number], edge: float
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """How far (e, 2) the middle of each border edge lies from where the height, linear between the two
+    samples beside it, falls to ``edge``; and whether it does."""
+    padded = np.pad(height, 1).astype(np.float64)
+    direction = _DIRECTION[rings.step[:, 1] + 1, rings.step[:, 0] + 1]
+    x, y = (rings.vertex[:, None] + np.stack([_RIGHT, _LEFT])[:, direction].transpose(1, 0, 2) + 1).T
+    own, other = padded[y, x]
+    crossing = (own > edge) & (other <= edge)
+    share = np.divide(own - edge, own - other, out=np.full(len(own), 0.5), where=crossing)
+    return (share - 0.5)[:, None] * (_LEFT - _RIGHT)[direction], crossing
 
 
 def _trace(labels: NDArray[np.int32]) -> _Rings:
@@ -90,14 +129,14 @@ def _trace(labels: NDArray[np.int32]) -> _Rings:
     direction = np.repeat(np.arange(4), [len(part) for part in starts])
     label = sample(vertex, _RIGHT[direction])
 
-    edge_at = np.empty((4, height + 1, width + 1), np.int64)
-    edge_at[direction, vertex[:, 1], vertex[:, 0]] = np.arange(len(vertex))
+    edge_at = np.empty((4, height + 1, width + 1), np.int32)
+    edge_at[direction, vertex[:, 1], vertex[:, 0]] = np.arange(len(vertex), dtype=np.int32)
     end = vertex + _STEP[direction]
     around = sample(end, _RIGHT[direction]) != label
     inward = ~around & (sample(end, _LEFT[direction]) == label)
     # Turning around the own sample first keeps samples that only touch at a corner apart.
     onward = (direction + np.where(around, 1, np.where(inward, 3, 0))) % 4
-    following = edge_at[onward, end[:, 1], end[:, 0]]
+    following = edge_at[onward, end[:, 1], end[:, 0]].astype(np.int64)
 
     first, to_end = _rank(following)
     order = np.lexsort((-to_end, first))
@@ -138,15 +177,15 @@ def _next(ring: NDArray[np.int64]) -> NDArray[np.int64]:
     return following
 
 
-def _moments(rings: _Rings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Signed area (r,) and centroid (r, 2) of each ring (shoelace, exact on whole numbers)."""
-    x, y = rings.vertex.T
-    to_x, to_y = (rings.vertex + rings.step).T
+def _moments(
+    points: NDArray[np.int64] | NDArray[np.float64], ring: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Signed area (r,) and centroid (r, 2) of closed rings of points (shoelace, exact on whole numbers)."""
+    x, y = points.T
+    to_x, to_y = points[_next(ring)].T
     cross = x * to_y - to_x * y
-    area = np.bincount(rings.ring, cross) / 2
-    centroid = np.column_stack(
-        [np.bincount(rings.ring, cross * (x + to_x)), np.bincount(rings.ring, cross * (y + to_y))]
-    )
+    area = np.bincount(ring, cross) / 2
+    centroid = np.column_stack([np.bincount(ring, cross * (x + to_x)), np.bincount(ring, cross * (y + to_y))])
     return area, centroid / (6 * area[:, None])
 
 
@@ -154,7 +193,7 @@ def _largest_rings(rings: _Rings) -> _Rings:
     """The largest outer ring of each label, in the order of the labels."""
     if not len(rings.label):
         return rings
-    area, _ = _moments(rings)
+    area, _ = _moments(rings.vertex, rings.ring)
     order = np.lexsort((-area, rings.label))
     chosen = order[np.unique(rings.label[order], return_index=True)[1]]
     place = np.full(len(rings.label), -1)
@@ -164,21 +203,21 @@ def _largest_rings(rings: _Rings) -> _Rings:
     return _Rings(rings.vertex[edges], rings.step[edges], place[rings.ring[edges]], rings.label[chosen])
 
 
-def _smooth(rings: _Rings) -> NDArray[np.object_]:
-    """Polygons through the midpoints of the edges, binomially smoothed around each ring, simplified."""
-    following = _next(rings.ring)
+def _smooth(points: NDArray[np.float64], ring: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Polygons through points, binomially smoothed around each ring, simplified."""
+    following = _next(ring)
     before = np.empty_like(following)
     before[following] = np.arange(len(following))
-    points = rings.vertex + rings.step / 2
     for _ in range(_SMOOTHINGS):
         points = (points[before] + 2 * points + points[following]) / 4
-    outlines = shapely.polygons(shapely.linearrings(points, indices=rings.ring))
+    outlines = shapely.polygons(shapely.linearrings(points, indices=ring))
     return np.asarray(shapely.simplify(outlines, _TOLERANCE), dtype=object)
 
 
-def _fit(outlines: NDArray[np.object_], rings: _Rings) -> NDArray[np.object_]:
-    """The outlines scaled and moved to the area and the centroid of their rings."""
-    area, centroid = _moments(rings)
+def _fit(
+    outlines: NDArray[np.object_], area: NDArray[np.float64], centroid: NDArray[np.float64]
+) -> NDArray[np.object_]:
+    """The outlines scaled and moved to given areas and centroids."""
     middle = shapely.get_coordinates(shapely.centroid(outlines))
     scale = np.sqrt(area / shapely.area(outlines))
     points, owner = shapely.get_coordinates(outlines, return_index=True)

@@ -17,6 +17,13 @@ from cellgennet_qupath.qupath.stains import H_DAB, H_E
 from .fakes import draw, model
 from .test_batch import Listener, MemoryProject, segment
 
+class Told(Listener):
+    said = ""
+
+    def say(self, line: str) -> None:
+        self.said += line
+
+
 DISCS = [(float(x), float(y), 10.0) for x in range(6, 300, 60) for y in range(40, 200, 60)]
 
 
@@ -79,12 +86,6 @@ def test_other_than_8_bit_rgb_has_no_stains(project: Stained, changes: dict[str,
 
 
 def test_an_image_of_unknown_stains_is_told_of(project: Stained) -> None:
-    class Told(Listener):
-        said = ""
-
-        def say(self, line: str) -> None:
-            self.said += line
-
     project.known = None
     told = Told()
     segment(project, reporter=told)
@@ -101,7 +102,9 @@ def test_stains_that_cannot_be_told_apart_are_an_error(project: Stained) -> None
 
 def test_an_image_uncalibrated_in_qupath_never_shows_micrometres(project: Stained) -> None:
     project.change(project.entries[0], mpp=None)
-    (result,) = segment(project, mpp=0.25)
+    told = Told()
+    (result,) = segment(project, mpp=0.25, reporter=told)
+    assert "one: is measured in pixels" in told.said
     assert result.count > 5
     nuclei = project.found["1"]
     assert not any("µm" in name for name in nuclei.measurements)
