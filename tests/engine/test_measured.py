@@ -17,6 +17,7 @@ from cellgennet_qupath.qupath.stains import H_DAB, H_E
 from .fakes import draw, model
 from .test_batch import Listener, MemoryProject, segment
 
+
 class Told(Listener):
     said = ""
 
