@@ -80,7 +80,8 @@ def detection_blocks_of(hierarchy: Any) -> Iterator[DetectionBlock]:
             told.append(np.empty(int(part.size()), dtype=object))
             told[-1][:] = str(text).split("\n")[:-1]
         nuclei, order = _nuclei(part)
-        yield DetectionBlock(nuclei, *told, order)
+        names, shapes, parents = told
+        yield DetectionBlock(nuclei, names, shapes, parents, order)
 
 
 def _nuclei(objects: Any) -> tuple[Nuclei, tuple[str, ...]]:
