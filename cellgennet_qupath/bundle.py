@@ -171,6 +171,7 @@ def versions() -> dict[str, str]:
         "scikit-image",
         "shapely",
         "tiffslide",
+        "openvino",
     )
     found = {}
     for name in names:

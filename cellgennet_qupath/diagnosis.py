@@ -13,7 +13,18 @@ from .errors import CellGenNetError
 from .qupath.installation import find_qupath
 from .resources import sample_projects
 
-_NEEDED = ("torch", "tensorflow", "stardist", "paquo", "shapely", "tiffslide", "numpy", "scikit-image")
+_NEEDED = (
+    "torch",
+    "openvino",
+    "tensorflow",
+    "stardist",
+    "paquo",
+    "shapely",
+    "tiffslide",
+    "numpy",
+    "scikit-image",
+    "distributed",
+)
 _MODULES = {"scikit-image": "skimage"}
 
 

@@ -216,7 +216,13 @@ def _segment_image(run: _Run, entry: ImageEntry) -> ImageResult:
         if earlier is not None and Path(earlier["place"]).exists() and earlier.get("writing") == how:
             written = WrittenDetections(earlier["count"], Path(earlier["place"]), earlier["how"])
             return ImageResult(
-                entry.id, entry.name, "done", written.count, earlier["reason"], written=written
+                entry.id,
+                entry.name,
+                "done",
+                written.count,
+                earlier["reason"],
+                written=written,
+                device=earlier["device"],
             )
         if run.model.mpp is not None and downsample < 1 / _COARSE:
             run.reporter.warn(
@@ -250,9 +256,9 @@ def _segment_image(run: _Run, entry: ImageEntry) -> ImageResult:
     reason = "" if len(found.nuclei) else why_nothing(task, found, looked=bool(tiles), mpp=calibration.mpp)
     written = run.project.write_detections(entry, nuclei, run.writing)
     done = {"count": written.count, "place": str(written.place), "how": written.how, "reason": reason}
-    checkpoint.finish({**done, "writing": how})
+    checkpoint.finish({**done, "writing": how, "device": found.device})
     seconds = time.monotonic() - begin
-    return ImageResult(entry.id, entry.name, "done", written.count, reason, seconds, written)
+    return ImageResult(entry.id, entry.name, "done", written.count, reason, seconds, written, found.device)
 
 
 def _cells(

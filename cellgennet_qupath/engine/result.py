@@ -18,6 +18,7 @@ class ImageResult:
     reason  : why there are none, or what failed; else empty.
     seconds : how long it took; 0 where an earlier run had done it.
     written : where they are.
+    device  : what computed them: device, runtime and arithmetic.
     """
 
     id: str
@@ -27,6 +28,7 @@ class ImageResult:
     reason: str = ""
     seconds: float = 0.0
     written: WrittenDetections | None = None
+    device: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -38,6 +40,7 @@ class ImageResult:
             "reason": self.reason,
             "seconds": round(self.seconds, 1),
             "place": str(self.written.place) if self.written else None,
+            "device": self.device or None,
         }
 
     def sentence(self) -> str:

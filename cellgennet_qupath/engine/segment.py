@@ -98,10 +98,12 @@ class SlideTask:
 
 @dataclass(frozen=True)
 class SlideNuclei:
-    """The nuclei of a slide, and the highest foreground probability seen anywhere that was looked at."""
+    """The nuclei of a slide, the highest foreground probability seen anywhere that was looked at, and
+    what computed them."""
 
     nuclei: Nuclei
     highest: float
+    device: str
 
 
 def segment_slide(
@@ -192,8 +194,8 @@ def _within_image(polygons: NDArray[np.object_], width: int, height: int) -> NDA
     return polygons
 
 
-def assemble(task: SlideTask, tiles: Iterable[TileNuclei]) -> SlideNuclei:
-    """All tiles together, in an order that does not depend on them."""
+def assemble(task: SlideTask, tiles: Iterable[TileNuclei], device: str = "") -> SlideNuclei:
+    """All tiles together, in an order that does not depend on them; ``device``: if not this process's."""
     empty = measure_tile(task.pixels, np.empty(0, dtype=object), task.measuring)
     polygons, probability, filled = [np.empty(0, dtype=object)], [np.empty(0, np.float32)], []
     highest = 0.0
@@ -208,4 +210,6 @@ def assemble(task: SlideTask, tiles: Iterable[TileNuclei]) -> SlideNuclei:
     x0, y0, x1, y1 = shapely.bounds(outlines).reshape(-1, 4).T
     order = np.lexsort((y1 - y0, x1 - x0, x0 + x1, y0 + y1))
     nuclei = Nuclei.from_polygons(outlines[order], np.concatenate(probability)[order], task.model.path_class)
-    return SlideNuclei(nuclei.with_measurements(measurements.iloc[order]), highest)
+    return SlideNuclei(
+        nuclei.with_measurements(measurements.iloc[order]), highest, device or task.model.predictor.device
+    )

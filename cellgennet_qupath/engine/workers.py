@@ -112,7 +112,7 @@ def spread_slide(
             f"The workers compute differently ({'; '.join(sorted(devices))}): "
             "a few nuclei may differ from those of one of them alone."
         )
-    return assemble(task, (store[tile.index] for tile in tiles))
+    return assemble(task, (store[tile.index] for tile in tiles), "; ".join(sorted(devices)))
 
 
 def work_on(task: SlideTask, tiles: Sequence[Tile], folder: Path) -> _Done:
