@@ -68,15 +68,17 @@ class CellGenNet {
     String run(List<String> arguments) {
         // A list, never one line of text: spaces and umlauts in names of folders need no quoting then.
         def command = [python, "-X", "utf8", "-m", "cellgennet_qupath"] + arguments.collect { it.toString() }
-        def process
+        Process process = null
+        // From before it starts: QuPath may be closed at any moment.
+        def end = new Thread({ process?.destroy() })
+        Runtime.getRuntime().addShutdownHook(end)
         try {
             process = new ProcessBuilder(command).start()
         } catch (IOException e) {
+            Runtime.getRuntime().removeShutdownHook(end)
             // Without its cause, which QuPath would show in the place of this line.
             throw new IllegalStateException("CellGenNet: cannot start ${python} (${e.getMessage()}). Run 'cellgennet groovy install' again.")
         }
-        def end = new Thread({ process.destroy() })
-        Runtime.getRuntime().addShutdownHook(end)
         def error = ""
         def result = new StringBuilder()
         def told = Thread.start {
@@ -195,8 +197,12 @@ class CellGenNet {
             def ids = there.collect { it.getID() } as Set
             found = found.findAll { !ids.contains(it.getID()) }
         } else {
+            def gone = there.findAll { existing == "replace-all" || isOwn(it) }
+            def others = gone.count { !isOwn(it) }
             // Objects inside a nucleus stay, one level up.
-            hierarchy.removeObjects(there.findAll { existing == "replace-all" || isOwn(it) }, true)
+            hierarchy.removeObjects(gone, true)
+            if (others)
+                say(others + " detections of other tools removed from " + entry.getImageName() + ", as replace-all was chosen.")
         }
         def annotations = hierarchy.getAnnotationObjects().collectEntries { [it.getID().toString(), it] }
         def families = found.groupBy { annotations[parents[it.getID().toString()]] ?: hierarchy.getRootObject() }

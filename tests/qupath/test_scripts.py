@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from backends import nuclei
 
+from cellgennet_qupath.cli import run
 from cellgennet_qupath.errors import UsageError
 from cellgennet_qupath.nuclei import is_own_id
 from cellgennet_qupath.qupath import scripts
@@ -65,6 +66,18 @@ def test_changed_scripts_are_kept(home: Path, tmp_path: Path) -> None:
     assert installed.kept[0].read_text(encoding="utf-8") == "mine"
     assert changed.read_bytes() == (groovy_scripts() / NAMES[0]).read_bytes()
     assert scripts.install_scripts(tmp_path / "s", Path("python")).kept == ()
+
+
+def test_the_command_says_where_scripts_are(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "scr ipts"
+    assert run(["groovy", "install", str(target)]) == 0
+    said = capsys.readouterr().out
+    assert f"Scripts: {target}\n" in said
+    assert f"They start {sys.executable} " in said
+    assert run(["groovy", "install"]) == 2
+    assert "no user folder of QuPath" in capsys.readouterr().err
 
 
 def test_user_folders_of_qupath_are_found(home: Path) -> None:
