@@ -141,7 +141,7 @@ def _task(reader: Any, model: Path, threads: int) -> Any:
     from cellgennet_qupath.bundle import load_bundle
     from cellgennet_qupath.engine.model import Model
     from cellgennet_qupath.engine.plan import Area
-    from cellgennet_qupath.engine.segment import SlideTask
+    from cellgennet_qupath.engine.task import SlideTask
     from cellgennet_qupath.slide.normalisation import estimate
     from cellgennet_qupath.slide.tissue import tissue_mask
 

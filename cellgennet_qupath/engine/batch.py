@@ -51,7 +51,8 @@ from .checkpoint import Checkpoint, remove
 from .model import Model
 from .plan import Area, geometry_of_class, plan_tiles
 from .result import ImageResult, why_nothing
-from .segment import SlideTask, segment_slide
+from .segment import segment_slide
+from .task import SlideTask
 
 if TYPE_CHECKING:
     import distributed

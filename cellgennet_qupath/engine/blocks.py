@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,7 @@ from ..slide.grid import Bounds, Tile
 from ..student.decode import quantised
 from .model import round_up
 from .plan import BAND
-
-if TYPE_CHECKING:
-    from .segment import SlideTask
+from .task import SlideTask
 
 Key = tuple[int, int]
 
@@ -71,7 +68,7 @@ class BlockGrid:
 
 
 @dataclass(frozen=True)
-class Pixels:
+class Block:
     """A block that has been read."""
 
     key: Key
@@ -108,7 +105,7 @@ def block_grid(task: SlideTask) -> BlockGrid:
     return BlockGrid.over(size, unit, round_up(context, unit), task.model.block)
 
 
-def read_blocks(task: SlideTask, grid: BlockGrid, tiles: Iterable[Tile]) -> Iterator[Pixels | Wanted]:
+def read_blocks(task: SlideTask, grid: BlockGrid, tiles: Iterable[Tile]) -> Iterator[Block | Wanted]:
     """Each block that the tiles of a band need, once, just before the first tile that needs it."""
     for _, band in groupby(tiles, key=lambda tile: tile.core.x0 // BAND):
         needed = [
@@ -121,17 +118,17 @@ def read_blocks(task: SlideTask, grid: BlockGrid, tiles: Iterable[Tile]) -> Iter
                 if key not in seen:
                     seen.add(key)
                     x0, y0, x1, y1 = grid.shown(key)
-                    yield Pixels(key, task.pixels.read_grid(x0, y0, x1 - x0, y1 - y0, task.downsample))
+                    yield Block(key, task.pixels.read_grid(x0, y0, x1 - x0, y1 - y0, task.downsample))
             yield Wanted(tile, keys, [key for key in keys if last[key] == tile.index])
 
 
-def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Pixels | Wanted]) -> Iterator[MapWindow]:
+def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | Wanted]) -> Iterator[MapWindow]:
     """The maps of each tile's window; those of a block are kept for as long as a later tile needs them."""
     predictor = task.model.predictor
     stride, rim = predictor.stride, grid.context // predictor.stride
     kept: dict[Key, NDArray[np.uint16]] = {}
     for one in read:
-        if isinstance(one, Pixels):
+        if isinstance(one, Block):
             maps = predictor.predict(task.normalisation.apply(one.image)[None])[0]
             kept[one.key] = quantised(maps[rim : maps.shape[0] - rim, rim : maps.shape[1] - rim])
             continue

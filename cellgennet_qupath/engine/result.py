@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..qupath.project import WrittenDetections
-from .segment import SlideNuclei, SlideTask
+from .segment import SlideNuclei
+from .task import SlideTask
 
 
 @dataclass(frozen=True)

@@ -11,34 +11,16 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from ..measure.tile import Measuring, measure_tile
+from ..measure.tile import measure_tile
 from ..nuclei import Nuclei
 from ..progress import SILENT, Reporter
-from ..qupath.project import StainVectors
 from ..slide.coordinates import edge_to_full
 from ..slide.grid import Bounds, Tile
-from ..slide.normalisation import Normalisation
 from ..student.decode import LEVELS, Objects, decode_levels
 from ..student.polygons import label_polygons
 from .ahead import Pipeline
 from .blocks import MapWindow, block_grid, map_windows, read_blocks
-from .model import Model
-from .plan import Area
-
-
-class Pixels(Protocol):
-    """What the engine needs of a slide reader."""
-
-    width: int
-    height: int
-
-    def read_grid(
-        self, x: int, y: int, columns: int, rows: int, downsample: float, fill: int = 255
-    ) -> NDArray[np.uint8]:
-        """See ``slide.reader.SlideReader``."""
-        ...
-
-    def close(self) -> None: ...
+from .task import SlideTask
 
 
 @dataclass(frozen=True)
@@ -65,35 +47,6 @@ class TileStore(Protocol):
     def __getitem__(self, index: int, /) -> TileNuclei: ...
 
     def __setitem__(self, index: int, tile: TileNuclei, /) -> None: ...
-
-
-@dataclass(frozen=True)
-class SlideTask:
-    """All that decides what is found on one slide.
-
-    downsample    : full-resolution pixels per input sample of the model.
-    mpp           : (x, y) µm per full-resolution pixel for the measurements; None to measure in pixels.
-    normalisation : estimated once for the slide, never per tile.
-    stains        : measured at full resolution; None for an image without.
-    """
-
-    pixels: Pixels
-    model: Model
-    normalisation: Normalisation
-    downsample: float
-    mpp: tuple[float, float] | None
-    area: Area
-    stains: StainVectors | None = None
-
-    @property
-    def step(self) -> float:
-        """Full-resolution pixels per map sample."""
-        return self.downsample * self.model.predictor.stride
-
-    @property
-    def measuring(self) -> Measuring:
-        """How nuclei are measured; the outline of one at the edge may end a sample before it."""
-        return Measuring(self.mpp, self.stains, self.step)
 
 
 @dataclass(frozen=True)

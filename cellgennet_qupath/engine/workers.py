@@ -22,7 +22,8 @@ from ..errors import CellGenNetError, UsageError
 from ..progress import SILENT, Reporter
 from ..slide.grid import Tile
 from .checkpoint import TileFiles
-from .segment import SlideNuclei, SlideTask, assemble, tile_nuclei
+from .segment import SlideNuclei, assemble, tile_nuclei
+from .task import SlideTask
 
 _LARGEST_GROUP = 8192
 _GROUPS_PER_WORKER = 3

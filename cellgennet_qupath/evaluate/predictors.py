@@ -21,7 +21,8 @@ from skimage.segmentation import watershed
 from ..bundle import Bundle
 from ..engine.model import Model
 from ..engine.plan import Area, plan_tiles
-from ..engine.segment import SlideTask, segment_slide
+from ..engine.segment import segment_slide
+from ..engine.task import SlideTask
 from ..errors import EntryDataError, SupervisionError
 from ..qupath.geojson import features
 from ..raster import rasterize

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ..config import StudentConfig
 from .device import bfloat16_pays
+from .inference import Runtime, load_network
 from .network import Network
-from .runtime import Runtime, load_network
 
 _SHAPES = 2
 """Compiled networks kept, one for each shape of input."""
@@ -31,7 +31,7 @@ class OpenVinoRuntime(Runtime):
     """
 
     def __init__(self, weights: Path, config: StudentConfig, threads: int = 0) -> None:
-        super().__init__(weights, config, "cpu", threads)
+        super().__init__(config)
         network = _ImagesToMaps(load_network(weights, config, torch.device("cpu")))
         example = torch.zeros(1, 2 * self.unit, 2 * self.unit, 3)
         with torch.inference_mode(), warnings.catch_warnings():

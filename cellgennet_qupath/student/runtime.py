@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import util
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from ..config import StudentConfig
 from ..errors import BundleError, UsageError
 from .device import Device, best_device, bfloat16_pays
+from .inference import Runtime, load_network
 from .maps import MapPredictor
-from .network import Network, build, context
 from .trainer import set_threads
-from .unet import STRIDE
 
 
 def load_runtime(
@@ -40,33 +36,8 @@ def load_runtime(
         runtime = OpenVinoRuntime(weights, config, threads)
     else:
         runtime = TorchRuntime(weights, config, chosen, threads)
-    runtime.asked_for = device
+    runtime.reopen = partial(_reopened, weights.absolute(), config, device, threads, _checksum(weights))
     return runtime
-
-
-class Runtime(ABC):
-    """What all runtimes of the student share: its geometry, and how a copy comes into another process.
-
-    See ``MapPredictor`` for the meaning of the attributes.
-    asked_for : the device that was wanted; a copy elsewhere may find another one for "auto".
-    """
-
-    stride = STRIDE
-    device: str
-
-    def __init__(self, weights: Path, config: StudentConfig, device: Device, threads: int) -> None:
-        self._from = (weights.absolute(), config)
-        self._threads = threads
-        self.asked_for: Device | Literal["auto"] = device
-        self.unit = build(config, torch.device("cpu")).unit
-        self.context = context(config, self.unit)
-
-    @abstractmethod
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See ``MapPredictor``."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (*self._from, self.asked_for, self._threads, _checksum(self._from[0]))
 
 
 class TorchRuntime(Runtime):
@@ -75,7 +46,7 @@ class TorchRuntime(Runtime):
     def __init__(
         self, weights: Path, config: StudentConfig, device: Device = "cpu", threads: int = 0
     ) -> None:
-        super().__init__(weights, config, device, threads)
+        super().__init__(config)
         set_threads(threads)
         if device not in ("cpu", best_device()):
             raise UsageError(f"--device {device}", "torch finds no such device here", "Leave the option out")
@@ -92,16 +63,6 @@ class TorchRuntime(Runtime):
             logits = self._model(batch)
         maps: NDArray[np.float32] = torch.sigmoid(logits.float()).permute(0, 2, 3, 1).cpu().numpy()
         return maps
-
-
-def load_network(weights: Path, config: StudentConfig, device: torch.device) -> Network:
-    """The trained network, ready for inference. Raises BundleError."""
-    model = build(config, device).eval()
-    try:
-        model.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise BundleError(weights, "does not hold the student its card describes", "Train again") from error
-    return model
 
 
 def _checksum(file: Path) -> str:

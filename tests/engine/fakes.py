@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cellgennet_qupath.config import NormalisationConfig
 from cellgennet_qupath.engine.model import Model
 from cellgennet_qupath.engine.plan import Area, plan_tiles
-from cellgennet_qupath.engine.segment import SlideTask
+from cellgennet_qupath.engine.task import SlideTask
 from cellgennet_qupath.slide.grid import Tile
 from cellgennet_qupath.slide.normalisation import Normalisation
 from cellgennet_qupath.slide.tissue import TissueMask

@@ -11,7 +11,8 @@ import shapely
 from numpy.typing import NDArray
 
 from cellgennet_qupath.engine.plan import plan_tiles
-from cellgennet_qupath.engine.segment import SlideTask, segment_slide
+from cellgennet_qupath.engine.segment import segment_slide
+from cellgennet_qupath.engine.task import SlideTask
 from cellgennet_qupath.slide.normalisation import Normalisation
 from cellgennet_qupath.slide.reader import open_slide
 

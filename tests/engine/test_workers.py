@@ -16,7 +16,8 @@ from distributed import Client
 
 from cellgennet_qupath.engine.checkpoint import Checkpoint, TileFiles
 from cellgennet_qupath.engine.plan import plan_tiles
-from cellgennet_qupath.engine.segment import SlideTask, segment_slide
+from cellgennet_qupath.engine.segment import segment_slide
+from cellgennet_qupath.engine.task import SlideTask
 from cellgennet_qupath.engine.workers import dask_workers, grouped, local_workers, spread_slide, work_on
 from cellgennet_qupath.errors import CellGenNetError, SlideError, UsageError
 from cellgennet_qupath.slide.grid import Tile

@@ -89,7 +89,7 @@ def test_the_fastest_runtime_is_chosen(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_copy_in_another_process_loads_the_same_weights(tmp_path: Path) -> None:
     file = weights(tmp_path, UNET)
-    packed = pickle.dumps(TorchRuntime(file, UNET))
+    packed = pickle.dumps(load_runtime(file, UNET))
     copy = pickle.loads(packed)  # noqa: S301
     assert np.array_equal(copy.predict(pixels(32)), load_runtime(file, UNET).predict(pixels(32)))
     assert pickle.loads(packed) is copy, "once in a process"  # noqa: S301
