@@ -66,7 +66,7 @@ def run_demo(folder: Path, threads: int, reporter: Reporter) -> Outcome:
         if failed:
             raise CellGenNetError("demo", f"could not segment every slide ({'; '.join(failed)})")
         export_project(project, table, reporter=reporter)
-        scores = _score(project, sample / "truth")
+        scores = score_project(project, sample / "truth")
     places = {
         "project": folder / "project",
         "detections": folder / "project" / "cellgennet" / "detections",
@@ -87,7 +87,7 @@ def _clear(folder: Path) -> None:
     )
 
 
-def _score(project: Project, truth: Path) -> list[SlideScore]:
+def score_project(project: Project, truth: Path) -> list[SlideScore]:
     scores = []
     for entry in project.entries:
         stem = entry.name.split(".")[0]
