@@ -2,6 +2,9 @@
 
     python benchmarks/sparse_labels.py DATA -o RUNS [--protocol sparse-10] [--row distilled]... [--seed 0]...
 
+What the rows are trained with is decided on ``development``: the windows that sparse-10 keeps for validation,
+none of which sparse-1 has labels of. Test images decide nothing.
+
 DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. Every run (protocol, row, seed)
 has a folder of its own below RUNS with its settings, checkpoints and scores; a run that is complete is not
 repeated, a broken one goes on where it was. ``RUNS/table.md`` and ``RUNS/table.json`` hold what there is.
@@ -19,19 +22,21 @@ from typing import Any
 
 import click
 import numpy as np
-from datasets import TRAINED_ON, LabelledImage, labelled_everywhere, sparse_material, test_images
+from datasets import TRAINED_ON, LabelledImage, images, labelled_everywhere, sparse_material, test_images
 from numpy.typing import NDArray
 from reporting import Printed
 
 from cellgennet_qupath.bundle import now, versions
 from cellgennet_qupath.config import Config
 from cellgennet_qupath.distill.train import Trained, train_model
-from cellgennet_qupath.evaluate.metrics import score
+from cellgennet_qupath.evaluate.boundary import boundary_scores
+from cellgennet_qupath.evaluate.metrics import mean_scores, score
 from cellgennet_qupath.raster import rasterize
 from cellgennet_qupath.student.decode import DecodingConfig, decode
 from cellgennet_qupath.student.polygons import label_polygons
+from cellgennet_qupath.supervision.labels import UNKNOWN
 
-COLUMNS = ("dice", "iou", "f1@0.5", "f1@0.7", "aji", "pq")
+COLUMNS = ("dice", "iou", "f1@0.5", "f1@0.7", "aji", "pq", "hd95", "boundary_f1")
 NOTHING_UNLABELLED = {"distillation": 0.0, "consistency": 0.0}
 # A step with unlabelled patches runs the student on twice as many and its average once more: a supervised
 # row takes this many times the steps in the same time.
@@ -102,9 +107,28 @@ def evaluate(segment: Segment, data: Path) -> dict[str, dict[str, dict[str, floa
     """Scores by data set and image."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for item in test_images(data):
-        scores = score(item.truth(), segment(item), thresholds=(0.5, 0.7))
-        found.setdefault(item.dataset, {})[item.name] = scores.as_dict()
+        truth, labels = item.truth(), segment(item)
+        outlines = boundary_scores(truth, labels)
+        found.setdefault(item.dataset, {})[item.name] = score(
+            truth, labels, thresholds=(0.5, 0.7)
+        ).as_dict() | {
+            "hd95": outlines.hd95,
+            "boundary_f1": outlines.boundary_f1,
+        }
     return found
+
+
+def develop(segment: Segment, data: Path) -> dict[str, float]:
+    """Mean scores on the windows by which settings are chosen."""
+    windows = {window.source: window for window in sparse_material(data, "sparse-10").validation}
+    scores = []
+    for item in images(data, "train", TRAINED_ON):
+        if item.name in windows:
+            window = windows[item.name]
+            box, truth = window.box, window.labels.objects
+            labels = segment(item)[box.y : box.y + box.rows, box.x : box.x + box.columns]
+            scores.append(score(np.maximum(truth, 0), labels, truth == UNKNOWN, thresholds=(0.5, 0.7)))
+    return mean_scores(scores)
 
 
 def run(data: Path, runs: Path, protocol: str, row: str, seed: int, config: Config) -> None:
@@ -136,6 +160,7 @@ def run(data: Path, runs: Path, protocol: str, row: str, seed: int, config: Conf
         "config": chosen.model_dump(mode="json"),
         "versions": versions(),
         "validation": trained.scores,
+        "development": develop(segment, data),
         "scores": evaluate(segment, data),
     }
     result.write_text(json.dumps(document, indent=1), encoding="utf-8")
