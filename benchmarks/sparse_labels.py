@@ -179,8 +179,8 @@ def table(runs: Path) -> str:
     for one in results(runs):
         minutes.setdefault((one["protocol"], one["row"]), []).append(one["minutes"])
         sets = one["scores"] | {"all": {k: v for d in one["scores"].values() for k, v in d.items()}}
-        for dataset, images in sets.items():
-            means = {c: float(np.nanmean([image[c] for image in images.values()])) for c in COLUMNS}
+        for dataset, scored in sets.items():
+            means = {c: float(np.nanmean([image[c] for image in scored.values()])) for c in COLUMNS}
             cells.setdefault((one["protocol"], dataset, one["row"]), []).append(means)
     lines = [
         "| protocol | test set | row | seeds | " + " | ".join(COLUMNS) + " | minutes |",
