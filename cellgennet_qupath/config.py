@@ -70,6 +70,7 @@ class PseudoConfig(_Section):
                     misses, it misses in all views alike.
     student_share : the averaged student's share in the soft labels once it is ramped up; the rest is
                     the teacher's.
+    cutmix        : share of an unlabelled patch that shows another one when the student learns from it.
     tiles         : at most this many tiles of ``tile`` pixels per project.
     """
 
@@ -77,6 +78,7 @@ class PseudoConfig(_Section):
     sharpness: Weight = 3.0
     miss_doubt: Fraction = 0.5
     student_share: Fraction = 0.5
+    cutmix: Fraction = 0.0
     tile: Annotated[int, Field(ge=128, multiple_of=32)] = 512
     tiles: Positive = 64
 

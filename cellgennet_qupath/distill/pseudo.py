@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import PseudoConfig
+from ..student.batches import UnlabelledBatch
 from ..supervision.sampling import recolour
 from .material import UnlabelledTile
 
@@ -61,22 +62,37 @@ def write_pseudo_label(path: Path, tile: UnlabelledTile, predict: View, config: 
     return float((steady[..., 0] * (mean[..., 0] > 0.5)).sum() / max(1, usable.sum()))
 
 
+def rectangle(rng: np.random.Generator, size: int, share: float) -> NDArray[np.bool_]:
+    """A rectangle of ``share`` of a square of ``size``, of random shape and place, as bool (size, size).
+
+    CutMix of French et al., "Semi-supervised semantic segmentation needs strong, varied perturbations",
+    BMVC 2020: no patch teaches by what surrounds it alone.
+    """
+    inside = np.zeros((size, size), bool)
+    if share:
+        height = round(size * share ** rng.random())
+        width = min(size, round(size * size * share / height))
+        y, x = int(rng.integers(size - height + 1)), int(rng.integers(size - width + 1))
+        inside[y : y + height, x : x + width] = True
+    return inside
+
+
 class PseudoLabels:
     """Draws crops of pseudo-labelled tiles, mirrored and turned, in a weak and a strong colouring."""
 
-    def __init__(self, files: list[Path], size: int) -> None:
+    def __init__(self, files: list[Path], size: int, cutmix: float) -> None:
         if not files:
             raise ValueError("no pseudo-labelled tile")
         self._files = files
         self._size = size
+        self._cutmix = cutmix
 
-    def draw(
-        self, rng: np.random.Generator, count: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """weak and strong images (n, s, s, 3), targets and steadiness (n, s / 2, s / 2, 2), float32."""
+    def draw(self, rng: np.random.Generator, count: int) -> UnlabelledBatch:
+        """``count`` crops."""
         drawn = [self._one(rng) for _ in range(count)]
         weak, strong, targets, steady = (np.stack(column) for column in zip(*drawn, strict=True))
-        return weak, strong, targets, steady
+        pasted = np.stack([rectangle(rng, self._size // 2, self._cutmix) for _ in range(count)])
+        return UnlabelledBatch(weak, strong, targets, steady, pasted)
 
     def _one(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
         with np.load(self._files[int(rng.integers(len(self._files)))], allow_pickle=False) as tile:

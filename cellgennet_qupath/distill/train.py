@@ -21,6 +21,7 @@ from ..errors import Interrupted, TrainingError
 from ..evaluate.training_page import Sample, write_training_page
 from ..progress import SILENT, Reporter
 from ..qupath.project import Project
+from ..student.batches import LabelledBatch
 from ..student.decode import NOMINAL_MPP, DecodingConfig, decode
 from ..supervision.sampling import CONTEXT, INNER, PatchSampler, generator, objectness, recolour
 from ..supervision.windows import LabelledWindow
@@ -237,7 +238,7 @@ def teacher_view(folder: Path, thresholds: dict[str, float], threads: int) -> Vi
 def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float], list[Sample]]:
     """The trained student in the run's folder with its decoding rule, validation scores and samples."""
     from ..student.device import best_device
-    from ..student.trainer import LabelledBatch, StudentTrainer, UnlabelledBatch, set_threads
+    from ..student.trainer import StudentTrainer, set_threads
 
     config, reporter = run.config, run.reporter
     pseudo = _pseudo_labels(run)
@@ -265,9 +266,7 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float], list[Sa
                     np.stack([p.foreground[INNER, INNER] for p in patches]),
                     np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
                 )
-                unlabelled = None
-                if pseudo is not None:
-                    unlabelled = UnlabelledBatch(*pseudo.draw(rng, config.student.batch))
+                unlabelled = None if pseudo is None else pseudo.draw(rng, config.student.batch)
                 terms = trainer.step(labelled, unlabelled)
                 for name, value in terms.items():
                     sums[name] = sums.get(name, 0.0) + value
@@ -302,7 +301,7 @@ def _pseudo_labels(run: _Run) -> PseudoLabels | None:
     if not files:
         run.reporter.warn("No unlabelled tissue: the student learns from the annotations alone.")
         return None
-    return PseudoLabels(files, config.student.patch)
+    return PseudoLabels(files, config.student.patch, config.pseudo.cutmix)
 
 
 def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, dict[str, float], list[Sample]]:

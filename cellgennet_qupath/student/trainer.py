@@ -6,7 +6,6 @@ What is trained on, and when, is decided elsewhere (``distill``); arrays come an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,38 +19,10 @@ from torch.nn import functional
 from ..config import LossConfig, PseudoConfig, StudentConfig
 from ..errors import TrainingError
 from . import losses
+from .batches import LabelledBatch, UnlabelledBatch
 from .device import bfloat16_pays
 from .network import Network, build, start
 from .unet import STRIDE
-
-
-@dataclass(frozen=True)
-class LabelledBatch:
-    """Patches with ground truth at input resolution: image (n, h, w, 3) float32.
-
-    foreground : (n, h, w) int8, -1 unknown, 0, 1.
-    objectness : (n, h, w) float32, -1 unknown, else in [0, 1].
-    """
-
-    image: NDArray[np.float32]
-    foreground: NDArray[np.int8]
-    objectness: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class UnlabelledBatch:
-    """Two colourings of the same unlabelled patches with the teacher's word on them.
-
-    weak, strong : (n, h, w, 3) float32.
-    targets      : (n, h / 2, w / 2, 2) float32, soft foreground and object probability.
-    steadiness   : (n, h / 2, w / 2, 2) float32 in [0, 1], how well the teacher's views agree; 0 where
-                   nothing may be learnt.
-    """
-
-    weak: NDArray[np.float32]
-    strong: NDArray[np.float32]
-    targets: NDArray[np.float32]
-    steadiness: NDArray[np.float32]
 
 
 class StudentTrainer:
@@ -118,7 +89,9 @@ class StudentTrainer:
         objectness, weight_o = _pooled(self._tensor(labelled.objectness))
         images = [_channels_first(self._tensor(labelled.image))]
         if unlabelled is not None:
-            images.append(_channels_first(self._tensor(unlabelled.strong)))
+            pasted = self._tensor(unlabelled.pasted)[:, None] > 0
+            fine = pasted.repeat_interleave(STRIDE, -1).repeat_interleave(STRIDE, -2)
+            images.append(_paste(_channels_first(self._tensor(unlabelled.strong)), fine))
         logits = self._model(torch.cat(images)).float()
         mine = logits[: len(foreground)]
         terms = {
@@ -135,6 +108,7 @@ class StudentTrainer:
                 share = self._pseudo.student_share * self._ramp()
                 soft = _channels_first(self._tensor(unlabelled.targets)).lerp(view, share)
                 believed = losses.belief(soft, steady, self._pseudo.miss_doubt)
+            soft, believed, view, steady = (_paste(x, pasted) for x in (soft, believed, view, steady))
             terms["distillation"] = losses.distillation(theirs, soft, believed)
             terms["consistency"] = losses.consistency(theirs, view, (steady > 0).float())
         return terms
@@ -229,6 +203,11 @@ def set_threads(threads: int) -> None:
 
 def _channels_first(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
+
+
+def _paste(patches: Tensor, where: Tensor) -> Tensor:
+    """Each patch (n, c, h, w) with the next one in it ``where`` (n, 1, h, w) says."""
+    return torch.where(where, patches.roll(-1, 0), patches)
 
 
 def _pooled(label: Tensor) -> tuple[Tensor, Tensor]:

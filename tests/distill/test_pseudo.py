@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cellgennet_qupath.config import PseudoConfig
 from cellgennet_qupath.distill.material import UnlabelledTile
-from cellgennet_qupath.distill.pseudo import PseudoLabels, averaged, steadiness, write_pseudo_label
+from cellgennet_qupath.distill.pseudo import PseudoLabels, averaged, rectangle, steadiness, write_pseudo_label
 from cellgennet_qupath.supervision.sampling import generator
 
 
@@ -48,10 +50,24 @@ def test_only_unlabelled_tissue_teaches(tmp_path: Path) -> None:
 
 def test_drawn_crops_keep_image_and_targets_together(tmp_path: Path) -> None:
     write_pseudo_label(tmp_path / "0.npz", tile(), red_and_green, PseudoConfig())
-    labels = PseudoLabels([tmp_path / "0.npz"], 32)
-    weak, strong, targets, steady = labels.draw(generator(0, "t", 0), 6)
+    drawn = PseudoLabels([tmp_path / "0.npz"], 32, 0).draw(generator(0, "t", 0), 6)
+    weak, strong, targets, steady = drawn.weak, drawn.strong, drawn.targets, drawn.steadiness
+    assert not drawn.pasted.any()
     assert weak.shape == strong.shape == (6, 32, 32, 3)
     assert targets.shape == steady.shape == (6, 16, 16, 2)
     for picture, target in zip(weak, targets, strict=True):
         seen = red_and_green(picture)
         assert np.corrcoef(seen[..., 0].ravel(), target[..., 0].ravel())[0, 1] > 0.8
+
+
+@given(st.integers(0, 1000), st.integers(16, 200), st.floats(0.05, 0.95))
+def test_a_pasted_rectangle_covers_its_share(seed: int, size: int, share: float) -> None:
+    inside = rectangle(np.random.default_rng(seed), size, share)
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    assert inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+    # Sides are whole numbers: each can be off by half a sample.
+    assert inside.mean() == pytest.approx(share, abs=1 / size)
+
+
+def test_nothing_is_pasted_by_a_share_of_0() -> None:
+    assert not rectangle(np.random.default_rng(0), 32, 0).any()

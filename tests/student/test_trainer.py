@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 
 from cellgennet_qupath.config import LossConfig, PseudoConfig, StudentConfig
 from cellgennet_qupath.errors import TrainingError
+from cellgennet_qupath.student.batches import LabelledBatch, UnlabelledBatch
 from cellgennet_qupath.student.encoder import EncoderUNet, imagenet_start
 from cellgennet_qupath.student.network import build, receptive_field
 from cellgennet_qupath.student.runtime import TorchRuntime
-from cellgennet_qupath.student.trainer import LabelledBatch, StudentTrainer, UnlabelledBatch
+from cellgennet_qupath.student.trainer import StudentTrainer
 from cellgennet_qupath.student.unet import layerwise_dropout
 
 SMALL = StudentConfig(width=4, levels=3, patch=64)
@@ -28,7 +30,8 @@ def batches(step: int) -> tuple[LabelledBatch, UnlabelledBatch]:
         rng.random((2, 64, 64), dtype=np.float32),
     )
     maps = rng.random((2, 32, 32, 2), dtype=np.float32)
-    return labelled, UnlabelledBatch(image, image[::-1].copy(), maps, maps)
+    pasted = rng.random((2, 32, 32)) < 0.5
+    return labelled, UnlabelledBatch(image, image[::-1].copy(), maps, maps, pasted)
 
 
 def trained(steps: range, start: Path | None = None) -> StudentTrainer:
@@ -114,3 +117,20 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     other = StudentTrainer(StudentConfig(width=8, levels=3), LossConfig(), PseudoConfig(), 8, seed=3)
     with pytest.raises(TrainingError, match="does not fit"):
         other.load_checkpoint(tmp_path / "c.safetensors")
+
+
+def test_pasting_moves_pictures_and_targets_together() -> None:
+    labelled, drawn = batches(0)
+
+    def terms(batch: UnlabelledBatch) -> dict[str, float]:
+        return StudentTrainer(SMALL, LossConfig(ramp_up=0), PseudoConfig(), 8, seed=3).step(labelled, batch)
+
+    # All of every patch is the next one's: the same batch in another order.
+    everywhere = replace(drawn, pasted=np.ones_like(drawn.pasted))
+    nowhere = replace(drawn, pasted=np.zeros_like(drawn.pasted))
+    rolled = UnlabelledBatch(
+        *(np.roll(a, -1, 0) for a in (drawn.weak, drawn.strong, drawn.targets, drawn.steadiness)),
+        nowhere.pasted,
+    )
+    assert terms(everywhere)["distillation"] == pytest.approx(terms(rolled)["distillation"], rel=1e-3)
+    assert terms(everywhere)["distillation"] != pytest.approx(terms(nowhere)["distillation"], rel=1e-5)
