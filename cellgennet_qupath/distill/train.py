@@ -211,7 +211,8 @@ def _teacher_stage(run: _Run, start: Path | None) -> dict[str, dict[str, float]]
         return [teacher.instances(m, w.known.shape, prob, nms)[0] for m, w in zip(maps, windows, strict=True)]
 
     candidates = [{"prob": p, "nms": n} for p in (0.3, 0.4, 0.5, 0.6, 0.7) for n in (0.3, 0.5)]
-    thresholds, scores = best_of(candidates, lambda c: score_windows(segmented(**c), windows))
+    standard = {"prob": 0.5, "nms": 0.4}
+    thresholds, scores = best_of(standard, candidates, lambda c: score_windows(segmented(**c), windows))
     teacher.save(thresholds)
     run.reporter.say(f"Teacher on validation: {sentence(scores)}.")
     result = {"thresholds": thresholds, "scores": _rounded(scores)}
@@ -320,7 +321,9 @@ def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, dict[str,
         for d in (1.5, 2.5, 3.5)
         for m in (0.6, 0.7)
     ]
-    best, scores = best_of(candidates, lambda rule: score_windows(segmented(rule), windows, stride=2))
+    best, scores = best_of(
+        standard, candidates, lambda rule: score_windows(segmented(rule), windows, stride=2)
+    )
     samples = [
         Sample(window.source, window.image, window.labels.objects, found)
         for window, found in zip(windows, segmented(best), strict=True)
