@@ -109,6 +109,8 @@ class StudentConfig(_Section):
 class LossConfig(_Section):
     """Weights of the terms of the joint objective (see docs/method.md for the equations).
 
+    warm_up and ramp_up are shares of the training: for the first the student learns from annotations alone,
+    over the second the terms of unlabelled tissue come in.
     Without distillation and consistency the student learns from the annotations alone, and no teacher
     is trained for it.
     """
@@ -120,6 +122,7 @@ class LossConfig(_Section):
     objectness: Weight = 1.0
     distillation: Weight = 0.5
     consistency: Weight = 0.25
+    warm_up: Fraction = 0.0
     ramp_up: Fraction = 0.3
 
     @property

@@ -258,7 +258,7 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float], list[Sa
     with reporter.track("student", total, "steps") as task:
         task.advance(trainer.step_count)
         while trainer.step_count < total:
-            sums: dict[str, float] = {}
+            seen: dict[str, list[float]] = {}
             for _ in range(config.student.steps_per_epoch):
                 rng = generator(config.seed, "student", trainer.step_count)
                 patches = sampler.draw(rng, config.student.batch)
@@ -267,12 +267,14 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float], list[Sa
                     np.stack([p.foreground[INNER, INNER] for p in patches]),
                     np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
                 )
-                unlabelled = None if pseudo is None else pseudo.draw(rng, config.student.batch)
+                unlabelled = None
+                if pseudo is not None and trainer.wants_unlabelled:
+                    unlabelled = pseudo.draw(rng, config.student.batch)
                 terms = trainer.step(labelled, unlabelled)
                 for name, value in terms.items():
-                    sums[name] = sums.get(name, 0.0) + value
+                    seen.setdefault(name, []).append(value)
                 task.advance(1, f"loss {terms['total']:.3f}")
-            history.append({name: value / config.student.steps_per_epoch for name, value in sums.items()})
+            history.append({name: sum(values) / len(values) for name, values in seen.items()})
             _write_json(history_file, history)
             trainer.save_checkpoint(checkpoint)
     trainer.save_weights(run.folder / STUDENT)

@@ -112,8 +112,10 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> str:
         figure = Figure((4.7, 3.3), layout="constrained")
         axes = figure.subplots()
         epochs = range(1, len(history) + 1)
-        for number, term in enumerate(history[0]):
-            axes.plot(epochs, [line[term] for line in history], color=colour(number), label=term)
+        # Terms of unlabelled tissue may begin later.
+        for number, term in enumerate(dict.fromkeys(term for line in history for term in line)):
+            values = [line.get(term, np.nan) for line in history]
+            axes.plot(epochs, values, color=colour(number), label=term)
         axes.set(ylim=(0, None), xlabel="epoch", ylabel="mean over the epoch's steps")
         axes.grid(axis="y")
         axes.legend(frameon=False)

@@ -6,6 +6,8 @@ a pixel (0 where unknown). Every mean is over pixels, weighted by w; a batch wit
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -72,11 +74,15 @@ def consistency(logit: Tensor, other: Tensor, weight: Tensor) -> Tensor:
     return weighted_mean((torch.sigmoid(logit) - other) ** 2, weight)
 
 
-def ramp(progress: float, length: float) -> float:
-    """exp(-5 (1 - t)^2) with t = progress / length, and 1 after it: unsupervised terms come in softly.
+def ramp(progress: float, begin: float, length: float) -> float:
+    """0 before ``begin``, then exp(-5 (1 - t)^2) with t = (progress - begin) / length, and 1 after it.
 
-    progress : share of the training that is done, in [0, 1]. Laine & Aila, ICLR 2017.
+    So unsupervised terms come in softly, once there is something to agree on.
+    progress : share of the training that is done, in [0, 1]; ``begin`` and ``length`` likewise.
+    Laine & Aila, ICLR 2017.
     """
-    if length <= 0 or progress >= length:
+    if progress < begin:
+        return 0.0
+    if progress >= begin + length:
         return 1.0
-    return float(torch.exp(torch.tensor(-5.0 * (1.0 - progress / length) ** 2)))
+    return math.exp(-5.0 * (1.0 - (progress - begin) / length) ** 2)

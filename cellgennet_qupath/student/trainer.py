@@ -61,6 +61,11 @@ class StudentTrainer:
             self._model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
 
+    @property
+    def wants_unlabelled(self) -> bool:
+        """Whether the next step looks at unlabelled patches."""
+        return self._loss.needs_teacher and self._ramp() > 0
+
     def step(self, labelled: LabelledBatch, unlabelled: UnlabelledBatch | None) -> dict[str, float]:
         """One step of the joint objective; returns its terms, unweighted, and their weighted ``total``."""
         # Dropout draws from torch's own generator: tied to the step, it survives a resumed run.
@@ -125,7 +130,7 @@ class StudentTrainer:
         }
 
     def _ramp(self) -> float:
-        return losses.ramp(self.step_count / self._total, self._loss.ramp_up)
+        return losses.ramp(self.step_count / self._total, self._loss.warm_up, self._loss.ramp_up)
 
     def _set_learning_rate(self) -> None:
         warm = min(1.0, (self.step_count + 1) / max(1, self._total // 20))

@@ -47,10 +47,12 @@ def test_consistency() -> None:
 
 
 def test_ramp() -> None:
-    assert losses.ramp(0.0, 0.4) == pytest.approx(math.exp(-5))
-    assert losses.ramp(0.2, 0.4) == pytest.approx(math.exp(-1.25))
-    assert losses.ramp(0.4, 0.4) == 1
-    assert losses.ramp(0.0, 0.0) == 1
+    assert losses.ramp(0.0, 0.0, 0.4) == pytest.approx(math.exp(-5))
+    assert losses.ramp(0.2, 0.0, 0.4) == pytest.approx(math.exp(-1.25))
+    assert losses.ramp(0.4, 0.0, 0.4) == 1
+    assert losses.ramp(0.0, 0.0, 0.0) == 1
+    assert losses.ramp(0.29, 0.3, 0.4) == 0
+    assert losses.ramp(0.5, 0.3, 0.4) == pytest.approx(math.exp(-1.25))
 
 
 def test_belief_by_hand() -> None:
