@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,19 @@ OWN_MARK = "ce119e00-"
 """How the ids begin that this tool gives (see ``own_id``)."""
 
 _OWN = re.compile(OWN_MARK + r"[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+BLOCK = 20_000
+"""Nuclei that are worked on at a time where there may be millions."""
+
+
+class NucleiBlocks(Protocol):
+    """The nuclei of one image, however many, taken some at a time."""
+
+    def __len__(self) -> int: ...
+
+    def blocks(self) -> Iterator[Nuclei]:
+        """All of them in order, in at least one block; blocks have the same measurements."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,14 @@ class Nuclei:
 
     def __len__(self) -> int:
         return len(self.polygons)
+
+    def blocks(self) -> Iterator[Nuclei]:
+        """Some rows at a time (see ``NucleiBlocks``)."""
+        if len(self) <= BLOCK:
+            yield self
+            return
+        for start in range(0, len(self), BLOCK):
+            yield self.take(np.arange(start, min(start + BLOCK, len(self))))
 
     @classmethod
     def from_polygons(
@@ -145,3 +167,31 @@ def is_own_id(identifier: str) -> bool:
 def empty() -> Nuclei:
     """No nuclei, all columns present."""
     return Nuclei.from_polygons([])
+
+
+def joined(blocks: Sequence[Nuclei]) -> Nuclei:
+    """Nuclei of several blocks as one, in order."""
+    if not blocks:
+        return empty()
+    if len(blocks) == 1:
+        return blocks[0]
+    cells = None
+    if any(block.cells is not None for block in blocks):
+        cells = np.concatenate(
+            [np.full(len(b), None, dtype=object) if b.cells is None else b.cells for b in blocks]
+        )
+    return Nuclei(
+        polygons=np.concatenate([block.polygons for block in blocks]),
+        probability=np.concatenate([block.probability for block in blocks]),
+        classes=np.concatenate([block.classes for block in blocks]),
+        ids=np.concatenate([block.ids for block in blocks]),
+        z=np.concatenate([block.z for block in blocks]),
+        t=np.concatenate([block.t for block in blocks]),
+        measurements=pd.concat([block.measurements for block in blocks], ignore_index=True),
+        cells=cells,
+    )
+
+
+def together(nuclei: NucleiBlocks) -> Nuclei:
+    """All of them at once, in memory."""
+    return nuclei if isinstance(nuclei, Nuclei) else joined(list(nuclei.blocks()))

@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..measure.cells import cell_outlines
 from ..measure.compartments import measure_cells, stain_comes_first
-from ..nuclei import Nuclei
+from ..nuclei import Nuclei, NucleiBlocks
 from ..progress import SILENT, Reporter
 from ..qupath.parents import parents_of
 from ..qupath.project import (
@@ -248,13 +248,14 @@ def _segment_image(run: _Run, entry: ImageEntry) -> ImageResult:
             from .workers import spread_slide
 
             found = spread_slide(run.client, task, tiles, checkpoint, run.reporter)
-        nuclei = found.nuclei
+        nuclei: NucleiBlocks = found
         if run.cells is not None:
-            cells = _cells(run, entry, nuclei, run.cells, calibration, (reader.width, reader.height))
+            whole = found.nuclei  # a cell ends where its neighbours begin
+            cells = _cells(run, entry, whole, run.cells, calibration, (reader.width, reader.height))
             first = stain_comes_first(run.project.version)
-            measured = measure_cells(reader, nuclei.polygons, cells, task.measuring, first)
-            nuclei = replace(nuclei, cells=cells, measurements=measured)
-    reason = "" if len(found.nuclei) else why_nothing(task, found, looked=bool(tiles), mpp=calibration.mpp)
+            measured = measure_cells(reader, whole.polygons, cells, task.measuring, first)
+            nuclei = replace(whole, cells=cells, measurements=measured)
+    reason = "" if len(found) else why_nothing(task, found, looked=bool(tiles), mpp=calibration.mpp)
     written = run.project.write_detections(entry, nuclei, run.writing)
     done = {"count": written.count, "place": str(written.place), "how": written.how, "reason": reason}
     checkpoint.finish({**done, "writing": how, "device": found.device})

@@ -21,7 +21,7 @@ import shapely
 
 from ..atomic import replacing
 from ..errors import EntryDataError
-from .segment import TileNuclei
+from .assemble import TileNuclei
 
 _OUTLINE, _PROBABILITY, _HIGHEST = "outline", "probability", b"highest"
 

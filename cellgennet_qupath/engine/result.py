@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..qupath.project import WrittenDetections
-from .segment import SlideNuclei
+from .assemble import SlideNuclei
 from .task import SlideTask
 
 

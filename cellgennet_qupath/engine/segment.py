@@ -3,60 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
 from ..measure.tile import measure_tile
-from ..nuclei import Nuclei
 from ..progress import SILENT, Reporter
 from ..slide.coordinates import edge_to_full
 from ..slide.grid import Bounds, Tile
 from ..student.decode import LEVELS, Objects, decode_levels
 from ..student.polygons import label_polygons
 from .ahead import Pipeline
+from .assemble import SlideNuclei, TileNuclei, TileStore, assemble
 from .blocks import MapWindow, block_grid, map_windows, read_blocks
 from .task import SlideTask
-
-
-@dataclass(frozen=True)
-class TileNuclei:
-    """The nuclei that one tile answers for.
-
-    polygons     : (n,) Polygons in full-resolution pixels.
-    probability  : (n,) float32.
-    measurements : n rows.
-    highest      : the highest foreground probability in the tile's core.
-    """
-
-    polygons: NDArray[np.object_]
-    probability: NDArray[np.float32]
-    measurements: pd.DataFrame
-    highest: float
-
-
-class TileStore(Protocol):
-    """Where finished tiles are kept, by index; a dict will do."""
-
-    def __contains__(self, index: object, /) -> bool: ...
-
-    def __getitem__(self, index: int, /) -> TileNuclei: ...
-
-    def __setitem__(self, index: int, tile: TileNuclei, /) -> None: ...
-
-
-@dataclass(frozen=True)
-class SlideNuclei:
-    """The nuclei of a slide, the highest foreground probability seen anywhere that was looked at, and
-    what computed them."""
-
-    nuclei: Nuclei
-    highest: float
-    device: str
 
 
 def segment_slide(
@@ -76,7 +37,7 @@ def segment_slide(
             kept[tile.index] = nuclei
             found += len(nuclei.polygons)
             progress.advance(1, f"{found} nuclei")
-    return assemble(task, (kept[tile.index] for tile in tiles))
+    return assemble(task, kept, [tile.index for tile in tiles], task.model.predictor.device)
 
 
 def tile_nuclei(task: SlideTask, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, TileNuclei]]:
@@ -145,24 +106,3 @@ def _within_image(polygons: NDArray[np.object_], width: int, height: int) -> NDA
         largest = max(parts, key=shapely.area, default=shapely.Polygon())
         polygons[row] = largest if largest.area > 0 else shapely.Polygon()
     return polygons
-
-
-def assemble(task: SlideTask, tiles: Iterable[TileNuclei], device: str = "") -> SlideNuclei:
-    """All tiles together, in an order that does not depend on them; ``device``: if not this process's."""
-    empty = measure_tile(task.pixels, np.empty(0, dtype=object), task.measuring)
-    polygons, probability, filled = [np.empty(0, dtype=object)], [np.empty(0, np.float32)], []
-    highest = 0.0
-    for tile in tiles:
-        polygons.append(tile.polygons)
-        probability.append(tile.probability)
-        highest = max(highest, tile.highest)
-        if len(tile.measurements):
-            filled.append(tile.measurements)
-    outlines = np.concatenate(polygons)
-    measurements = pd.concat(filled, ignore_index=True) if filled else empty
-    x0, y0, x1, y1 = shapely.bounds(outlines).reshape(-1, 4).T
-    order = np.lexsort((y1 - y0, x1 - x0, x0 + x1, y0 + y1))
-    nuclei = Nuclei.from_polygons(outlines[order], np.concatenate(probability)[order], task.model.path_class)
-    return SlideNuclei(
-        nuclei.with_measurements(measurements.iloc[order]), highest, device or task.model.predictor.device
-    )

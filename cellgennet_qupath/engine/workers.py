@@ -21,8 +21,9 @@ import distributed
 from ..errors import CellGenNetError, UsageError
 from ..progress import SILENT, Reporter
 from ..slide.grid import Tile
+from .assemble import SlideNuclei, assemble
 from .checkpoint import TileFiles
-from .segment import SlideNuclei, assemble, tile_nuclei
+from .segment import tile_nuclei
 from .task import SlideTask
 
 _LARGEST_GROUP = 8192
@@ -113,7 +114,8 @@ def spread_slide(
             f"The workers compute differently ({'; '.join(sorted(devices))}): "
             "a few nuclei may differ from those of one of them alone."
         )
-    return assemble(task, (store[tile.index] for tile in tiles), "; ".join(sorted(devices)))
+    computed = "; ".join(sorted(devices)) or task.model.predictor.device
+    return assemble(task, store, [tile.index for tile in tiles], computed)
 
 
 def work_on(task: SlideTask, tiles: Sequence[Tile], folder: Path) -> _Done:

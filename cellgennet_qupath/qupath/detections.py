@@ -10,7 +10,7 @@ import gzip
 import itertools
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..atomic import replacing
 from ..errors import EntryDataError
-from ..nuclei import Nuclei, empty, own_id
+from ..nuclei import BLOCK, Nuclei, NucleiBlocks, joined, own_id
 from .featurelines import FeatureColumns, parse_features, parse_lines
 from .geojson import features, is_uuid, open_text
 from .outlines import with_area
@@ -35,7 +35,6 @@ Color = tuple[int, int, int]
 
 _OPENING = ('{"type":"FeatureCollection","cellgennet":', ',"features":[\n')
 _CLOSING = "]}\n"
-_BLOCK = 20_000
 _Item = TypeVar("_Item")
 DEFAULT_COLOR = (60, 160, 60)
 """Of a class that the project gives no colour."""
@@ -43,26 +42,21 @@ DEFAULT_COLOR = (60, 160, 60)
 
 def write_detections(
     path: Path,
-    nuclei: Nuclei,
+    nuclei: NucleiBlocks,
     colors: Mapping[str, Color] | None = None,
     writing: Writing = PLAIN,
-    parents: NDArray[np.object_] | None = None,
+    parents: Callable[[Nuclei], NDArray[np.object_]] | None = None,
 ) -> int:
     """Write nuclei as detections or cells that QuPath imports (``.geojson.gz``), whole or not at all.
 
     colors  : of classes by full name; QuPath takes them for classes that it does not know yet.
     writing : told at the head of the file, for the script that imports it.
-    parents : (n,) ids of the annotations to put them under, "" for none; QuPath itself ignores them.
+    parents : gives the ids of the annotations to put nuclei under, "" for none; QuPath itself ignores them.
 
     Returns how many were written: an outline that encloses nothing on the grid of 0.01 px is left out.
     NaN measurements are left out as well. Raises EntryDataError.
     """
     written = 0
-    head = {
-        "existing": writing.existing,
-        "history": dict(writing.history),
-        "measurements": [str(name) for name in nuclei.measurements.columns],
-    }
     try:
         # No name and no time inside, so that equal nuclei give equal bytes.
         with (
@@ -70,10 +64,10 @@ def write_detections(
             part.open("wb") as raw,
             gzip.GzipFile("", "wb", compresslevel=2, fileobj=raw, mtime=0) as file,
         ):
-            file.write((_OPENING[0] + _text(head) + _OPENING[1]).encode())
-            for start in range(0, len(nuclei), _BLOCK):
-                rows = np.arange(start, min(start + _BLOCK, len(nuclei)))
-                lines = feature_lines(nuclei.take(rows), colors, None if parents is None else parents[rows])
+            for number, block in enumerate(nuclei.blocks()):
+                if number == 0:
+                    file.write((_OPENING[0] + _text(_head(block, writing)) + _OPENING[1]).encode())
+                lines = feature_lines(block, colors, None if parents is None else parents(block))
                 if lines:
                     file.write(((",\n" if written else "") + ",\n".join(lines)).encode())
                 written += len(lines)
@@ -81,6 +75,14 @@ def write_detections(
     except OSError as error:
         raise EntryDataError(path, f"cannot be written ({error.strerror})") from error
     return written
+
+
+def _head(nuclei: Nuclei, writing: Writing) -> dict[str, Any]:
+    return {
+        "existing": writing.existing,
+        "history": dict(writing.history),
+        "measurements": [str(name) for name in nuclei.measurements.columns],
+    }
 
 
 def _text(value: object) -> str:
@@ -213,7 +215,7 @@ def _of_others(found: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]
 
 
 def _blocks(items: Iterator[_Item]) -> Iterator[list[_Item]]:
-    while block := list(itertools.islice(items, _BLOCK)):
+    while block := list(itertools.islice(items, BLOCK)):
         yield block
 
 
@@ -236,26 +238,3 @@ def taken_probability(table: pd.DataFrame) -> NDArray[np.float32]:
     if PROBABILITY in table.columns:
         return table.pop(PROBABILITY).to_numpy(np.float32)
     return np.full(len(table), np.nan, np.float32)
-
-
-def joined(blocks: Sequence[Nuclei]) -> Nuclei:
-    """Nuclei of several blocks as one, in order."""
-    if not blocks:
-        return empty()
-    if len(blocks) == 1:
-        return blocks[0]
-    cells = None
-    if any(block.cells is not None for block in blocks):
-        cells = np.concatenate(
-            [np.full(len(b), None, dtype=object) if b.cells is None else b.cells for b in blocks]
-        )
-    return Nuclei(
-        polygons=np.concatenate([block.polygons for block in blocks]),
-        probability=np.concatenate([block.probability for block in blocks]),
-        classes=np.concatenate([block.classes for block in blocks]),
-        ids=np.concatenate([block.ids for block in blocks]),
-        z=np.concatenate([block.z for block in blocks]),
-        t=np.concatenate([block.t for block in blocks]),
-        measurements=pd.concat([block.measurements for block in blocks], ignore_index=True),
-        cells=cells,
-    )

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import EntryDataError, ProjectError
-from ..nuclei import OWN_MARK, Nuclei
+from ..nuclei import OWN_MARK, Nuclei, NucleiBlocks, joined, together
 from ..progress import SILENT, Reporter
-from .detections import detection_blocks, joined, read_detections, write_detections
+from .detections import detection_blocks, read_detections, write_detections
 from .geojson import read_annotations
 from .locate import SizeOf, find_slides
 from .lock import ProjectLock
@@ -132,15 +133,21 @@ class FilesBackend:
             )
 
     def write_detections(
-        self, entry: ImageEntry, nuclei: Nuclei, writing: Writing = PLAIN
+        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: Writing = PLAIN
     ) -> WrittenDetections:
-        """Write an entry's nuclei in place of those written before, or beside them. Raises EntryDataError."""
+        """Write an entry's nuclei in place of those written before, or beside them. Raises EntryDataError.
+
+        Beside others all are in memory at once, else a block of them.
+        """
         self.require_writable()
         place = self.detections_file(entry)
         if writing.existing == "keep" and place.is_file():
             earlier = read_detections(place)
-            nuclei = joined([earlier, nuclei.take(~np.isin(nuclei.ids, earlier.ids))])
-        parents = parents_of(nuclei, self.annotations(entry), writing.within) if writing.within else None
+            new = together(nuclei)
+            nuclei = joined([earlier, new.take(~np.isin(new.ids, earlier.ids))])
+        parents = None
+        if writing.within:
+            parents = partial(parents_of, annotations=self.annotations(entry), path_class=writing.within)
         count = write_detections(place, nuclei, class_colors(self.path), writing, parents)
         return WrittenDetections(
             count=count,

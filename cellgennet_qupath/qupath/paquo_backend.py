@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EntryDataError, ProjectError
-from ..nuclei import Nuclei, empty
+from ..nuclei import Nuclei, NucleiBlocks, empty, together
 from ..progress import SILENT, Reporter
 from . import javaobjects, jvm, safewrite
 from .files import FilesBackend
@@ -96,10 +96,11 @@ class QuPathBackend:
             yield from javaobjects.detection_blocks_of(hierarchy)
 
     def write_detections(
-        self, entry: ImageEntry, nuclei: Nuclei, writing: Writing = PLAIN
+        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: Writing = PLAIN
     ) -> WrittenDetections:
         """Put an entry's nuclei into its ``data.qpdata``. Raises EntryDataError; then nothing was changed.
 
+        QuPath holds all objects of an image in memory, and so does this.
         Where another program changed the file meanwhile, they are kept as GeoJSON to be imported.
         """
         self._files.require_writable()
@@ -117,7 +118,7 @@ class QuPathBackend:
 
         try:
             fresh.parent.mkdir(parents=True, exist_ok=True)
-            written = write_beside(place, fresh, server, check, Content(nuclei, colors, writing))
+            written = write_beside(place, fresh, server, check, Content(together(nuclei), colors, writing))
             safewrite.replace(place, fresh, written.summary, before)
         except safewrite.ChangedError as error:
             kept = self._files.write_detections(entry, nuclei, writing)

@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ..nuclei import Nuclei
+from ..nuclei import Nuclei, NucleiBlocks
 
 WORK_FOLDER = "cellgennet"
 """The one folder inside a project that belongs to this tool."""
@@ -194,7 +194,7 @@ class Project(Protocol):
         """
 
     def write_detections(
-        self, entry: ImageEntry, nuclei: Nuclei, writing: Writing = PLAIN
+        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: Writing = PLAIN
     ) -> WrittenDetections:
         """Put an entry's nuclei in, as cells where they have any.
 

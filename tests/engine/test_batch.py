@@ -12,13 +12,13 @@ import pytest
 import shapely
 from numpy.typing import NDArray
 
+from cellgennet_qupath.engine.assemble import TileNuclei
 from cellgennet_qupath.engine.batch import segment_project
 from cellgennet_qupath.engine.checkpoint import Checkpoint
 from cellgennet_qupath.engine.model import Model
 from cellgennet_qupath.engine.result import ImageResult
-from cellgennet_qupath.engine.segment import TileNuclei
 from cellgennet_qupath.errors import Interrupted, UsageError
-from cellgennet_qupath.nuclei import Nuclei, empty
+from cellgennet_qupath.nuclei import Nuclei, NucleiBlocks, empty, together
 from cellgennet_qupath.progress import Silent
 from cellgennet_qupath.qupath.project import (
     PLAIN,
@@ -80,9 +80,9 @@ class MemoryProject:
         return self.found.get(entry.id, empty())
 
     def write_detections(
-        self, entry: ImageEntry, nuclei: Nuclei, writing: Writing = PLAIN
+        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: Writing = PLAIN
     ) -> WrittenDetections:
-        self.found[entry.id] = nuclei
+        self.found[entry.id] = together(nuclei)
         self.how = writing
         self.writes.append(entry.id)
         place = self.work_folder / f"{entry.id}.written"

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cellgennet_qupath.engine.assemble import SlideNuclei, TileNuclei
 from cellgennet_qupath.engine.blocks import block_grid
 from cellgennet_qupath.engine.plan import Area
-from cellgennet_qupath.engine.segment import SlideNuclei, TileNuclei, segment_slide
+from cellgennet_qupath.engine.segment import segment_slide
 from cellgennet_qupath.slide.tissue import TissueMask
 
 from .fakes import Disc, draw, task

@@ -16,6 +16,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cellgennet_qupath import nuclei as all_nuclei
 from cellgennet_qupath.errors import EntryDataError
 from cellgennet_qupath.nuclei import Nuclei, empty
 from cellgennet_qupath.qupath import detections
@@ -66,7 +67,8 @@ def test_no_nuclei_and_several_blocks(tmp_path: Path, monkeypatch: pytest.Monkey
     assert write_detections(path, empty()) == 0
     assert features(path) == []
     assert len(read_detections(path)) == 0
-    monkeypatch.setattr(detections, "_BLOCK", 4)
+    for module in (all_nuclei, detections):
+        monkeypatch.setattr(module, "BLOCK", 4)
     there = nuclei(10)
     write_detections(path, there)
     assert len(features(path)) == 10
