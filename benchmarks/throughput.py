@@ -3,12 +3,14 @@
 Slides of several sizes are laid out of real images. Every contender runs in a process of its own, in
 turns, from the file on disk to outlines on disk:
 
-- ``ours``: the student as ``cellgennet segment`` runs it, tiles to Parquet, then all of them together;
+- ``ours``: the student as ``cellgennet segment`` runs it, tiles to Parquet, then all of them in order to the
+  GeoJSON file that QuPath imports;
 - ``stardist``: ``predict_instances_big`` of the bundle's teacher, blocks from the same reader, no label
   image, outlines to one NumPy file;
 - ``stardist-bf16``: the same with TensorFlow's rewrite to bfloat16.
 
-Then, one after the other on one thread of control, the processor seconds of each stage of ours.
+Then, one after the other on one thread of control, the processor seconds of each stage of ours. Finished
+turns are kept in ``OUT/runs.json``: broken off and called again, it goes on.
 """
 
 from __future__ import annotations
@@ -72,12 +74,17 @@ def run(
         made[size].parent.mkdir(parents=True, exist_ok=True)
         if not made[size].exists():
             write_mosaic(made[size], round((size * 1e6) ** 0.5), squares, MPP, seed=0)
-    runs: list[dict[str, Any]] = []
+    kept = out / "runs.json"
+    runs: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
+    done = {(run["repeat"], run["size"], run["contender"]) for run in runs}
     for repeat in range(repeats):
         for size in made:
             for name in CONTENDERS if size == compare else CONTENDERS[:1]:
+                if (repeat, size, name) in done:
+                    continue
                 told = _own_process("one", name, made[size], model, threads, tile)
                 runs.append({"size": size, "repeat": repeat, **told})
+                kept.write_text(json.dumps(runs, indent=1), encoding="utf-8")
                 click.echo(json.dumps(runs[-1]), err=True)
     stages = _own_process("stages", made[min(made)], model, threads, tile)
     report = {"machine": machine(), "runs": runs, "stages": stages, "threads": threads, "tile": tile}
@@ -162,12 +169,14 @@ def _tiles(task: Any, tile: int) -> Any:
 def _ours(slide: Path, model: Path, threads: int, tile: int, folder: Path) -> dict[str, Any]:
     from cellgennet_qupath.engine.checkpoint import Checkpoint
     from cellgennet_qupath.engine.segment import segment_slide
+    from cellgennet_qupath.qupath.detections import write_detections
     from cellgennet_qupath.slide.reader import open_slide
 
     with open_slide(slide) as reader:
         clock, task = _task(reader, model, threads)
         found = segment_slide(task, _tiles(task, tile), Checkpoint(folder / "run", {}))
-        told = clock.told(reader.width * reader.height, len(found.nuclei))
+        written = write_detections(folder / "nuclei.geojson.gz", found)
+        told = clock.told(reader.width * reader.height, written)
         return {**told, "device": task.model.predictor.device}
 
 
@@ -233,8 +242,10 @@ class _Normalised:
 def stages(slide: Path, model: Path, threads: int, tile: int) -> None:
     """Processor seconds per megapixel of each stage, one stage at a time: JSON on stdout."""
     from cellgennet_qupath.engine import segment
+    from cellgennet_qupath.engine.assemble import assemble
     from cellgennet_qupath.engine.blocks import block_grid, map_windows, read_blocks
     from cellgennet_qupath.engine.checkpoint import Checkpoint
+    from cellgennet_qupath.qupath.detections import write_detections
     from cellgennet_qupath.slide.reader import open_slide
 
     spent: dict[str, float] = {}
@@ -262,7 +273,8 @@ def stages(slide: Path, model: Path, threads: int, tile: int) -> None:
 
         tiles = sum(timed("to disk", stored()))
         begin = time.process_time()
-        segment.assemble(task, (store[tile.index] for tile in _tiles(task, tile)))
+        indices = [tile.index for tile in _tiles(task, tile)]
+        write_detections(Path(folder) / "nuclei.geojson.gz", assemble(task, store, indices, ""))
         spent["together"] = time.process_time() - begin
         megapixels = reader.width * reader.height / 1e6
     # Each stage waited for the one before it.
@@ -271,7 +283,7 @@ def stages(slide: Path, model: Path, threads: int, tile: int) -> None:
         "network": spent["to maps"] - spent["reading"],
         "decoding, outlines, measurements": spent["to nuclei"] - spent["to maps"],
         "tiles to disk": spent["to disk"] - spent["to nuclei"],
-        "all together": spent["together"],
+        "all together to GeoJSON": spent["together"],
     }
     per_megapixel = {name: round(seconds / megapixels, 4) for name, seconds in own.items()}
     click.echo(json.dumps({"megapixels": megapixels, "tiles": tiles, "cpu_s_per_mp": per_megapixel}))
@@ -284,6 +296,7 @@ def markdown(report: dict[str, Any], compare: float) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     cost: dict[tuple[float, str], float] = {}
+    peak: dict[float, float] = {}
     for size in sorted({run["size"] for run in report["runs"]}):
         for name in CONTENDERS:
             runs = [r for r in report["runs"] if (r["size"], r["contender"]) == (size, name)]
@@ -294,6 +307,8 @@ def markdown(report: dict[str, Any], compare: float) -> str:
                 for key in ("mp_per_s", "nuclei_per_s", "cpu_seconds", "peak_mb", "nuclei", "megapixels")
             }
             cost[size, name] = 1 / middle["mp_per_s"]
+            if name == "ours":
+                peak[size] = middle["peak_mb"]
             lines.append(
                 f"| {middle['megapixels']:.0f} | {name} | {middle['mp_per_s']:.2f} | "
                 f"{middle['nuclei_per_s']:.0f} | {middle['cpu_seconds'] / middle['megapixels']:.3f} | "
@@ -305,9 +320,12 @@ def markdown(report: dict[str, Any], compare: float) -> str:
             lines.append(
                 f"- {name} takes {cost[compare, name] / cost[compare, 'ours']:.1f} times as long as ours."
             )
-    ours = sorted(size for size, name in cost if name == "ours")
-    growth = cost[ours[-1], "ours"] / cost[ours[0], "ours"]
-    lines.append(f"- A megapixel of {ours[-1]:g} MP costs {growth:.2f} of one of {ours[0]:g} MP.")
+    small, large = min(peak), max(peak)
+    growth = cost[large, "ours"] / cost[small, "ours"]
+    lines.append(
+        f"- A megapixel of {large:g} MP costs {growth:.2f} of one of {small:g} MP; "
+        f"the peak of memory is {peak[large] / peak[small]:.2f} of that there."
+    )
     lines += ["", "| stage of ours | CPU s/MP |", "|---|---|"]
     lines += [f"| {name} | {cost} |" for name, cost in report["stages"]["cpu_s_per_mp"].items()]
     return "\n".join(lines) + "\n"

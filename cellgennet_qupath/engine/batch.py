@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _COARSE = 2.5
+_LARGEST_PIXEL = 6.0  # µm
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,12 @@ def _segment_image(run: _Run, entry: ImageEntry) -> ImageResult:
     with _opened(entry) as reader:
         calibration = resolve_mpp(entry.mpp, reader.mpp, run.mpp, entry.name)
         downsample = 1.0 if run.model.mpp is None else downsample_for(calibration, run.model.mpp)
+        if calibration.mpp is not None and calibration.mpp > _LARGEST_PIXEL:
+            raise CalibrationError(
+                entry.name,
+                f"has pixels of {calibration.mpp:.3g} µm, larger than a nucleus",
+                "Correct the pixel size in QuPath (Image tab)",
+            )
         if run.cells is not None and calibration.mpp is None:
             raise CalibrationError(entry.name, "has no pixel size, which --cells needs", "Give it with --mpp")
         stains = _stains(run, entry)

@@ -9,6 +9,9 @@ from ..qupath.project import WrittenDetections
 from .assemble import SlideNuclei
 from .task import SlideTask
 
+_PLAUSIBLE = (0.08, 2.0)
+"""µm per pixel between which a microscope's picture shows nuclei: 100x down to 5x."""
+
 
 @dataclass(frozen=True)
 class ImageResult:
@@ -63,6 +66,8 @@ def why_nothing(task: SlideTask, found: SlideNuclei, looked: bool, mpp: float | 
         return "no tissue was found on the slide"
     if not looked:
         return "no tissue was found inside the annotations"
+    if mpp is not None and not _PLAUSIBLE[0] <= mpp <= _PLAUSIBLE[1]:
+        return f"its pixel size is probably wrong ({size}); correct it in QuPath (Image tab)"
     if found.highest <= task.model.decoding.foreground:
         return (
             f"nothing looked like a nucleus (foreground probability at most {found.highest:.2f}, "

@@ -201,6 +201,20 @@ def test_a_foreground_below_the_threshold_is_told(project: MemoryProject) -> Non
     assert "at most 0.30, 0.45 is needed" in result.reason
 
 
+def test_a_pixel_size_of_no_microscope_is_suspected(project: MemoryProject) -> None:
+    project.change(project.add("odd", picture()), mpp=(0.02, 0.02))
+    (result,) = segment(project, model(ColourReader(strength=0.3)))
+    assert (result.status, result.count) == ("done", 0)
+    assert "pixel size is probably wrong (0.02 µm per pixel)" in result.reason
+
+
+def test_pixels_larger_than_a_nucleus_are_refused(project: MemoryProject) -> None:
+    project.change(project.add("millimetres", picture()), mpp=(25.0, 25.0))
+    (result,) = segment(project)
+    assert result.status == "failed"
+    assert "25 µm, larger than a nucleus" in result.reason
+
+
 def test_within_a_class(project: MemoryProject) -> None:
     inside = project.add("inside", picture())
     project.add("without", picture())
