@@ -11,22 +11,20 @@ _PACKAGE = Path(__file__).resolve().parent
 
 def sample_projects() -> Path:
     """The folder of the sample project and its truth."""
-    for folder in (_PACKAGE / "sample_projects", _PACKAGE.parent / "sample_projects"):
-        if (folder / "quickstart").is_dir():
-            return folder
-    raise CellGenNetError(
-        "sample project", "did not come with this installation", "Install the package again"
-    )
+    return _folder("sample_projects", "quickstart")
 
 
 def groovy_scripts() -> Path:
     """The folder of the scripts for QuPath."""
-    for folder in (_PACKAGE / "groovy", _PACKAGE.parent / "groovy"):
-        if (folder / "library.groovy").is_file():
+    return _folder("groovy", "library.groovy")
+
+
+def _folder(name: str, held: str) -> Path:
+    """A folder of the wheel, or of the checkout, that holds something."""
+    for folder in (_PACKAGE / name, _PACKAGE.parent / name):
+        if (folder / held).exists():
             return folder
-    raise CellGenNetError(
-        "QuPath scripts", "did not come with this installation", "Install the package again"
-    )
+    raise CellGenNetError(name, "did not come with this installation", "Install the package again")
 
 
 def pretrained_bundle() -> Path:

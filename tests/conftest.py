@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,16 @@ def shared() -> Path:
     folder = Path(os.environ.get("CELLGENNET_SHARED", ROOT.parent / "shared"))
     if not (folder / "qupath").is_dir():
         pytest.skip(f"no test data at {folder} (set CELLGENNET_SHARED)")
+    return folder
+
+
+@pytest.fixture
+def copied(shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy of a real project, of the version that the test names; its slides stay where they are."""
+    folder = tmp_path / "copy"
+    shutil.copytree(shared / "qupath" / f"project_v{request.param}", folder)
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
     return folder
 
 

@@ -73,11 +73,11 @@ def command(
     from ..bundle import load_bundle
     from ..evaluate.evaluation import evaluate
     from ..evaluate.report import REPORT, check_output, write_report
-    from ..resources import pretrained_bundle
+    from ..resources import named_bundle
 
     check_output(output)
     others = [_named(text) for text in predictions]
-    bundles = [load_bundle(path) for path in models or (pretrained_bundle(),)]
+    bundles = [load_bundle(named_bundle(path)) for path in models or (None,)]
     listener = reporter()
     is_project = project.is_file() or (project / "project.qpproj").is_file()
     if is_project:

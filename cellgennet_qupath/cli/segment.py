@@ -84,11 +84,11 @@ def command(
 ) -> int:
     """Find every nucleus of every image and put it into the project, as a detection or a cell."""
     from ..bundle import load_bundle
-    from ..resources import pretrained_bundle
+    from ..resources import named_bundle
 
     if dask is not None and workers > 1:
         raise click.UsageError("--workers and --dask exclude each other.")
-    bundle = load_bundle(model if model is not None else pretrained_bundle())
+    bundle = load_bundle(named_bundle(model))
     listener = Remembering(reporter())
     with opened(project, backend, slides, listener, writable=True) as found:
         from ..engine.batch import segment_project

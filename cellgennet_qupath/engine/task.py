@@ -5,27 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..measure.tile import Measuring
+from ..measure.tile import FullResolution, Measuring
 from ..qupath.project import StainVectors
 from ..slide.normalisation import Normalisation
 from .model import Model
 from .plan import Area
 
 
-class Pixels(Protocol):
+class Pixels(FullResolution, Protocol):
     """What the engine needs of a slide reader."""
-
-    width: int
-    height: int
-
-    def read_grid(
-        self, x: int, y: int, columns: int, rows: int, downsample: float, fill: int = 255
-    ) -> NDArray[np.uint8]:
-        """See ``slide.reader.SlideReader``."""
-        ...
 
     def close(self) -> None: ...
 

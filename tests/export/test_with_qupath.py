@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,13 @@ from cellgennet_qupath.slide.reader import open_slide
 pytestmark = pytest.mark.qupath
 
 
+on_both = pytest.mark.parametrize("copied", ["0.5", "0.7"], indirect=True)
+
+
 @pytest.fixture(autouse=True)
 def qupath() -> None:
     if find_qupath() is None:
         pytest.skip("no QuPath that paquo can find (set PAQUO_QUPATH_DIR)")
-
-
-@pytest.fixture(params=["0.5", "0.7"])
-def copied(shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    folder = tmp_path / "copy"
-    shutil.copytree(shared / "qupath" / f"project_v{request.param}", folder)
-    for path in [folder, *folder.rglob("*")]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    return folder
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
@@ -51,6 +44,7 @@ def test_the_table_is_byte_by_byte_what_qupath_exports(shared: Path, tmp_path: P
     assert (tmp_path / "d.csv").read_bytes() == expected
 
 
+@on_both
 def test_stains_are_those_that_qupath_reads(copied: Path, shared: Path) -> None:
     from cellgennet_qupath.qupath import javaobjects, jvm
 
@@ -75,6 +69,7 @@ def some_nuclei(offset: float = 0.0) -> Nuclei:
     return Nuclei.from_polygons(outlines, np.linspace(0.5, 1, 6))
 
 
+@on_both
 def test_what_was_corrected_in_qupath_is_exported(copied: Path, shared: Path, tmp_path: Path) -> None:
     slides = shared / "qupath" / "slides"
     with open_project(copied, "qupath", slides, writable=True) as project:
@@ -97,6 +92,7 @@ def test_what_was_corrected_in_qupath_is_exported(copied: Path, shared: Path, tm
     assert [float(row["Nearest nucleus µm"]) for row in near] == pytest.approx([15] * 5, abs=0.01)
 
 
+@on_both
 def test_cells_and_parents_are_told_as_qupath_tells_them(copied: Path, shared: Path, tmp_path: Path) -> None:
     slides = shared / "qupath" / "slides"
     with open_project(copied, "qupath", slides, writable=True) as project:

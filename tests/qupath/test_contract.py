@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,16 +34,6 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 @pytest.fixture
 def qupath() -> None:
     needs_qupath()
-
-
-@pytest.fixture
-def copied(shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A copy of a real project that may be written to; its slides stay where they are."""
-    folder = tmp_path / "copy"
-    shutil.copytree(shared / "qupath" / f"project_v{request.param}", folder)
-    for path in [folder, *folder.rglob("*")]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    return folder
 
 
 def hashes(folder: Path) -> dict[str, str]:
