@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ..config import StudentConfig
 from ..errors import TrainingError
-from .unet import STRIDE, ConvBlock, start_head
+from .unet import STRIDE, start_head
 
 
 class _Stage(NamedTuple):
@@ -85,8 +85,37 @@ class _Inverted(nn.Module):
         return x + y if self.adds else y
 
 
+class _Merge(nn.Module):
+    """One level of the decoder: coarser features and the encoder's are added in ``width`` channels.
+
+    Both are brought to that width by 1x1 convolutions, the coarser ones before they are enlarged, as in
+    feature pyramids: one 3x3 convolution of few channels is left at each resolution. Lin et al., "Feature
+    pyramid networks for object detection", CVPR 2017.
+    """
+
+    def __init__(self, coarse: int, skip: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.coarse = nn.Conv2d(coarse, width, 1, bias=False)
+        self.skip = nn.Conv2d(skip, width, 1, bias=False)
+        self.layers = nn.Sequential(
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Dropout2d(dropout),
+        )
+
+    def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
+        x = functional.interpolate(
+            self.coarse(coarse), scale_factor=2.0, mode="bilinear", align_corners=False
+        )
+        y: Tensor = self.layers(x + self.skip(skip))
+        return y
+
+
 class EncoderUNet(nn.Module):
-    """EfficientNet-Lite0 encoder and U-Net decoder; maps at half resolution like ``StudentUNet``.
+    """EfficientNet-Lite0 encoder and a slim U-Net decoder; maps at half resolution like ``StudentUNet``.
 
     Input  : (n, 3, h, w) float, normalised colours; h and w multiples of ``unit``.
     Output : (n, 2, h / 2, w / 2) logits: foreground, object probability.
@@ -113,7 +142,7 @@ class EncoderUNet(nn.Module):
         for level, factor in zip(reversed(_SKIPS), _DECODER, strict=True):
             width = round(config.width * factor)
             rate = config.dropout * level / len(_SKIPS) / 2
-            decoder.append(ConvBlock(channels + _STAGES[level].channels, width, rate))
+            decoder.append(_Merge(channels, _STAGES[level].channels, width, rate))
             channels = width
         self.decoder = nn.ModuleList(decoder)
         self.head = nn.Conv2d(channels, 2, 1)
@@ -128,8 +157,7 @@ class EncoderUNet(nn.Module):
             if number in _SKIPS:
                 skips.append(x)
         for block in self.decoder:
-            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = block(torch.cat([x, skips.pop()], dim=1))
+            x = block(x, skips.pop())
         logits: Tensor = self.head(x)
         return logits
 
@@ -169,7 +197,7 @@ def encoder_receptive_field(config: StudentConfig) -> int:
     while jump > STRIDE:
         reach += jump  # upsampling looks at one neighbour
         jump //= 2
-        reach += 2 * jump  # two 3x3 convolutions
+        reach += jump  # one 3x3 convolution
     return reach
 
 
