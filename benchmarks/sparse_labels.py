@@ -38,9 +38,9 @@ from cellgennet_qupath.supervision.labels import UNKNOWN
 
 COLUMNS = ("dice", "iou", "f1@0.5", "f1@0.7", "aji", "pq", "hd95", "boundary_f1")
 NOTHING_UNLABELLED = {"distillation": 0.0, "consistency": 0.0}
-# A step with unlabelled patches runs the student on twice as many and its average once more: a supervised
-# row takes this many times the steps in the same time.
-STEPS_RATIO = 2.1
+# A step with unlabelled patches runs the student on twice as many and its average once more: it takes as
+# long as this many steps without.
+JOINT_STEP = 2.1
 
 Segment = Callable[[LabelledImage], NDArray[np.int32]]
 
@@ -50,7 +50,9 @@ def settings(row: str, seed: int, config: Config) -> Config:
     loss, pseudo, student = config.loss, config.pseudo, config.student
     if row in ("supervised", "full"):
         loss = loss.model_copy(update=NOTHING_UNLABELLED)
-        student = student.model_copy(update={"epochs": round(student.epochs * STEPS_RATIO)})
+        # As much time as the distilled student has, which is spent on labelled patches alone.
+        ratio = config.loss.warm_up + (1 - config.loss.warm_up) * JOINT_STEP
+        student = student.model_copy(update={"epochs": round(student.epochs * ratio)})
     elif row == "no-distillation":
         loss = loss.model_copy(update={"distillation": 0.0})
     elif row == "no-consistency":

@@ -84,16 +84,16 @@ class PseudoConfig(_Section):
 
 
 class StudentConfig(_Section):
-    """The U-Net student. ``init``: the weights of a student of the same shape to start from.
+    """The student, a light U-Net. ``init``: the weights of a student of the same shape to start from.
 
-    architecture : "unet", or "efficientnet-lite0": the same with an encoder that has seen ImageNet.
-    width   : channels of the first level, doubled at each of ``levels`` levels; of the decoder's last
-              level behind an encoder, whose own levels are fixed.
-    dropout : rate at the deepest level; level ``i`` of ``levels`` gets ``dropout * i / (levels - 1)``.
+    architecture : "efficientnet-lite0", whose encoder has seen ImageNet, or "unet", a plain one.
+    width   : channels of the decoder's last level; of a plain U-Net's first level, doubled at each of its
+              ``levels`` levels (the encoder's own are fixed).
+    dropout : rate at the deepest level; level ``i`` of ``n`` gets ``dropout * i / (n - 1)``.
     """
 
     init: Path | None = None
-    architecture: Literal["unet", "efficientnet-lite0"] = "unet"
+    architecture: Literal["efficientnet-lite0", "unet"] = "efficientnet-lite0"
     width: Annotated[int, Field(ge=4, le=128)] = 32
     levels: Annotated[int, Field(ge=2, le=5)] = 4
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2

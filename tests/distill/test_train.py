@@ -27,7 +27,8 @@ TINY = config_from(
             "filters": 4, "depth": 1, "rays": 8, "patch": 64, "batch": 1, "epochs": 2, "steps_per_epoch": 2,
         },
         "pseudo": {"tile": 128},
-        "student": {"width": 4, "levels": 2, "patch": 64, "batch": 1, "epochs": 2, "steps_per_epoch": 2},
+        "student": {"architecture": "unet", "width": 4, "levels": 2, "patch": 64, "batch": 1}
+        | {"epochs": 2, "steps_per_epoch": 2},
     },
     "test",
 )  # fmt: skip

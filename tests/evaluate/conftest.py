@@ -19,7 +19,7 @@ from cellgennet_qupath.evaluate.fields import Field, folder_fields
 from cellgennet_qupath.evaluate.predictors import Prediction
 from cellgennet_qupath.student.unet import StudentUNet
 
-CONFIG = Config(student=StudentConfig(width=4, levels=2))
+CONFIG = Config(student=StudentConfig(architecture="unet", width=4, levels=2))
 
 
 def tissue(seed: int, side: int = 160) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:

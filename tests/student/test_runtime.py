@@ -18,7 +18,7 @@ from cellgennet_qupath.student.network import build
 from cellgennet_qupath.student.openvino_runtime import OpenVinoRuntime
 from cellgennet_qupath.student.runtime import TorchRuntime, load_runtime
 
-UNET = StudentConfig(width=8, levels=4)
+UNET = StudentConfig(architecture="unet", width=8, levels=4)
 ENCODER = StudentConfig(architecture="efficientnet-lite0", width=8)
 
 
@@ -29,7 +29,8 @@ def weights(folder: Path, config: StudentConfig) -> Path:
     with torch.no_grad():
         for _ in range(3):
             model(torch.rand(4, 3, 128, 128))
-        model.head.weight.mul_(20)
+        seen = model.eval()(torch.from_numpy(pixels(192)).permute(0, 3, 1, 2))
+        model.head.weight.mul_(3 / (seen.max() - seen.min()))
     file = folder / "student.safetensors"
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, file)
     return file

@@ -18,7 +18,7 @@ from cellgennet_qupath.student.runtime import TorchRuntime
 from cellgennet_qupath.student.trainer import StudentTrainer
 from cellgennet_qupath.student.unet import layerwise_dropout
 
-SMALL = StudentConfig(width=4, levels=3, patch=64)
+SMALL = StudentConfig(architecture="unet", width=4, levels=3, patch=64)
 
 
 def batches(step: int) -> tuple[LabelledBatch, UnlabelledBatch]:
@@ -46,7 +46,7 @@ def trained(steps: range, start: Path | None = None) -> StudentTrainer:
 ENCODER = StudentConfig(architecture="efficientnet-lite0", width=16, patch=64)
 
 
-@pytest.mark.parametrize("config", [SMALL, StudentConfig(width=4, levels=4), ENCODER])
+@pytest.mark.parametrize("config", [SMALL, StudentConfig(architecture="unet", width=4), ENCODER])
 def test_receptive_field_bounds_what_a_pixel_can_change(config: StudentConfig) -> None:
     torch.manual_seed(0)
     model = build(config, torch.device("cpu")).double().eval()
@@ -90,7 +90,7 @@ def test_a_resumed_run_equals_one_never_stopped(tmp_path: Path) -> None:
 
 
 def test_the_loss_goes_down() -> None:
-    config = StudentConfig(width=8, levels=3, dropout=0, learning_rate=0.01)
+    config = StudentConfig(architecture="unet", width=8, levels=3, dropout=0, learning_rate=0.01)
     trainer = StudentTrainer(config, LossConfig(), PseudoConfig(), 60, seed=0)
     rng = np.random.default_rng(0)
     target = np.zeros((2, 64, 64), np.int8)
@@ -114,7 +114,7 @@ def test_the_runtime_gives_what_the_trainer_gives(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     trained(range(1)).save_checkpoint(tmp_path / "c.safetensors")
-    other = StudentTrainer(StudentConfig(width=8, levels=3), LossConfig(), PseudoConfig(), 8, seed=3)
+    other = StudentTrainer(SMALL.model_copy(update={"width": 8}), LossConfig(), PseudoConfig(), 8, seed=3)
     with pytest.raises(TrainingError, match="does not fit"):
         other.load_checkpoint(tmp_path / "c.safetensors")
 
