@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _POLL = 0.1
 _PATIENCE = 30.0
@@ -74,6 +77,22 @@ class Pipeline:
         for thread in self._threads:
             # Whoever holds the slide closes it next, so no thread may still be reading.
             thread.join(_PATIENCE)
+
+
+def spread(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """What ``work`` makes of each item, in order, done by so many threads, one item ahead of them."""
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 class _End:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..slide.coordinates import edge_to_full, grid_size
 from ..slide.grid import Bounds, Tile
 from ..student.decode import quantised
+from .ahead import spread
 from .model import round_up
 from .plan import BAND
 from .task import SlideTask
@@ -76,6 +77,14 @@ class Block:
 
 
 @dataclass(frozen=True)
+class _Mapped:
+    """What the network made of a block's core, ``quantised``."""
+
+    key: Key
+    levels: NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
 class Wanted:
     """A tile whose blocks have all been read, and the blocks that no later tile needs."""
 
@@ -124,13 +133,19 @@ def read_blocks(task: SlideTask, grid: BlockGrid, tiles: Iterable[Tile]) -> Iter
 
 def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | Wanted]) -> Iterator[MapWindow]:
     """The maps of each tile's window; those of a block are kept for as long as a later tile needs them."""
-    predictor = task.model.predictor
-    stride, rim = predictor.stride, grid.context // predictor.stride
+    stride = task.model.predictor.stride
+    rim = grid.context // stride
     kept: dict[Key, NDArray[np.uint16]] = {}
-    for one in read:
-        if isinstance(one, Block):
-            maps = predictor.predict(task.normalisation.apply(one.image)[None])[0]
-            kept[one.key] = quantised(maps[rim : maps.shape[0] - rim, rim : maps.shape[1] - rim])
+
+    def mapped(one: Block | Wanted) -> _Mapped | Wanted:
+        if isinstance(one, Wanted):
+            return one
+        maps = task.model.predictor.predict(task.normalisation.apply(one.image)[None])[0]
+        return _Mapped(one.key, quantised(maps[rim : maps.shape[0] - rim, rim : maps.shape[1] - rim]))
+
+    for one in spread(mapped, read, task.model.predictor.streams):
+        if isinstance(one, _Mapped):
+            kept[one.key] = one.levels
             continue
         x0, y0, x1, y1 = one.tile.outer
         window = Bounds(x0 // stride, y0 // stride, -(-x1 // stride), -(-y1 // stride))

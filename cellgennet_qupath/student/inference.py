@@ -26,6 +26,7 @@ class Runtime(ABC):
     """
 
     stride = STRIDE
+    streams = 1
     device: str
     reopen: Callable[[], Any]
 

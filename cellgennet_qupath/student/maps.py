@@ -17,6 +17,7 @@ class MapPredictor(Protocol):
               halves its grid answers the same only where it meets the same phase of that grid.
     context : input samples that a map sample must be shown to each side. What lies farther changes it
               by less than decoding tells apart.
+    streams : predictions that may be asked for at the same time, from different threads.
     device  : the device, the runtime and the arithmetic, for a person and for the record of a run.
     """
 
@@ -28,6 +29,9 @@ class MapPredictor(Protocol):
 
     @property
     def context(self) -> int: ...
+
+    @property
+    def streams(self) -> int: ...
 
     @property
     def device(self) -> str: ...

@@ -44,6 +44,7 @@ class ColourReader:
     stride: int = 2
     unit: int = 16
     context: int = 9
+    streams: int = 1
     device: str = "paper"
     before: Callable[[int], None] = lambda call: None
     strength: float = 1.0
