@@ -7,14 +7,12 @@ the centres of pixels; the stains are an H-DAB image's own, on a background that
 from __future__ import annotations
 
 import gzip
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 
 from cellgennet_qupath.measure.compartments import measure_cells, stain_comes_first
 from cellgennet_qupath.measure.tile import TOUCHES_EDGE, Measuring, measure_tile
@@ -23,28 +21,12 @@ from cellgennet_qupath.qupath.detections import read_detections
 from cellgennet_qupath.qupath.qpdata import parse
 from cellgennet_qupath.qupath.stains import stains_of
 
+from .picture import Picture
+
 DATA = Path(__file__).parent / "data"
 MPP = (0.5, 0.4)
 
 versions = pytest.mark.parametrize("version", ["0.5", "0.7"])
-
-
-@dataclass
-class Picture:
-    pixels: NDArray[np.uint8]
-
-    @property
-    def width(self) -> int:
-        return self.pixels.shape[1]
-
-    @property
-    def height(self) -> int:
-        return self.pixels.shape[0]
-
-    def read_grid(
-        self, x: int, y: int, columns: int, rows: int, downsample: float, fill: int = 255
-    ) -> NDArray[np.uint8]:
-        return self.pixels[y : y + rows, x : x + columns]
 
 
 @pytest.fixture(scope="module")

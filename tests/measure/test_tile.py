@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
 import shapely
@@ -14,33 +12,14 @@ from cellgennet_qupath.measure.intensity import stain_columns
 from cellgennet_qupath.measure.tile import TOUCHES_EDGE, Measuring, Window, measure_tile
 from cellgennet_qupath.qupath.stains import H_E
 
+from .picture import Picture
+
 HOW = Measuring((0.25, 0.25), H_E, margin=2)
 
 
-@dataclass
-class Image:
-    pixels: NDArray[np.uint8]
-    reads: list[tuple[int, int]] = field(default_factory=list)
-
-    @property
-    def width(self) -> int:
-        return self.pixels.shape[1]
-
-    @property
-    def height(self) -> int:
-        return self.pixels.shape[0]
-
-    def read_grid(
-        self, x: int, y: int, columns: int, rows: int, downsample: float, fill: int = 255
-    ) -> NDArray[np.uint8]:
-        assert downsample == 1
-        self.reads.append((columns, rows))
-        return self.pixels[y : y + rows, x : x + columns]
-
-
 @pytest.fixture
-def image() -> Image:
-    return Image(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8))
+def image() -> Picture:
+    return Picture(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8))
 
 
 @pytest.fixture
@@ -50,7 +29,7 @@ def nuclei() -> NDArray[np.object_]:
     return np.array([shapely.Point(place).buffer(rng.uniform(3, 7)) for place in places], dtype=object)
 
 
-def test_columns_come_in_qupaths_order(image: Image, nuclei: NDArray[np.object_]) -> None:
+def test_columns_come_in_qupaths_order(image: Picture, nuclei: NDArray[np.object_]) -> None:
     table = measure_tile(image, nuclei, HOW)
     assert list(table.columns) == [
         "Area µm^2", "Length µm", "Circularity", "Solidity", "Max diameter µm", "Min diameter µm",
@@ -65,7 +44,7 @@ def test_columns_come_in_qupaths_order(image: Image, nuclei: NDArray[np.object_]
         assert len(none) == 0
 
 
-def test_pixels_already_seen_are_not_read_again(image: Image, nuclei: NDArray[np.object_]) -> None:
+def test_pixels_already_seen_are_not_read_again(image: Picture, nuclei: NDArray[np.object_]) -> None:
     expected = measure_tile(image, nuclei, HOW)
     assert len(image.reads) == 1
     padded = np.pad(image.pixels, ((16, 16), (16, 16), (0, 0)), constant_values=255)
@@ -76,7 +55,7 @@ def test_pixels_already_seen_are_not_read_again(image: Image, nuclei: NDArray[np
 
 
 def test_large_windows_are_read_in_parts(
-    image: Image, nuclei: NDArray[np.object_], monkeypatch: pytest.MonkeyPatch
+    image: Picture, nuclei: NDArray[np.object_], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = measure_tile(image, nuclei, HOW)
     monkeypatch.setattr(module, "_LARGEST_WINDOW", 5000)
@@ -101,7 +80,7 @@ def test_large_windows_are_read_in_parts(
     ],
 )
 def test_nuclei_at_the_edge_are_marked(
-    image: Image, box: tuple[float, float, float, float], touches: int
+    image: Picture, box: tuple[float, float, float, float], touches: int
 ) -> None:
     one = np.array([shapely.box(*box)], dtype=object)
     assert measure_tile(image, one, HOW)[TOUCHES_EDGE].tolist() == [touches]
