@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -15,13 +16,14 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from ..ahead import spread
 from ..bundle import STUDENT, TEACHER, Bundle, Card, load_bundle, now, versions, write_bundle
 from ..config import Config
 from ..errors import Interrupted, TrainingError
 from ..evaluate.training_page import Sample, write_training_page
 from ..progress import SILENT, Reporter
 from ..qupath.project import Project
-from ..student.batches import LabelledBatch
+from ..student.batches import LabelledBatch, UnlabelledBatch
 from ..student.decode import NOMINAL_MPP, DecodingConfig, decode
 from ..supervision.sampling import CONTEXT, INNER, PatchSampler, generator, objectness, recolour
 from ..supervision.windows import LabelledWindow
@@ -255,21 +257,25 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float], list[Sa
         history = history[: trainer.step_count // config.student.steps_per_epoch]
     sampler = PatchSampler(run.material.training, config.student.patch + 2 * CONTEXT)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
+
+    def batch(step: int) -> tuple[LabelledBatch, UnlabelledBatch | None]:
+        rng = generator(config.seed, "student", step)
+        patches = sampler.draw(rng, config.student.batch)
+        labelled = LabelledBatch(
+            np.stack([recolour(p.image, rng)[INNER, INNER] for p in patches]),
+            np.stack([p.foreground[INNER, INNER] for p in patches]),
+            np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
+        )
+        if pseudo is None or not trainer.wants_unlabelled(step):
+            return labelled, None
+        return labelled, pseudo.draw(rng, config.student.batch)
+
+    batches = spread(batch, range(trainer.step_count, total), 1)
     with reporter.track("student", total, "steps") as task:
         task.advance(trainer.step_count)
         while trainer.step_count < total:
             seen: dict[str, list[float]] = {}
-            for _ in range(config.student.steps_per_epoch):
-                rng = generator(config.seed, "student", trainer.step_count)
-                patches = sampler.draw(rng, config.student.batch)
-                labelled = LabelledBatch(
-                    np.stack([recolour(p.image, rng)[INNER, INNER] for p in patches]),
-                    np.stack([p.foreground[INNER, INNER] for p in patches]),
-                    np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
-                )
-                unlabelled = None
-                if pseudo is not None and trainer.wants_unlabelled:
-                    unlabelled = pseudo.draw(rng, config.student.batch)
+            for labelled, unlabelled in islice(batches, config.student.steps_per_epoch):
                 terms = trainer.step(labelled, unlabelled)
                 for name, value in terms.items():
                     seen.setdefault(name, []).append(value)

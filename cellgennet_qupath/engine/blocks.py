@@ -14,10 +14,10 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ahead import spread
 from ..slide.coordinates import edge_to_full, grid_size
 from ..slide.grid import Bounds, Tile
 from ..student.decode import quantised
-from .ahead import spread
 from .model import round_up
 from .plan import BAND
 from .task import SlideTask

@@ -8,13 +8,13 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..ahead import Pipeline
 from ..measure.tile import measure_tile
 from ..progress import SILENT, Reporter
 from ..slide.coordinates import edge_to_full
 from ..slide.grid import Bounds, Tile
 from ..student.decode import LEVELS, Objects, decode_levels
 from ..student.polygons import label_polygons
-from .ahead import Pipeline
 from .assemble import SlideNuclei, TileNuclei, TileStore, assemble
 from .blocks import MapWindow, block_grid, map_windows, read_blocks
 from .task import SlideTask

@@ -61,10 +61,9 @@ class StudentTrainer:
             self._model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
 
-    @property
-    def wants_unlabelled(self) -> bool:
-        """Whether the next step looks at unlabelled patches."""
-        return self._loss.needs_teacher and self._ramp() > 0
+    def wants_unlabelled(self, step: int) -> bool:
+        """Whether a step looks at unlabelled patches."""
+        return self._loss.needs_teacher and self._ramp(step) > 0
 
     def step(self, labelled: LabelledBatch, unlabelled: UnlabelledBatch | None) -> dict[str, float]:
         """One step of the joint objective; returns its terms, unweighted, and their weighted ``total``."""
@@ -110,7 +109,7 @@ class StudentTrainer:
                 weak = _channels_first(self._tensor(unlabelled.weak))
                 view = torch.sigmoid(self._average(weak).float())
                 steady = _channels_first(self._tensor(unlabelled.steadiness))
-                share = self._pseudo.student_share * self._ramp()
+                share = self._pseudo.student_share * self._ramp(self.step_count)
                 soft = _channels_first(self._tensor(unlabelled.targets)).lerp(view, share)
                 believed = losses.belief(soft, steady, self._pseudo.miss_doubt)
             soft, believed, view, steady = (_paste(x, pasted) for x in (soft, believed, view, steady))
@@ -120,7 +119,7 @@ class StudentTrainer:
 
     def _weights(self) -> dict[str, float]:
         cfg = self._loss
-        ramp = self._ramp()
+        ramp = self._ramp(self.step_count)
         return {
             "bce": cfg.bce,
             "tversky": cfg.tversky,
@@ -129,8 +128,8 @@ class StudentTrainer:
             "consistency": cfg.consistency * ramp,
         }
 
-    def _ramp(self) -> float:
-        return losses.ramp(self.step_count / self._total, self._loss.warm_up, self._loss.ramp_up)
+    def _ramp(self, step: int) -> float:
+        return losses.ramp(step / self._total, self._loss.warm_up, self._loss.ramp_up)
 
     def _set_learning_rate(self) -> None:
         warm = min(1.0, (self.step_count + 1) / max(1, self._total // 20))

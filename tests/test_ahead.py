@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cellgennet_qupath.engine.ahead import Pipeline, spread
+from cellgennet_qupath.ahead import Pipeline, spread
 
 
 def slow_first(number: int) -> int:
