@@ -75,7 +75,10 @@ def main(data: Path, output: Path, runs: Path, config_file: Path) -> None:
         versions=versions(),
     )
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_bundle(output, card, trained.files, runs / "train" / "report")
+    report = runs / "train" / "report"
+    # Its samples are pictures of the data sets, which are not for the package to give away.
+    (report / "training.html").unlink(missing_ok=True)
+    write_bundle(output, card, trained.files, report)
     click.echo(f"{output}: {json.dumps(trained.scores)}")
 
 
