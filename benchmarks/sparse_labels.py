@@ -16,39 +16,49 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+import torch
 from datasets import TRAINED_ON, LabelledImage, images, labelled_everywhere, sparse_material, test_images
 from numpy.typing import NDArray
 from reporting import Printed
+from sparse_table import document, results
 
 from cellgennet_qupath.bundle import now, versions
 from cellgennet_qupath.config import Config
 from cellgennet_qupath.distill.train import Trained, train_model
 from cellgennet_qupath.evaluate.boundary import boundary_scores
 from cellgennet_qupath.evaluate.metrics import mean_scores, score
+from cellgennet_qupath.evaluate.predictors import classical_labels
 from cellgennet_qupath.raster import rasterize
 from cellgennet_qupath.student.decode import DecodingConfig, decode
 from cellgennet_qupath.student.polygons import label_polygons
 from cellgennet_qupath.supervision.labels import UNKNOWN
 
-COLUMNS = ("dice", "iou", "f1@0.5", "f1@0.7", "aji", "pq", "hd95", "boundary_f1")
+ALL_LABELS = "all-labels"
 NOTHING_UNLABELLED = {"distillation": 0.0, "consistency": 0.0}
 # A step with unlabelled patches runs the student on twice as many and its average once more: it takes as
 # long as this many steps without.
 JOINT_STEP = 2.1
 
-Segment = Callable[[LabelledImage], NDArray[np.int32]]
+
+@dataclass(frozen=True)
+class Contender:
+    """Something that finds nuclei: labels int32 (rows, columns) of an image, and its number of parameters."""
+
+    segment: Callable[[LabelledImage], NDArray[np.int32]]
+    parameters: int
 
 
 def settings(row: str, seed: int, config: Config) -> Config:
     """The settings of a row of the table."""
     loss, pseudo, student = config.loss, config.pseudo, config.student
-    if row in ("supervised", "full"):
+    if row == "supervised":
         loss = loss.model_copy(update=NOTHING_UNLABELLED)
         # As much time as the distilled student has, which is spent on labelled patches alone.
         ratio = config.loss.warm_up + (1 - config.loss.warm_up) * JOINT_STEP
@@ -70,11 +80,13 @@ def settings(row: str, seed: int, config: Config) -> Config:
     return config.model_copy(update={"seed": seed, "loss": loss, "pseudo": pseudo, "student": student})
 
 
-def student_of(trained: Trained, config: Config) -> Segment:
+def student_of(trained: Trained, config: Config) -> Contender:
     """The student at work: maps, nuclei, outlines, and these drawn again at full resolution."""
-    from cellgennet_qupath.student.runtime import TorchRuntime
+    from cellgennet_qupath.student.inference import load_network
+    from cellgennet_qupath.student.runtime import load_runtime
 
-    runtime = TorchRuntime(trained.files["student.safetensors"], config.student, threads=config.threads)
+    weights = trained.files["student.safetensors"]
+    runtime = load_runtime(weights, config.student, threads=config.threads)
     rule = DecodingConfig.model_validate(trained.decoding).at(0.5)
 
     def segment(item: LabelledImage) -> NDArray[np.int32]:
@@ -85,10 +97,11 @@ def student_of(trained: Trained, config: Config) -> Segment:
         labels, _ = decode(maps[..., 0], maps[..., 1], rule)
         return rasterize(label_polygons(labels, runtime.stride), (rows, columns))
 
-    return segment
+    network = load_network(weights, config.student, torch.device("cpu"))
+    return Contender(segment, sum(p.numel() for p in network.parameters()))
 
 
-def teacher_of(trained: Trained, config: Config) -> Segment:
+def teacher_of(trained: Trained, config: Config) -> Contender:
     """StarDist's own instances at its tuned thresholds."""
     from cellgennet_qupath.teacher.model import Teacher
 
@@ -102,14 +115,25 @@ def teacher_of(trained: Trained, config: Config) -> Segment:
         maps = teacher.predict(image)
         return teacher.instances(maps, image.shape[:2], tuned["prob"], tuned["nms"])[0]
 
-    return segment
+    return Contender(segment, sum(weights.size for weights in teacher.weights()))
 
 
-def evaluate(segment: Segment, data: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """Scores by data set and image."""
+def classical() -> Contender:
+    """No learning: stain, Otsu's threshold and a watershed."""
+    return Contender(lambda item: classical_labels(item.pixels(), 0.25), 0)
+
+
+def evaluate(segment: Callable[[LabelledImage], NDArray[np.int32]], data: Path) -> dict[str, Any]:
+    """Scores by data set and image, and seconds per megapixel from an image's file to its labels."""
     found: dict[str, dict[str, dict[str, float]]] = {}
+    seconds, pixels, ready = 0.0, 0, (0, 0)
     for item in test_images(data):
-        truth, labels = item.truth(), segment(item)
+        truth, begin = item.truth(), time.perf_counter()
+        labels = segment(item)
+        if truth.shape == ready:  # for an image of another size the network is made ready first
+            seconds += time.perf_counter() - begin
+            pixels += truth.size
+        ready = truth.shape
         outlines = boundary_scores(truth, labels)
         found.setdefault(item.dataset, {})[item.name] = score(
             truth, labels, thresholds=(0.5, 0.7)
@@ -117,10 +141,10 @@ def evaluate(segment: Segment, data: Path) -> dict[str, dict[str, dict[str, floa
             "hd95": outlines.hd95,
             "boundary_f1": outlines.boundary_f1,
         }
-    return found
+    return {"scores": found, "seconds_per_mp": round(seconds / pixels * 1e6, 3)}
 
 
-def develop(segment: Segment, data: Path) -> dict[str, float]:
+def develop(segment: Callable[[LabelledImage], NDArray[np.int32]], data: Path) -> dict[str, float]:
     """Mean scores on the windows by which settings are chosen."""
     windows = {window.source: window for window in sparse_material(data, "sparse-10").validation}
     scores = []
@@ -139,70 +163,56 @@ def run(data: Path, runs: Path, protocol: str, row: str, seed: int, config: Conf
     result = folder / "result.json"
     if result.is_file():
         return
-    started = time.monotonic()
-    everything = row == "full"
-    material = labelled_everywhere(data, TRAINED_ON) if everything else sparse_material(data, protocol)
-    chosen = settings(row, seed, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    about: dict[str, Any] = {"protocol": protocol, "row": row, "seed": seed, "date": now()}
+    about["machine"] = f"{platform.processor() or platform.machine()}, {os.cpu_count()} threads"
+    about["versions"] = versions()
+    if row == "classical":
+        contender = classical()
+    else:
+        contender, learnt = _trained(data, runs, protocol, row, seed, config)
+        about |= learnt
+    about |= {"parameters": contender.parameters, "development": develop(contender.segment, data)}
+    about |= evaluate(contender.segment, data)
+    result.write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def _trained(
+    data: Path, runs: Path, protocol: str, row: str, seed: int, config: Config
+) -> tuple[Contender, dict[str, Any]]:
     teacher = None
-    if row != "teacher" and row != "full":
+    if row not in ("teacher", "supervised"):
         teacher = runs / protocol / "teacher" / f"seed{seed}" / "train" / "stardist" / "teacher"
         run(data, runs, protocol, "teacher", seed, config)
+    started = time.monotonic()
+    material = (
+        labelled_everywhere(data, TRAINED_ON) if protocol == ALL_LABELS else sparse_material(data, protocol)
+    )
+    chosen = settings(row, seed, config)
     stage = "teacher" if row == "teacher" else "all"
-    trained = train_model(material, folder / "train", chosen, stage, True, Printed(), teacher)
-    minutes = (time.monotonic() - started) / 60
-    segment = teacher_of(trained, chosen) if row == "teacher" else student_of(trained, chosen)
-    document = {
-        "protocol": protocol,
-        "row": row,
-        "seed": seed,
-        "date": now(),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} threads",
-        "minutes": round(minutes, 1),
+    trained = train_model(
+        material, runs / protocol / row / f"seed{seed}" / "train", chosen, stage, True, Printed(), teacher
+    )
+    learnt = {
+        "minutes": round((time.monotonic() - started) / 60, 1),
         "material": material.describe(),
         "config": chosen.model_dump(mode="json"),
-        "versions": versions(),
         "validation": trained.scores,
-        "development": develop(segment, data),
-        "scores": evaluate(segment, data),
     }
-    result.write_text(json.dumps(document, indent=1), encoding="utf-8")
-
-
-def results(runs: Path) -> Iterator[dict[str, Any]]:
-    """Every complete run."""
-    for file in sorted(runs.glob("*/*/seed*/result.json")):
-        yield json.loads(file.read_text(encoding="utf-8"))
-
-
-def table(runs: Path) -> str:
-    """Mean over images, then over seeds, with the spread of the seeds."""
-    cells: dict[tuple[str, str, str], list[dict[str, float]]] = {}
-    minutes: dict[tuple[str, str], list[float]] = {}
-    for one in results(runs):
-        minutes.setdefault((one["protocol"], one["row"]), []).append(one["minutes"])
-        sets = one["scores"] | {"all": {k: v for d in one["scores"].values() for k, v in d.items()}}
-        for dataset, scored in sets.items():
-            means = {c: float(np.nanmean([image[c] for image in scored.values()])) for c in COLUMNS}
-            cells.setdefault((one["protocol"], dataset, one["row"]), []).append(means)
-    lines = [
-        "| protocol | test set | row | seeds | " + " | ".join(COLUMNS) + " | minutes |",
-        "|---" * (len(COLUMNS) + 5) + "|",
-    ]
-    for (protocol, dataset, row), seeds in sorted(cells.items()):
-        values = [
-            f"{np.mean([s[c] for s in seeds]):.3f} ± {np.std([s[c] for s in seeds]):.3f}" for c in COLUMNS
-        ]
-        spent = np.mean(minutes[protocol, row])
-        lines.append(
-            f"| {protocol} | {dataset} | {row} | {len(seeds)} | " + " | ".join(values) + f" | {spent:.0f} |"
-        )
-    return "\n".join(lines) + "\n"
+    return (teacher_of if row == "teacher" else student_of)(trained, chosen), learnt
 
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("-o", "--output", "runs", type=click.Path(path_type=Path), required=True)
-@click.option("--protocol", "protocols", multiple=True, default=("sparse-10",), show_default=True)
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    default=("sparse-10",),
+    show_default=True,
+    type=click.Choice(["sparse-10", "sparse-1", ALL_LABELS]),
+)
 @click.option(
     "--row", "rows", multiple=True, default=("teacher", "supervised", "distilled"), show_default=True
 )
@@ -223,11 +233,14 @@ def main(
     for seed in seeds:
         for protocol in protocols:
             for row in rows:
+                if row == "classical" and seed != seeds[0]:
+                    continue  # there is no chance in it
                 click.echo(f"{protocol} {row} seed {seed}", err=True)
                 run(data, runs, protocol, row, seed, config)
-    (runs / "table.json").write_text(json.dumps(list(results(runs)), indent=1), encoding="utf-8")
-    (runs / "table.md").write_text(table(runs), encoding="utf-8")
-    click.echo(table(runs))
+    (runs / "table.json").write_text(json.dumps(results(runs), indent=1), encoding="utf-8")
+    text = document(results(runs))
+    (runs / "table.md").write_text(text, encoding="utf-8")
+    click.echo(text)
 
 
 if __name__ == "__main__":

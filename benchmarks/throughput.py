@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -240,57 +240,51 @@ class _Normalised:
 @click.argument("threads", type=int)
 @click.argument("tile", type=int)
 def stages(slide: Path, model: Path, threads: int, tile: int) -> None:
-    """Processor seconds per megapixel of each stage, one stage at a time: JSON on stdout."""
-    from cellgennet_qupath.engine import segment
+    """Processor seconds per megapixel of each stage, one stage after the other: JSON on stdout."""
     from cellgennet_qupath.engine.assemble import assemble
     from cellgennet_qupath.engine.blocks import block_grid, map_windows, read_blocks
     from cellgennet_qupath.engine.checkpoint import Checkpoint
+    from cellgennet_qupath.engine.segment import find_nuclei
     from cellgennet_qupath.qupath.detections import write_detections
     from cellgennet_qupath.slide.reader import open_slide
 
     spent: dict[str, float] = {}
 
-    def timed(name: str, items: Iterator[T]) -> Iterator[T]:
-        while True:
-            begin = time.process_time()
-            item = next(items, None)
-            spent[name] = spent.get(name, 0.0) + time.process_time() - begin
-            if item is None:
-                return
-            yield item
+    def timed(name: str, work: Callable[[], T]) -> T:
+        begin = time.process_time()
+        done = work()
+        spent[name] = time.process_time() - begin
+        return done
 
     with open_slide(slide) as reader, tempfile.TemporaryDirectory() as folder:
         _, task = _task(reader, model, threads)
-        grid, store = block_grid(task), Checkpoint(Path(folder) / "run", {})
-        read = timed("reading", read_blocks(task, grid, _tiles(task, tile)))
-        windows = timed("to maps", map_windows(task, grid, read))
-        found = timed("to nuclei", ((w.tile, segment.find_nuclei(task, w)) for w in windows))
+        tiles, grid = list(_tiles(task, tile)), block_grid(task)
+        store = Checkpoint(Path(folder) / "run", {})
+        # Each stage is done with the whole slide before the next begins: at work they overlap.
+        blocks = timed("reading", lambda: list(read_blocks(task, grid, tiles)))
+        windows = timed("network", lambda: list(map_windows(task, grid, iter(blocks))))
+        found = timed(
+            "decoding, outlines, measurements",
+            lambda: [(window.tile, find_nuclei(task, window)) for window in windows],
+        )
 
-        def stored() -> Iterator[int]:
+        def keep() -> None:
             for place, nuclei in found:
                 store[place.index] = nuclei
-                yield 1
 
-        tiles = sum(timed("to disk", stored()))
-        begin = time.process_time()
-        indices = [tile.index for tile in _tiles(task, tile)]
-        write_detections(Path(folder) / "nuclei.geojson.gz", assemble(task, store, indices, ""))
-        spent["together"] = time.process_time() - begin
+        def write() -> int:
+            ordered = assemble(task, store, [place.index for place in tiles], "")
+            return write_detections(Path(folder) / "nuclei.geojson.gz", ordered)
+
+        timed("tiles to disk", keep)
+        timed("all together to GeoJSON", write)
         megapixels = reader.width * reader.height / 1e6
-    # Each stage waited for the one before it.
-    own = {
-        "reading": spent["reading"],
-        "network": spent["to maps"] - spent["reading"],
-        "decoding, outlines, measurements": spent["to nuclei"] - spent["to maps"],
-        "tiles to disk": spent["to disk"] - spent["to nuclei"],
-        "all together to GeoJSON": spent["together"],
-    }
-    per_megapixel = {name: round(seconds / megapixels, 4) for name, seconds in own.items()}
-    click.echo(json.dumps({"megapixels": megapixels, "tiles": tiles, "cpu_s_per_mp": per_megapixel}))
+    per_megapixel = {name: round(seconds / megapixels, 4) for name, seconds in spent.items()}
+    click.echo(json.dumps({"megapixels": megapixels, "tiles": len(tiles), "cpu_s_per_mp": per_megapixel}))
 
 
 def markdown(report: dict[str, Any], compare: float) -> str:
-    """Tables of medians."""
+    """Tables of medians; of the speed also the lowest and the highest."""
     lines = [
         "| slide, MP | contender | MP/s | nuclei/s | CPU s/MP | peak MB | nuclei | runs |",
         "|---|---|---|---|---|---|---|---|",
@@ -309,8 +303,10 @@ def markdown(report: dict[str, Any], compare: float) -> str:
             cost[size, name] = 1 / middle["mp_per_s"]
             if name == "ours":
                 peak[size] = middle["peak_mb"]
+            speeds = [r["mp_per_s"] for r in runs]
             lines.append(
-                f"| {middle['megapixels']:.0f} | {name} | {middle['mp_per_s']:.2f} | "
+                f"| {middle['megapixels']:.0f} | {name} | "
+                f"{middle['mp_per_s']:.2f} ({min(speeds):.2f} to {max(speeds):.2f}) | "
                 f"{middle['nuclei_per_s']:.0f} | {middle['cpu_seconds'] / middle['megapixels']:.3f} | "
                 f"{middle['peak_mb']:.0f} | {middle['nuclei']:.0f} | {len(runs)} |"
             )

@@ -125,33 +125,13 @@ class TeacherPredictor:
 
 @dataclass(frozen=True)
 class Classical:
-    """What was done before learning: haematoxylin (Ruifrok and Johnston 2001), Otsu's threshold, and a
-    watershed of the distance to the background. Nothing in it is fitted to any data."""
+    """What was done before learning; see ``classical_labels``."""
 
     name: str = "classical"
 
     def predict(self, field: Field, pixels: NDArray[np.uint8]) -> Prediction:
-        micron = 1 / (field.mpp or NOMINAL_MPP)
-        stain = cv2.GaussianBlur(rgb2hed(pixels)[..., 0].astype(np.float32), (0, 0), 0.5 * micron)
-        dark = stain > threshold_otsu(stain) if np.ptp(stain) > 0 else np.zeros(stain.shape, bool)
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-        mask = ndimage.binary_fill_holes(cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, disc))
-        depth = cv2.GaussianBlur(
-            cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE),
-            (0, 0),
-            0.4 * micron,
-        )
-        peaks = peak_local_max(
-            depth, min_distance=max(1, round(2 * micron)), labels=mask.astype(np.int32), exclude_border=False
-        )
-        seeds = np.zeros(mask.shape, np.int32)
-        seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-        labels = watershed(-depth, seeds, mask=mask)
-        area = np.bincount(labels.reshape(-1), minlength=len(peaks) + 1)
-        kept = np.flatnonzero(area[1:] >= 8 * micron**2) + 1
-        renumbered = np.zeros(len(area), np.int32)
-        renumbered[kept] = np.arange(1, len(kept) + 1)
-        return Prediction(renumbered[labels], np.full(len(kept), np.nan, np.float32))
+        labels = classical_labels(pixels, field.mpp or NOMINAL_MPP)
+        return Prediction(labels, np.full(int(labels.max(initial=0)), np.nan, np.float32))
 
 
 @dataclass(frozen=True)
@@ -187,6 +167,36 @@ class Files:
             )
         highest = int(labels.max(initial=0))
         return Prediction(np.maximum(labels, 0), np.full(highest, np.nan, np.float32))
+
+
+def classical_labels(pixels: NDArray[np.uint8], mpp: float) -> NDArray[np.int32]:
+    """Nuclei of an RGB picture of ``mpp`` µm per pixel, as labels 0 ... n, by a method from before learning.
+
+    Haematoxylin (Ruifrok and Johnston 2001), Otsu's threshold, and a watershed of the distance to the
+    background. Nothing in it is fitted to any data.
+    """
+    micron = 1 / mpp
+    stain = cv2.GaussianBlur(rgb2hed(pixels)[..., 0].astype(np.float32), (0, 0), 0.5 * micron)
+    dark = stain > threshold_otsu(stain) if np.ptp(stain) > 0 else np.zeros(stain.shape, bool)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    mask = ndimage.binary_fill_holes(cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, disc))
+    depth = cv2.GaussianBlur(
+        cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE),
+        (0, 0),
+        0.4 * micron,
+    )
+    peaks = peak_local_max(
+        depth, min_distance=max(1, round(2 * micron)), labels=mask.astype(np.int32), exclude_border=False
+    )
+    seeds = np.zeros(mask.shape, np.int32)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    labels = watershed(-depth, seeds, mask=mask)
+    area = np.bincount(labels.reshape(-1), minlength=len(peaks) + 1)
+    kept = np.flatnonzero(area[1:] >= 8 * micron**2) + 1
+    renumbered = np.zeros(len(area), np.int32)
+    renumbered[kept] = np.arange(1, len(kept) + 1)
+    found: NDArray[np.int32] = renumbered[labels]
+    return found
 
 
 def _outlined(file: Path, field: Field) -> Prediction:

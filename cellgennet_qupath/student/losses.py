@@ -40,18 +40,17 @@ def tversky(logit: Tensor, target: Tensor, weight: Tensor, alpha: float, beta: f
 
 
 def belief(target: Tensor, steadiness: Tensor, miss_doubt: float) -> Tensor:
-    """How far soft targets are believed, c in [0, 1], per map.
+    """How far soft targets are believed, c = |2q - 1| s in [0, 1], per map; q: the foreground's, for both.
 
-    foreground         : c = |2q - 1| s, times ``miss_doubt`` where q < 1/2: a nucleus that a network
-                         misses, it misses in all views alike.
-    object probability : c = s, times ``miss_doubt`` where the foreground's q < 1/2.
-    target     : (n, 2, h, w), soft foreground and object probability q.
+    Where teacher and averaged student contradict each other their mean q is near 1/2, and neither is
+    believed, nor what they say of the object. Times ``miss_doubt`` where q < 1/2: a nucleus that a network
+    misses, it misses in all views alike.
+    target     : (n, 2, h, w), soft foreground and object probability.
     steadiness : (n, 2, h, w), s in [0, 1], how well views agree; 0 where nothing may be learnt.
     """
     foreground = target[:, :1]
     side = torch.where(foreground < 0.5, miss_doubt, 1.0)
-    certain = torch.cat([(2 * foreground - 1).abs(), torch.ones_like(foreground)], dim=1)
-    return certain * steadiness * side
+    return (2 * foreground - 1).abs() * steadiness * side
 
 
 def distillation(logit: Tensor, soft_target: Tensor, confidence: Tensor) -> Tensor:

@@ -59,5 +59,5 @@ def test_belief_by_hand() -> None:
     q = torch.tensor([[[[0.9, 0.1]], [[0.5, 0.2]]]])
     steady = torch.tensor([[[[1.0, 0.5]], [[0.8, 0.5]]]])
     believed = losses.belief(q, steady, miss_doubt=0.25)
-    expected = [[[[0.8, 0.8 * 0.5 * 0.25]], [[0.8, 0.5 * 0.25]]]]
+    expected = [[[[0.8, 0.8 * 0.5 * 0.25]], [[0.8 * 0.8, 0.8 * 0.5 * 0.25]]]]
     torch.testing.assert_close(believed, torch.tensor(expected))
