@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from collections import OrderedDict
@@ -11,7 +12,6 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-import openvino
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -20,6 +20,11 @@ from ..config import StudentConfig
 from .device import bfloat16_pays
 from .inference import Runtime, load_network
 from .network import Network
+
+# OpenVINO reports every conversion to its makers, unless this package cannot be imported. What a hospital
+# computes is nobody's business.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+import openvino  # noqa: E402
 
 _SHAPES = 2
 """Compiled networks kept, one for each shape of input."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -18,6 +20,14 @@ from cellgennet_qupath.student.network import build
 from cellgennet_qupath.student.openvino_runtime import OpenVinoRuntime
 from cellgennet_qupath.student.runtime import TorchRuntime, load_runtime
 
+_CONVERT = """
+import sys
+from pathlib import Path
+from cellgennet_qupath.config import StudentConfig
+from cellgennet_qupath.student.openvino_runtime import OpenVinoRuntime
+OpenVinoRuntime(Path(sys.argv[1]), StudentConfig.model_validate_json(sys.argv[2]))
+print([name for name in sys.modules if name.startswith("openvino_telemetry.")])
+"""
 UNET = StudentConfig(architecture="unet", width=8, levels=4)
 ENCODER = StudentConfig(architecture="efficientnet-lite0", width=8)
 
@@ -103,3 +113,12 @@ def test_a_copy_in_another_process_loads_the_same_weights(tmp_path: Path) -> Non
     file.unlink()
     with pytest.raises(BundleError, match="is not there"):
         pickle.loads(packed)  # noqa: S301
+
+
+def test_nobody_is_told_that_a_network_was_converted(tmp_path: Path) -> None:
+    file = weights(tmp_path, UNET)
+    told = subprocess.run(
+        [sys.executable, "-c", _CONVERT, str(file), UNET.model_dump_json()], capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.strip() == "[]"
