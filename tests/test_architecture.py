@@ -20,7 +20,7 @@ LEVELS = (
     {"engine", "distill", "evaluate", "export"},
     {"teacher", "student", "supervision", "measure"},
     {"slide", "qupath"},
-    {"raster", "bundle", "nuclei", "config", "progress", "errors", "resources", "atomic"},
+    {"raster", "bundle", "nuclei", "config", "progress", "errors", "resources", "atomic", "ahead"},
 )
 
 # The libraries that cost most to load, or most to replace, each have one home.
