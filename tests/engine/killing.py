@@ -1,4 +1,4 @@
-"""A run to be killed: ``python -m engine.killing FOLDER`` segments FOLDER/slide.png, slowly.
+"""A run to be killed: ``python -m engine.killing FOLDER SECONDS`` segments FOLDER/slide.png, SECONDS a tile.
 
 It says "started" on stdout, writes FOLDER/result.json at the end, and leaves with 130 when interrupted.
 """
@@ -18,13 +18,12 @@ from .fakes import ColourReader, model
 from .test_batch import MemoryProject, outlines
 
 
-def slowly(call: int) -> None:
-    if call == 0:
-        print("started", flush=True)
-    time.sleep(0.05)
+def main(folder: Path, seconds: float) -> int:
+    def slowly(call: int) -> None:
+        if call == 0:
+            print("started", flush=True)
+        time.sleep(seconds)
 
-
-def main(folder: Path) -> int:
     project = MemoryProject(folder)
     slide = folder / "slide.png"
     project.entries = (ImageEntry("1", "slide", slide.as_uri(), slide, None, (0.25, 0.25)),)
@@ -41,4 +40,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2])))

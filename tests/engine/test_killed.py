@@ -18,11 +18,11 @@ from .fakes import draw
 TESTS = Path(__file__).parents[1]
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    """A run that has begun with its first tile, or is past it."""
+def start(folder: Path, seconds: float = 0.05) -> subprocess.Popen[str]:
+    """A run that has begun with its first tile, or is past it; each takes so long."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine.killing", str(folder)],
+        [sys.executable, "-m", "engine.killing", str(folder), str(seconds)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -79,7 +79,7 @@ def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="a console's Ctrl-C cannot be sent to one process alone")
 def test_ctrl_c_ends_within_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
     folder = slide(tmp_path / "one")
-    process = start(folder)
+    process = start(folder, 0.3)
     while not finished(folder):
         time.sleep(0.02)
     begin = time.monotonic()
