@@ -68,8 +68,10 @@ class PseudoConfig(_Section):
     sharpness     : k in the confidence ``|2p - 1| * exp(-k * sd)``.
     miss_doubt    : factor on the confidence where the soft label says "background": what a network
                     misses, it misses in all views alike.
-    student_share : the averaged student's share in the soft labels once it is ramped up; the rest is
+    student_share : the averaged student's share in the soft labels once it has been asked; the rest is
                     the teacher's.
+    rounds        : how often the averaged student is asked, first after ``loss.warm_up`` and then evenly
+                    over the rest of the training; before that it knows nothing.
     cutmix        : share of an unlabelled patch that shows another one when the student learns from it.
     tiles         : at most this many tiles of ``tile`` pixels per project.
     """
@@ -78,6 +80,7 @@ class PseudoConfig(_Section):
     sharpness: Weight = 3.0
     miss_doubt: Fraction = 0.5
     student_share: Fraction = 0.5
+    rounds: Positive = 1
     cutmix: Fraction = 0.0
     tile: Annotated[int, Field(ge=128, multiple_of=32)] = 512
     tiles: Positive = 64

@@ -1,11 +1,12 @@
-"""Pseudo-labels: what the teacher says about unlabelled tissue, and how steady it is in it.
+"""Pseudo-labels: what teacher and averaged student say of unlabelled tissue, and how steady they are in it.
 
 Kept on disk, one file a tile, so that training streams them whatever their number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,18 @@ View = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Soft foreground and object probability of an image: (h, w, 3) -> (h / 2, w / 2, 2)."""
 
 
-def averaged(
-    predict: View, image: NDArray[np.float32], views: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of a prediction over rotations (4) and mirror images (8).
+@dataclass(frozen=True)
+class Opinion:
+    """What is said of a tile over several views: mean and standard deviation, float32 (h / 2, w / 2, 2)."""
 
-    image : (h, w, 3) with even h and w. Returns two (h / 2, w / 2, 2) float32 arrays.
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+
+def averaged(predict: View, image: NDArray[np.float32], views: int) -> Opinion:
+    """One network's opinion over rotations (4) and mirror images (8).
+
+    image : (h, w, 3) with even h and w.
     """
     seen = []
     for turn in range(4):
@@ -36,30 +43,63 @@ def averaged(
             maps = maps[:, ::-1] if mirror else maps
             seen.append(np.rot90(maps, -turn))
     stack = np.stack(seen)
-    return stack.mean(axis=0), stack.std(axis=0)
+    return Opinion(stack.mean(axis=0), stack.std(axis=0))
+
+
+def joined(first: Opinion, second: Opinion, share: float) -> Opinion:
+    """Two networks' opinions as one set of views, in which the second's weigh ``share`` = a.
+
+    m = (1 - a) m1 + a m2 and s^2 = (1 - a) s1^2 + a s2^2 + a (1 - a) (m1 - m2)^2: a set whose halves
+    contradict each other spreads, though each is steady.
+    """
+    mean = first.mean + np.float32(share) * (second.mean - first.mean)
+    within = (1 - share) * first.spread**2 + share * second.spread**2
+    between = share * (1 - share) * (first.mean - second.mean) ** 2
+    return Opinion(mean, np.sqrt(within + between).astype(np.float32))
 
 
 def steadiness(spread: NDArray[np.float32], sharpness: float) -> NDArray[np.float32]:
-    """How well views agree, exp(-k sd) in (0, 1]; what is made of it, ``student.losses.belief`` says."""
+    """How well views agree, exp(-k s) in (0, 1]; what is made of it, ``student.losses.belief`` says."""
     steady: NDArray[np.float32] = np.exp(-sharpness * spread).astype(np.float32)
     return steady
 
 
-def write_pseudo_label(path: Path, tile: UnlabelledTile, predict: View, config: PseudoConfig) -> float:
-    """Pseudo-label a tile and keep it in 8 bits a value; returns the share of steady foreground."""
-    mean, spread = averaged(predict, tile.image, config.views)
-    usable = np.min(tile.usable.reshape(mean.shape[0], 2, mean.shape[1], 2), axis=(1, 3))
-    steady = steadiness(spread, config.sharpness) * usable[:, :, None]
+def write_tile(path: Path, tile: UnlabelledTile) -> None:
+    """Keep a tile's picture, in 8 bits a value, and where in it something may be learnt."""
+    rows, columns = tile.usable.shape
+    usable = np.min(tile.usable.reshape(rows // 2, 2, columns // 2, 2), axis=(1, 3))
+    _save(path, image=np.rint((tile.image + 0.5) * 127.5).astype(np.uint8), usable=usable)
+
+
+def read_picture(path: Path) -> NDArray[np.float32]:
+    """The picture of ``write_tile``, normalised."""
+    with np.load(path, allow_pickle=False) as tile:
+        return _picture(tile["image"])
+
+
+def write_opinion(path: Path, opinion: Opinion) -> None:
+    """Keep an opinion, in 8 bits a value."""
+    _save(
+        path,
+        mean=np.rint(opinion.mean * 255).astype(np.uint8),
+        spread=np.rint(opinion.spread * 255).astype(np.uint8),
+    )
+
+
+def _picture(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return image.astype(np.float32) / np.float32(127.5) - np.float32(0.5)
+
+
+def _unit(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return levels.astype(np.float32) / np.float32(255)
+
+
+def _save(path: Path, **arrays: NDArray[np.generic]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
-        np.savez_compressed(
-            file,
-            image=np.rint((tile.image + 0.5) * 127.5).astype(np.uint8),
-            targets=np.rint(mean * 255).astype(np.uint8),
-            steadiness=np.rint(steady * 255).astype(np.uint8),
-        )
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     part.replace(path)
-    return float((steady[..., 0] * (mean[..., 0] > 0.5)).sum() / max(1, usable.sum()))
 
 
 def rectangle(rng: np.random.Generator, size: int, share: float) -> NDArray[np.bool_]:
@@ -78,36 +118,52 @@ def rectangle(rng: np.random.Generator, size: int, share: float) -> NDArray[np.b
 
 
 class PseudoLabels:
-    """Draws crops of pseudo-labelled tiles, mirrored and turned, in a weak and a strong colouring."""
+    """Draws crops of pseudo-labelled tiles, mirrored and turned, in a weak and a strong colouring.
 
-    def __init__(self, files: list[Path], size: int, cutmix: float) -> None:
-        if not files:
+    tiles    : files of ``write_tile``.
+    opinions : of each tile the teacher's file of ``write_opinion``, the averaged student's, or both in this
+               order; both are joined, with ``config.student_share``.
+    size     : of a crop, in samples of the picture.
+    """
+
+    def __init__(
+        self, tiles: Sequence[Path], opinions: Sequence[Sequence[Path]], size: int, config: PseudoConfig
+    ) -> None:
+        if not tiles:
             raise ValueError("no pseudo-labelled tile")
-        self._files = files
+        self._tiles = list(zip(tiles, opinions, strict=True))
         self._size = size
-        self._cutmix = cutmix
+        self._config = config
 
     def draw(self, rng: np.random.Generator, count: int) -> UnlabelledBatch:
         """``count`` crops."""
         drawn = [self._one(rng) for _ in range(count)]
         weak, strong, targets, steady = (np.stack(column) for column in zip(*drawn, strict=True))
-        pasted = np.stack([rectangle(rng, self._size // 2, self._cutmix) for _ in range(count)])
+        half, share = self._size // 2, self._config.cutmix
+        pasted = np.stack([rectangle(rng, half, share) for _ in range(count)])
         return UnlabelledBatch(weak, strong, targets, steady, pasted)
 
     def _one(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
-        with np.load(self._files[int(rng.integers(len(self._files)))], allow_pickle=False) as tile:
-            image, targets, steady = tile["image"], tile["targets"], tile["steadiness"]
+        file, opinions = self._tiles[int(rng.integers(len(self._tiles)))]
+        with np.load(file, allow_pickle=False) as tile:
+            image, usable = tile["image"], tile["usable"]
         half = self._size // 2
-        y = int(rng.integers(targets.shape[0] - half + 1))
-        x = int(rng.integers(targets.shape[1] - half + 1))
+        y = int(rng.integers(usable.shape[0] - half + 1))
+        x = int(rng.integers(usable.shape[1] - half + 1))
         turn, mirror = int(rng.integers(4)), rng.random() < 0.5
 
-        def posed(array: NDArray[np.uint8], scale: int) -> NDArray[np.float32]:
+        def posed(array: NDArray[np.uint8], scale: int = 1) -> NDArray[np.uint8]:
             crop = array[y * scale : (y + half) * scale, x * scale : (x + half) * scale]
             crop = np.rot90(crop, turn)
-            return np.ascontiguousarray(crop[:, ::-1] if mirror else crop).astype(np.float32)
+            return np.ascontiguousarray(crop[:, ::-1] if mirror else crop)
 
-        picture = posed(image, 2) / np.float32(127.5) - np.float32(0.5)
-        weak, strong = recolour(picture, rng, 0.3), recolour(picture, rng, 1.0)
-        top = np.float32(255)
-        return weak, strong, posed(targets, 1) / top, posed(steady, 1) / top
+        def heard(path: Path) -> Opinion:
+            with np.load(path, allow_pickle=False) as said:
+                return Opinion(_unit(posed(said["mean"])), _unit(posed(said["spread"])))
+
+        said = heard(opinions[0])
+        for other in opinions[1:]:
+            said = joined(said, heard(other), self._config.student_share)
+        steady = steadiness(said.spread, self._config.sharpness) * posed(usable)[:, :, None]
+        picture = _picture(posed(image, 2))
+        return recolour(picture, rng, 0.3), recolour(picture, rng, 1.0), said.mean, steady

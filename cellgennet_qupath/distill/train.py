@@ -6,9 +6,9 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -26,10 +26,10 @@ from ..qupath.project import Project
 from ..student.batches import LabelledBatch, UnlabelledBatch
 from ..student.decode import NOMINAL_MPP, DecodingConfig, decode
 from ..supervision.sampling import CONTEXT, INNER, PatchSampler, generator, objectness, recolour
-from ..supervision.windows import LabelledWindow
+from .asking import Unlabelled, rounds, whole_maps
 from .gather import gather
 from .material import Material
-from .pseudo import PseudoLabels, View, write_pseudo_label
+from .pseudo import PseudoLabels, View
 from .tune import best_of, score_windows, sentence
 
 Stage = Literal["teacher", "student", "all"]
@@ -222,101 +222,80 @@ def _teacher_stage(run: _Run, start: Path | None) -> dict[str, dict[str, float]]
     return result
 
 
-def teacher_view(folder: Path, thresholds: dict[str, float], threads: int) -> View:
-    """The teacher as a source of soft maps: an instance mask of each view, and object probability."""
-    from ..teacher.model import Teacher
-
-    teacher = Teacher(folder, threads=threads)
-
-    def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        maps = teacher.predict(image)
-        rows, columns = image.shape[:2]
-        labels, _ = teacher.instances(maps, (rows, columns), thresholds["prob"], thresholds["nms"])
-        mask = (labels > 0).astype(np.float32).reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
-        return np.stack([mask, teacher.prob_at_half(maps, (rows // 2, columns // 2))], axis=-1)
-
-    return predict
-
-
 def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float], list[Sample]]:
     """The trained student in the run's folder with its decoding rule, validation scores and samples."""
     from ..student.device import best_device
     from ..student.trainer import StudentTrainer, set_threads
 
     config, reporter = run.config, run.reporter
-    pseudo = _pseudo_labels(run)
     set_threads(config.threads)
-    total = config.student.epochs * config.student.steps_per_epoch
+    epochs, steps = config.student.epochs, config.student.steps_per_epoch
+    total = epochs * steps
     trainer = StudentTrainer(config.student, config.loss, config.pseudo, total, config.seed, best_device())
     checkpoint = run.folder / "state" / "student.safetensors"
     history_file = run.folder / "report" / "student_history.json"
     history: list[dict[str, float]] = []
     if run.resume and checkpoint.is_file():
         trainer.load_checkpoint(checkpoint)
-        history = json.loads(history_file.read_text(encoding="utf-8"))
-        history = history[: trainer.step_count // config.student.steps_per_epoch]
-    sampler = PatchSampler(run.material.training, config.student.patch + 2 * CONTEXT)
+        history = json.loads(history_file.read_text(encoding="utf-8"))[: trainer.step_count // steps]
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-
-    def batch(step: int) -> tuple[LabelledBatch, UnlabelledBatch | None]:
-        rng = generator(config.seed, "student", step)
-        patches = sampler.draw(rng, config.student.batch)
-        labelled = LabelledBatch(
-            np.stack([recolour(p.image, rng)[INNER, INNER] for p in patches]),
-            np.stack([p.foreground[INNER, INNER] for p in patches]),
-            np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
-        )
-        if pseudo is None or not trainer.wants_unlabelled(step):
-            return labelled, None
-        return labelled, pseudo.draw(rng, config.student.batch)
-
-    batches = spread(batch, range(trainer.step_count, total), 1)
+    unlabelled = _unlabelled(run)
+    sampler = PatchSampler(run.material.training, config.student.patch + 2 * CONTEXT)
+    bounds = [0, *(rounds(config) if unlabelled is not None else []), epochs]
     with reporter.track("student", total, "steps") as task:
         task.advance(trainer.step_count)
-        while trainer.step_count < total:
-            seen: dict[str, list[float]] = {}
-            for labelled, unlabelled in islice(batches, config.student.steps_per_epoch):
-                terms = trainer.step(labelled, unlabelled)
-                for name, value in terms.items():
-                    seen.setdefault(name, []).append(value)
-                task.advance(1, f"loss {terms['total']:.3f}")
-            history.append({name: sum(values) / len(values) for name, values in seen.items()})
-            _write_json(history_file, history)
-            trainer.save_checkpoint(checkpoint)
+        for number, (_, end) in enumerate(pairwise(bounds)):
+            if trainer.step_count >= end * steps:
+                continue
+            pseudo = None
+            if number and unlabelled is not None:
+                pseudo = unlabelled.labels(number - 1, trainer.save_weights)
+            draw = partial(_batches, config, sampler, pseudo)
+            batches = spread(draw, range(trainer.step_count, end * steps), 1)
+            while trainer.step_count < end * steps:
+                seen: dict[str, list[float]] = {}
+                for batch in islice(batches, steps):
+                    terms = trainer.step(*batch)
+                    for name, value in terms.items():
+                        seen.setdefault(name, []).append(value)
+                    task.advance(1, f"loss {terms['total']:.3f}")
+                history.append({name: sum(values) / len(values) for name, values in seen.items()})
+                _write_json(history_file, history)
+                trainer.save_checkpoint(checkpoint)
     trainer.save_weights(run.folder / STUDENT)
     decoding, scores, samples = _tuned_decoding(run, trainer.predict)
     reporter.say(f"Student on validation: {sentence(scores)}.")
     return decoding, scores, samples
 
 
-def _pseudo_labels(run: _Run) -> PseudoLabels | None:
-    """The teacher's soft labels on unlabelled tissue; None where the objective does not use them."""
-    config = run.config
-    if not config.loss.needs_teacher:
+def _batches(
+    config: Config, sampler: PatchSampler, pseudo: PseudoLabels | None, step: int
+) -> tuple[LabelledBatch, UnlabelledBatch | None]:
+    """What the student sees in a step."""
+    rng = generator(config.seed, "student", step)
+    patches = sampler.draw(rng, config.student.batch)
+    labelled = LabelledBatch(
+        np.stack([recolour(p.image, rng)[INNER, INNER] for p in patches]),
+        np.stack([p.foreground[INNER, INNER] for p in patches]),
+        np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
+    )
+    return labelled, pseudo.draw(rng, config.student.batch) if pseudo is not None else None
+
+
+def _unlabelled(run: _Run) -> Unlabelled | None:
+    """The unlabelled tissue to learn from, if there is any and the objective uses it."""
+    if not run.config.loss.needs_teacher:
         return None
-    folder = run.folder / "pseudo"
-    folder.mkdir(exist_ok=True)
-    places = run.material.places
-    files = [folder / f"{number:05d}.npz" for number in range(len(places))]
-    missing = [(f, place) for f, place in zip(files, places, strict=True) if not f.is_file()]
-    if missing:
-        tuned = json.loads((run.folder / "teacher.json").read_text(encoding="utf-8"))
-        predict = teacher_view(run.teacher, tuned["thresholds"], config.threads)
-        with run.reporter.track("pseudo-labels", len(files), "tiles") as task:
-            task.advance(len(files) - len(missing))
-            for file, place in missing:
-                share = write_pseudo_label(file, place.read(), predict, config.pseudo)
-                task.advance(1, f"{share:.0%} nuclei")
-    if not files:
+    if not run.material.places:
         run.reporter.warn("No unlabelled tissue: the student learns from the annotations alone.")
         return None
-    return PseudoLabels(files, config.student.patch, config.pseudo.cutmix)
+    return Unlabelled(run.folder, run.material.places, run.config, run.reporter)
 
 
 def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, dict[str, float], list[Sample]]:
     """The decoding rule that scores best on validation, from a small grid; what it finds there."""
     windows = run.material.validation
-    maps = [window_maps(predict, window) for window in windows]
+    maps = [whole_maps(predict, window.image) for window in windows]
     mpp = 2 * (run.material.mpp or NOMINAL_MPP)
 
     def segmented(rule: DecodingConfig) -> list[NDArray[np.int32]]:
@@ -337,15 +316,6 @@ def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, dict[str,
         for window, found in zip(windows, segmented(best), strict=True)
     ]
     return best, scores, samples
-
-
-def window_maps(
-    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]], window: LabelledWindow
-) -> NDArray[np.float32]:
-    """The student's maps of a window of any size, at half its resolution (rounded up)."""
-    rows, columns = window.known.shape
-    padded = np.pad(window.image, ((0, -rows % 32), (0, -columns % 32), (0, 0)), mode="reflect")
-    return predict(padded[None])[0, : -(-rows // 2), : -(-columns // 2)]
 
 
 def _histories(report: Path) -> dict[str, list[dict[str, float]]]:

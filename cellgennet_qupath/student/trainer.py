@@ -61,10 +61,6 @@ class StudentTrainer:
             self._model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
 
-    def wants_unlabelled(self, step: int) -> bool:
-        """Whether a step looks at unlabelled patches."""
-        return self._loss.needs_teacher and self._ramp(step) > 0
-
     def step(self, labelled: LabelledBatch, unlabelled: UnlabelledBatch | None) -> dict[str, float]:
         """One step of the joint objective; returns its terms, unweighted, and their weighted ``total``."""
         # Dropout draws from torch's own generator: tied to the step, it survives a resumed run.
@@ -105,16 +101,15 @@ class StudentTrainer:
         }
         if unlabelled is not None:
             theirs = logits[len(foreground) :]
-            with torch.no_grad():
-                weak = _channels_first(self._tensor(unlabelled.weak))
-                view = torch.sigmoid(self._average(weak).float())
-                steady = _channels_first(self._tensor(unlabelled.steadiness))
-                share = self._pseudo.student_share * self._ramp(self.step_count)
-                soft = _channels_first(self._tensor(unlabelled.targets)).lerp(view, share)
-                believed = losses.belief(soft, steady, self._pseudo.miss_doubt)
-            soft, believed, view, steady = (_paste(x, pasted) for x in (soft, believed, view, steady))
+            soft = _paste(_channels_first(self._tensor(unlabelled.targets)), pasted)
+            steady = _paste(_channels_first(self._tensor(unlabelled.steadiness)), pasted)
+            believed = losses.belief(soft, steady, self._pseudo.miss_doubt)
             terms["distillation"] = losses.distillation(theirs, soft, believed)
-            terms["consistency"] = losses.consistency(theirs, view, (steady > 0).float())
+            if cfg.consistency > 0:
+                with torch.no_grad():
+                    weak = _channels_first(self._tensor(unlabelled.weak))
+                    view = _paste(torch.sigmoid(self._average(weak).float()), pasted)
+                terms["consistency"] = losses.consistency(theirs, view, (steady > 0).float())
         return terms
 
     def _weights(self) -> dict[str, float]:

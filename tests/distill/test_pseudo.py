@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from cellgennet_qupath.config import PseudoConfig
 from cellgennet_qupath.distill.material import UnlabelledTile
-from cellgennet_qupath.distill.pseudo import PseudoLabels, averaged, rectangle, steadiness, write_pseudo_label
+from cellgennet_qupath.distill.pseudo import (
+    Opinion,
+    PseudoLabels,
+    averaged,
+    joined,
+    read_picture,
+    rectangle,
+    steadiness,
+    write_opinion,
+    write_tile,
+)
 from cellgennet_qupath.supervision.sampling import generator
 
 
@@ -31,9 +41,9 @@ def tile(size: int = 64) -> UnlabelledTile:
 @pytest.mark.parametrize("views", [4, 8])
 def test_views_come_back_in_register(views: int) -> None:
     image = np.random.default_rng(1).random((32, 48, 3)).astype(np.float32)
-    mean, spread = averaged(red_and_green, image, views)
-    np.testing.assert_allclose(mean, red_and_green(image), atol=1e-6)
-    np.testing.assert_allclose(spread, 0, atol=1e-6)
+    opinion = averaged(red_and_green, image, views)
+    np.testing.assert_allclose(opinion.mean, red_and_green(image), atol=1e-6)
+    np.testing.assert_allclose(opinion.spread, 0, atol=1e-6)
 
 
 def test_steadiness_by_hand() -> None:
@@ -41,16 +51,46 @@ def test_steadiness_by_hand() -> None:
     np.testing.assert_allclose(steadiness(spread, 3), [[[1, np.exp(-0.3)], [np.exp(-0.6), 1]]], rtol=1e-6)
 
 
+@given(st.lists(st.floats(0, 1, width=32), min_size=8, max_size=8), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+def test_two_opinions_are_one_set_of_views(values: list[float], share: float) -> None:
+    views = np.array(values).reshape(2, 4)
+    first, second = (
+        Opinion(np.full((1, 1, 2), v.mean(), np.float32), np.full((1, 1, 2), v.std(), np.float32))
+        for v in views
+    )
+    both = joined(first, second, share)
+    weights = np.repeat([(1 - share) / 4, share / 4], 4)
+    mean = np.average(views.ravel(), weights=weights)
+    spread = np.sqrt(np.average((views.ravel() - mean) ** 2, weights=weights))
+    np.testing.assert_allclose(both.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(both.spread, spread, atol=1e-3)
+
+
+def kept(folder: Path, *opinions: Opinion, share: float = 0.5) -> PseudoLabels:
+    """Soft labels of one tile, kept on disk."""
+    write_tile(folder / "tile.npz", tile())
+    files = [folder / f"{number}.npz" for number in range(len(opinions))]
+    for file, opinion in zip(files, opinions, strict=True):
+        write_opinion(file, opinion)
+    return PseudoLabels([folder / "tile.npz"], [files], 32, PseudoConfig(student_share=share, cutmix=0))
+
+
+def opinion(folder: Path) -> Opinion:
+    write_tile(folder / "tile.npz", tile())
+    return averaged(red_and_green, read_picture(folder / "tile.npz"), 4)
+
+
 def test_only_unlabelled_tissue_teaches(tmp_path: Path) -> None:
-    write_pseudo_label(tmp_path / "0.npz", tile(), red_and_green, PseudoConfig())
-    with np.load(tmp_path / "0.npz") as stored:
-        assert not stored["steadiness"][:, :16].any()
-        assert stored["steadiness"][:, 16:].any()
+    write_tile(tmp_path / "tile.npz", tile())
+    with np.load(tmp_path / "tile.npz") as stored:
+        assert not stored["usable"][:, :16].any()
+        assert stored["usable"][:, 16:].all()
+    steady = kept(tmp_path, opinion(tmp_path)).draw(generator(0, "t", 0), 20).steadiness
+    assert (steady == 0).any() and (steady > 0).any()
 
 
 def test_drawn_crops_keep_image_and_targets_together(tmp_path: Path) -> None:
-    write_pseudo_label(tmp_path / "0.npz", tile(), red_and_green, PseudoConfig())
-    drawn = PseudoLabels([tmp_path / "0.npz"], 32, 0).draw(generator(0, "t", 0), 6)
+    drawn = kept(tmp_path, opinion(tmp_path)).draw(generator(0, "t", 0), 6)
     weak, strong, targets, steady = drawn.weak, drawn.strong, drawn.targets, drawn.steadiness
     assert not drawn.pasted.any()
     assert weak.shape == strong.shape == (6, 32, 32, 3)
@@ -58,6 +98,16 @@ def test_drawn_crops_keep_image_and_targets_together(tmp_path: Path) -> None:
     for picture, target in zip(weak, targets, strict=True):
         seen = red_and_green(picture)
         assert np.corrcoef(seen[..., 0].ravel(), target[..., 0].ravel())[0, 1] > 0.8
+
+
+def test_a_contradicted_teacher_is_half_believed(tmp_path: Path) -> None:
+    yes, no = (
+        Opinion(np.full((32, 32, 2), v, np.float32), np.zeros((32, 32, 2), np.float32)) for v in (1, 0)
+    )
+    drawn = kept(tmp_path, yes, no, share=0.25).draw(generator(0, "t", 0), 4)
+    np.testing.assert_allclose(drawn.targets, 0.75, atol=0.01)
+    usable = drawn.steadiness > 0
+    np.testing.assert_allclose(drawn.steadiness[usable], np.exp(-3 * np.sqrt(0.25 * 0.75)), atol=0.01)
 
 
 @given(st.integers(0, 1000), st.integers(16, 200), st.floats(0.05, 0.95))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cellgennet_qupath.bundle import Card, now, sha256, write_bundle
-from cellgennet_qupath.config import Config, config_from
+from cellgennet_qupath.config import Config, PseudoConfig, config_from
+from cellgennet_qupath.distill.asking import rounds
 from cellgennet_qupath.distill.material import Material, UnlabelledTile
 from cellgennet_qupath.distill.start import starting_from
 from cellgennet_qupath.distill.train import Trained, train_model
@@ -26,9 +27,10 @@ TINY = config_from(
         "teacher": {
             "filters": 4, "depth": 1, "rays": 8, "patch": 64, "batch": 1, "epochs": 2, "steps_per_epoch": 2,
         },
-        "pseudo": {"tile": 128},
+        "pseudo": {"tile": 128, "rounds": 2},
         "student": {"architecture": "unet", "width": 4, "levels": 2, "patch": 64, "batch": 1}
-        | {"epochs": 2, "steps_per_epoch": 2},
+        | {"epochs": 4, "steps_per_epoch": 2},
+        "loss": {"warm_up": 0.3},
     },
     "test",
 )  # fmt: skip
@@ -78,7 +80,7 @@ class Interrupting:
     def warn(self, line: str) -> None: ...
 
     def track(self, what: str, total: float | None, unit: str = "") -> Any:
-        return _Plug(self._steps if what == self._stage else -1)
+        return _Plug(self._steps if what.startswith(self._stage) else -1)
 
 
 class _Plug:
@@ -108,7 +110,16 @@ def test_a_seed_gives_one_result(whole: tuple[Path, Trained], tmp_path: Path) ->
 
 # Steps: the first advance tells of those done before; an epoch has two.
 @pytest.mark.parametrize(
-    ("stage", "steps"), [("teacher", 2), ("teacher", 4), ("pseudo-labels", 1), ("student", 2), ("student", 4)]
+    ("stage", "steps"),
+    [
+        ("teacher", 2),
+        ("teacher", 4),
+        ("pseudo-labels of the teacher", 1),
+        ("pseudo-labels of the student", 1),
+        ("student", 2),
+        ("student", 6),
+        ("student", 8),
+    ],
 )
 def test_broken_off_and_resumed_is_as_never_broken_off(
     whole: tuple[Path, Trained], tmp_path: Path, stage: str, steps: int
@@ -117,6 +128,29 @@ def test_broken_off_and_resumed_is_as_never_broken_off(
         train_model(material(), tmp_path / "run", TINY, reporter=Interrupting(stage, steps))
     resumed = train_model(material(), tmp_path / "run", TINY, resume=True)
     assert weights(resumed) == weights(whole[1])
+
+
+def test_the_averaged_student_is_asked_after_the_warm_up_and_then_evenly() -> None:
+    def asked(epochs: int, **of: float) -> list[int]:
+        settings = {"student": {"epochs": epochs}, "loss": {"warm_up": of["warm_up"]}}
+        return rounds(config_from(settings | {"pseudo": {"rounds": of["rounds"]}}, "test"))
+
+    assert asked(10, warm_up=0.3, rounds=1) == [3]
+    assert asked(10, warm_up=0.25, rounds=2) == [3, 6]
+    assert asked(3, warm_up=0, rounds=5) == [0, 1, 2]
+    assert asked(4, warm_up=1, rounds=1) == []
+
+
+def test_each_is_asked_once_a_round_and_keeps_its_word(whole: tuple[Path, Trained]) -> None:
+    said = sorted(path.parent.name for path in whole[0].glob("pseudo/*/00000.npz"))
+    assert said == ["student-1", "student-2", "teacher", "tiles"]
+
+
+@pytest.mark.parametrize(("share", "asked"), [(0.0, {"teacher"}), (1.0, {"student-1"})])
+def test_who_has_no_share_is_not_asked(tmp_path: Path, share: float, asked: set[str]) -> None:
+    config = TINY.model_copy(update={"pseudo": PseudoConfig(student_share=share)})
+    train_model(material(), tmp_path / "run", config)
+    assert {path.parent.name for path in tmp_path.glob("run/pseudo/*/00000.npz")} == asked | {"tiles"}
 
 
 def test_other_settings_are_not_resumed(tmp_path: Path) -> None:

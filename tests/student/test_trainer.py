@@ -134,15 +134,3 @@ def test_pasting_moves_pictures_and_targets_together() -> None:
     )
     assert terms(everywhere)["distillation"] == pytest.approx(terms(rolled)["distillation"], rel=1e-3)
     assert terms(everywhere)["distillation"] != pytest.approx(terms(nowhere)["distillation"], rel=1e-5)
-
-
-def test_unlabelled_patches_are_wanted_once_the_warm_up_is_over() -> None:
-    trainer = StudentTrainer(SMALL, LossConfig(warm_up=0.5, ramp_up=0.2), PseudoConfig(), 4, seed=3)
-    wanted = []
-    for step in range(4):
-        wanted.append(trainer.wants_unlabelled(step))
-        labelled, unlabelled = batches(step)
-        trainer.step(labelled, unlabelled if wanted[-1] else None)
-    assert wanted == [False, False, True, True]
-    alone = LossConfig(distillation=0, consistency=0)
-    assert not StudentTrainer(SMALL, alone, PseudoConfig(), 4, seed=3).wants_unlabelled(3)
