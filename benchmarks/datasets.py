@@ -78,6 +78,11 @@ class _Place:
         return UnlabelledTile(image, usable, self.item.name)
 
 
+def validates(number: int) -> bool:
+    """Whether the train image of this number is kept for validation."""
+    return number % 10 == 9
+
+
 def labelled_everywhere(root: Path, datasets: Sequence[str]) -> Material:
     """All labels of the train images; every tenth image is for validation."""
     training, validation = [], []
@@ -85,7 +90,7 @@ def labelled_everywhere(root: Path, datasets: Sequence[str]) -> Material:
     for number, item in enumerate(everything):
         truth = item.truth()
         rows, columns = truth.shape
-        split = Split.VALIDATION if number % 10 == 9 else Split.TRAINING
+        split = Split.VALIDATION if validates(number) else Split.TRAINING
         window = _window(item, truth, Box(0, 0, columns, rows), split)
         (validation if split is Split.VALIDATION else training).append(window)
     return Material(MPP, len(everything), training, validation, [])
@@ -107,7 +112,7 @@ def sparse_material(root: Path, protocol: str) -> Material:
         x = int(rng.integers(0, columns - WINDOW, endpoint=True))
         y = int(rng.integers(0, rows - WINDOW, endpoint=True))
         box = Box(x, y, WINDOW, WINDOW)
-        held_out = number % 10 == 9
+        held_out = validates(number)
         if protocol == "sparse-1":
             if number % 10:
                 places.append(_Place(item, None))

@@ -2,8 +2,8 @@
 
     python benchmarks/sparse_labels.py DATA -o RUNS [--protocol sparse-10] [--row distilled]... [--seed 0]...
 
-What the rows are trained with is decided on ``development``: the windows that sparse-10 keeps for validation,
-none of which sparse-1 has labels of. Test images decide nothing.
+What the rows are trained with is decided on ``development``: the whole of every tenth train image, of whose
+labels no protocol trains on any (sparse-10 and all-labels validate on them). Test images decide nothing.
 
 DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. Every run (protocol, row, seed)
 has a folder of its own below RUNS with its settings, checkpoints and scores; a run that is complete is not
@@ -24,7 +24,15 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from datasets import TRAINED_ON, LabelledImage, images, labelled_everywhere, sparse_material, test_images
+from datasets import (
+    TRAINED_ON,
+    LabelledImage,
+    images,
+    labelled_everywhere,
+    sparse_material,
+    test_images,
+    validates,
+)
 from numpy.typing import NDArray
 from reporting import Printed
 from sparse_table import document, results
@@ -38,7 +46,6 @@ from cellgennet_qupath.evaluate.predictors import classical_labels
 from cellgennet_qupath.raster import rasterize
 from cellgennet_qupath.student.decode import DecodingConfig, decode
 from cellgennet_qupath.student.polygons import label_polygons
-from cellgennet_qupath.supervision.labels import UNKNOWN
 
 ALL_LABELS = "all-labels"
 NOTHING_UNLABELLED = {"distillation": 0.0, "consistency": 0.0}
@@ -145,16 +152,9 @@ def evaluate(segment: Callable[[LabelledImage], NDArray[np.int32]], data: Path) 
 
 
 def develop(segment: Callable[[LabelledImage], NDArray[np.int32]], data: Path) -> dict[str, float]:
-    """Mean scores on the windows by which settings are chosen."""
-    windows = {window.source: window for window in sparse_material(data, "sparse-10").validation}
-    scores = []
-    for item in images(data, "train", TRAINED_ON):
-        if item.name in windows:
-            window = windows[item.name]
-            box, truth = window.box, window.labels.objects
-            labels = segment(item)[box.y : box.y + box.rows, box.x : box.x + box.columns]
-            scores.append(score(np.maximum(truth, 0), labels, truth == UNKNOWN, thresholds=(0.5, 0.7)))
-    return mean_scores(scores)
+    """Mean scores on the images by which settings are chosen."""
+    held_out = [item for number, item in enumerate(images(data, "train", TRAINED_ON)) if validates(number)]
+    return mean_scores([score(item.truth(), segment(item), thresholds=(0.5, 0.7)) for item in held_out])
 
 
 def run(data: Path, runs: Path, protocol: str, row: str, seed: int, config: Config) -> None:
