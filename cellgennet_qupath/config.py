@@ -72,6 +72,7 @@ class PseudoConfig(_Section):
                     the teacher's.
     rounds        : how often the averaged student is asked, first after ``loss.warm_up`` and then evenly
                     over the rest of the training; before that it knows nothing.
+    batch         : unlabelled patches per step.
     cutmix        : share of an unlabelled patch that shows another one when the student learns from it.
     tiles         : at most this many tiles of ``tile`` pixels per project.
     """
@@ -81,6 +82,7 @@ class PseudoConfig(_Section):
     miss_doubt: Fraction = 0.5
     student_share: Fraction = 0.5
     rounds: Positive = 1
+    batch: Positive = 4
     cutmix: Fraction = 0.0
     tile: Annotated[int, Field(ge=128, multiple_of=32)] = 512
     tiles: Positive = 64

@@ -27,7 +27,7 @@ def blob(seed: int, at: tuple[float, float], size: float, hole: bool) -> shapely
     return polygon.difference(shapely.Point(at).buffer(size / 4)) if hole else polygon
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**31),
     x=st.floats(-10, 70),
@@ -47,7 +47,7 @@ def test_a_sample_belongs_where_its_centre_lies(
     assert np.array_equal(labels[~near] == 1, shapely.contains_xy(polygon, gx, gy)[~near])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**31),
     column=st.integers(0, 30),

@@ -279,7 +279,7 @@ def _batches(
         np.stack([p.foreground[INNER, INNER] for p in patches]),
         np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
     )
-    return labelled, pseudo.draw(rng, config.student.batch) if pseudo is not None else None
+    return labelled, pseudo.draw(rng, config.pseudo.batch) if pseudo is not None else None
 
 
 def _unlabelled(run: _Run) -> Unlabelled | None:

@@ -6,6 +6,7 @@ It says "started" on stdout, writes FOLDER/result.json at the end, and leaves wi
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -40,4 +41,6 @@ def main(folder: Path, seconds: float) -> int:
 
 
 if __name__ == "__main__":
+    # What is begun in the background of a script inherits from it that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main(Path(sys.argv[1]), float(sys.argv[2])))

@@ -41,7 +41,7 @@ def as_rows(found: SlideNuclei) -> list[tuple[object, ...]]:
     ]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**31),
     width=st.integers(1, 420),

@@ -33,7 +33,7 @@ def rim(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(mask & ~ndimage.binary_erosion(mask))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31))
 def test_as_scikit_image_and_scipy_measure(seed: int) -> None:
     generator = np.random.default_rng(seed)

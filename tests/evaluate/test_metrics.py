@@ -93,7 +93,7 @@ def test_below_half_the_assignment_is_solved() -> None:
     assert sorted(zip(found.true.tolist(), found.predicted.tolist(), strict=True)) == [(0, 1), (1, 0)]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), threshold=st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9]))
 def test_as_stardist_counts(seed: int, threshold: float) -> None:
     with warnings.catch_warnings():
@@ -120,7 +120,7 @@ def test_as_stardist_counts(seed: int, threshold: float) -> None:
         assert ours.pq == pytest.approx(theirs.panoptic_quality)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31))
 def test_bounds_and_symmetry(seed: int) -> None:
     generator = np.random.default_rng(seed)

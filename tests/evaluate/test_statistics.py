@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -37,7 +37,6 @@ def test_holm_worked_by_hand() -> None:
     assert holm([]) == []
 
 
-@settings(deadline=None)
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_never_lowers_a_p_value_nor_changes_their_order(p: list[float]) -> None:
     corrected = holm(p)
@@ -66,7 +65,6 @@ def test_nothing_to_tell_apart() -> None:
     assert all(math.isnan(v) for v in (*mann_whitney([], []), *wilcoxon([], [])))
 
 
-@settings(deadline=None)
 @given(x=scores, seed=st.integers(0, 99))
 def test_tests_do_not_care_who_is_first(x: list[float], seed: int) -> None:
     y = np.random.default_rng(seed).random(len(x))

@@ -120,7 +120,7 @@ def test_many_pixels_are_measured_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
         assert stain_measurements(pixels, nuclei, H_E).equals(whole)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(x=st.integers(0, 12), y=st.integers(0, 12), seed=st.integers(0, 99))
 def test_any_window_gives_the_same(x: int, y: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -131,7 +131,7 @@ def test_any_window_gives_the_same(x: int, y: int, seed: int) -> None:
     assert window.equals(whole)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     groups=st.lists(
         st.lists(st.floats(-1e6, 1e6, width=32, allow_subnormal=False), max_size=9), min_size=1, max_size=6

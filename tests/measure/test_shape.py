@@ -70,7 +70,7 @@ def test_pixels_that_are_not_square() -> None:
     assert table.iloc[0][["Area µm^2", "Length µm", "Min diameter µm"]].tolist() == pytest.approx([10, 14, 2])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**31), turn=st.floats(0, 180))
 def test_diameters_of_any_outline(seed: int, turn: float) -> None:
     points = np.random.default_rng(seed).normal(size=(12, 2)) * (9, 3)

@@ -68,7 +68,7 @@ def whole(downsample: float) -> Pixels:
 DOWNSAMPLES = st.sampled_from([0.5, 0.7, 1.0, 1.3, 1.7, 2.0, 2.02, 3.0, 4.0, 5.5, 9.0])
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     downsample=DOWNSAMPLES,
     left=st.integers(0, 500),

@@ -87,7 +87,7 @@ def test_everything_foreground_is_no_nucleus() -> None:
     assert decode(everything, np.zeros_like(everything), Decoding())[0].max() == 0
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**31), left=st.integers(0, 30), top=st.integers(0, 30))
 def test_only_the_neighbourhood_decides(seed: int, left: int, top: int) -> None:
     """Objects whose middle lies at least ``reach`` inside a window are those of the whole."""

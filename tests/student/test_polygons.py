@@ -63,7 +63,7 @@ def test_area_and_centroid_are_those_of_the_samples() -> None:
         assert outline.centroid.y == pytest.approx((rows.mean() + 0.5) * 2, abs=0.02)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**31), grain=st.floats(0.3, 3), number=st.integers(1, 6))
 def test_whatever_the_labels_outlines_are_valid_polygons(seed: int, grain: float, number: int) -> None:
     noise = np.random.default_rng(seed).normal(size=(60, 70)).astype(np.float32)
@@ -79,7 +79,7 @@ def test_whatever_the_labels_outlines_are_valid_polygons(seed: int, grain: float
     assert (shapely.area(outlines) > 0.9).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**31),
     dx=st.integers(0, 40),
