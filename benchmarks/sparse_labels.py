@@ -39,6 +39,7 @@ from sparse_table import document, results
 
 from cellgennet_qupath.bundle import now, versions
 from cellgennet_qupath.config import Config
+from cellgennet_qupath.distill.asking import rounds
 from cellgennet_qupath.distill.train import Trained, train_model
 from cellgennet_qupath.evaluate.boundary import boundary_scores
 from cellgennet_qupath.evaluate.metrics import mean_scores, score
@@ -49,9 +50,10 @@ from cellgennet_qupath.student.polygons import label_polygons
 
 ALL_LABELS = "all-labels"
 NOTHING_UNLABELLED = {"distillation": 0.0, "consistency": 0.0}
-# A step with unlabelled patches runs the student on twice as many and its average once more: it takes as
-# long as this many steps without.
-JOINT_STEP = 2.1
+# In labelled steps, as timed on one thread: what an unlabelled patch adds to a step, by its share in the
+# labelled ones, and what it takes to ask the averaged student for its view of one tile.
+UNLABELLED_PATCH = 0.9
+ASKED_VIEW = 0.3
 
 
 @dataclass(frozen=True)
@@ -62,20 +64,27 @@ class Contender:
     parameters: int
 
 
-def settings(row: str, seed: int, config: Config) -> Config:
-    """The settings of a row of the table."""
+def as_long(config: Config, tiles: int) -> int:
+    """Epochs on labelled patches alone that take as long as a distilled student's training and asking."""
+    student, pseudo = config.student, config.pseudo
+    joint = student.epochs - rounds(config)[0]
+    patches = joint * UNLABELLED_PATCH * pseudo.batch / student.batch
+    asking = len(rounds(config)) * tiles * pseudo.views * ASKED_VIEW / student.steps_per_epoch
+    return round(student.epochs + patches + asking)
+
+
+def settings(row: str, seed: int, config: Config, tiles: int) -> Config:
+    """The settings of a row of the table, in a protocol of so many unlabelled tiles."""
     loss, pseudo, student = config.loss, config.pseudo, config.student
     if row == "supervised":
         loss = loss.model_copy(update=NOTHING_UNLABELLED)
-        # As much time as the distilled student has, which is spent on labelled patches alone.
-        ratio = config.loss.warm_up + (1 - config.loss.warm_up) * JOINT_STEP
-        student = student.model_copy(update={"epochs": round(student.epochs * ratio)})
-    elif row == "no-distillation":
-        loss = loss.model_copy(update={"distillation": 0.0})
-    elif row == "no-consistency":
-        loss = loss.model_copy(update={"consistency": 0.0})
+        student = student.model_copy(update={"epochs": as_long(config, tiles)})
+    elif row == "with-consistency":
+        loss = loss.model_copy(update={"consistency": 0.25})
+    elif row == "no-cutmix":
+        pseudo = pseudo.model_copy(update={"cutmix": 0.0})
     elif row == "no-doubt":
-        pseudo = pseudo.model_copy(update={"miss_doubt": 1.0, "sharpness": 0.0})
+        pseudo = pseudo.model_copy(update={"sharpness": 0.0})
     elif row == "teacher-alone":
         pseudo = pseudo.model_copy(update={"student_share": 0.0})
     elif row == "student-alone":
@@ -185,10 +194,11 @@ def _trained(
         teacher = runs / protocol / "teacher" / f"seed{seed}" / "train" / "stardist" / "teacher"
         run(data, runs, protocol, "teacher", seed, config)
     started = time.monotonic()
-    material = (
-        labelled_everywhere(data, TRAINED_ON) if protocol == ALL_LABELS else sparse_material(data, protocol)
-    )
-    chosen = settings(row, seed, config)
+    sparse = sparse_material(data, "sparse-10" if protocol == ALL_LABELS else protocol)
+    tiles, material = len(sparse.places), sparse
+    if protocol == ALL_LABELS:
+        material = labelled_everywhere(data, TRAINED_ON)
+    chosen = settings(row, seed, config, tiles)
     stage = "teacher" if row == "teacher" else "all"
     trained = train_model(
         material, runs / protocol / row / f"seed{seed}" / "train", chosen, stage, True, Printed(), teacher

@@ -94,6 +94,8 @@ class StudentConfig(_Section):
     architecture : "efficientnet-lite0", whose encoder has seen ImageNet, or "unet", a plain one.
     width   : channels of the decoder's last level; of a plain U-Net's first level, doubled at each of its
               ``levels`` levels (the encoder's own are fixed).
+    restart : the learning rate falls along a cosine before each round of pseudo-labels and begins it anew
+              at this share of ``learning_rate``.
     dropout : rate at the deepest level; level ``i`` of ``n`` gets ``dropout * i / (n - 1)``.
     """
 
@@ -107,6 +109,7 @@ class StudentConfig(_Section):
     epochs: Positive = 25
     steps_per_epoch: Positive = 40
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    restart: Fraction = 0.5
     weight_decay: Weight = 1e-4
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
 

@@ -231,7 +231,12 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float], list[Sa
     set_threads(config.threads)
     epochs, steps = config.student.epochs, config.student.steps_per_epoch
     total = epochs * steps
-    trainer = StudentTrainer(config.student, config.loss, config.pseudo, total, config.seed, best_device())
+    unlabelled = _unlabelled(run)
+    asked = rounds(config) if unlabelled is not None else []
+    begins = [epoch * steps for epoch in asked]
+    trainer = StudentTrainer(
+        config.student, config.loss, config.pseudo, total, config.seed, best_device(), begins
+    )
     checkpoint = run.folder / "state" / "student.safetensors"
     history_file = run.folder / "report" / "student_history.json"
     history: list[dict[str, float]] = []
@@ -239,9 +244,8 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float], list[Sa
         trainer.load_checkpoint(checkpoint)
         history = json.loads(history_file.read_text(encoding="utf-8"))[: trainer.step_count // steps]
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    unlabelled = _unlabelled(run)
     sampler = PatchSampler(run.material.training, config.student.patch + 2 * CONTEXT)
-    bounds = [0, *(rounds(config) if unlabelled is not None else []), epochs]
+    bounds = [0, *asked, epochs]
     with reporter.track("student", total, "steps") as task:
         task.advance(trainer.step_count)
         for number, (_, end) in enumerate(pairwise(bounds)):

@@ -5,7 +5,8 @@ What is trained on, and when, is decided elsewhere (``distill``); arrays come an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,12 @@ from .unet import STRIDE
 
 
 class StudentTrainer:
-    """AdamW on the joint objective with a cosine schedule and an averaged copy of the student.
+    """AdamW on the joint objective with cosine schedules and an averaged copy of the student.
 
     The averaged copy is what is used in the end. The same seed and the same batches give the same
     weights on the same machine and number of threads.
+    rounds : the steps at which the learning rate rises again, to ``config.restart`` of its first height
+             (Loshchilov & Hutter, "SGDR", ICLR 2017).
     """
 
     def __init__(
@@ -40,8 +43,10 @@ class StudentTrainer:
         total_steps: int,
         seed: int,
         device: str = "cpu",
+        rounds: Sequence[int] = (),
     ) -> None:
         torch.manual_seed(seed)
+        self._bounds = sorted({0, *rounds, total_steps})
         self._seed = seed
         self._loss = loss
         self._pseudo = pseudo
@@ -82,6 +87,11 @@ class StudentTrainer:
         self.step_count += 1
         self._update_average()
         return {name: float(term.detach()) for name, term in terms.items()} | {"total": float(total.detach())}
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step."""
+        return float(self._optimiser.param_groups[0]["lr"])
 
     def _terms(self, labelled: LabelledBatch, unlabelled: UnlabelledBatch | None) -> dict[str, Tensor]:
         cfg = self._loss
@@ -127,10 +137,14 @@ class StudentTrainer:
         return losses.ramp(step / self._total, self._loss.warm_up, self._loss.ramp_up)
 
     def _set_learning_rate(self) -> None:
-        warm = min(1.0, (self.step_count + 1) / max(1, self._total // 20))
-        cosine = 0.5 * (1 + np.cos(np.pi * min(1.0, self.step_count / self._total)))
+        number = bisect_right(self._bounds[1:-1], self.step_count)
+        begin, end = self._bounds[number : number + 2]
+        done, length = self.step_count - begin, end - begin
+        warm = min(1.0, (done + 1) / max(1, length // 20))
+        cosine = 0.5 * (1 + np.cos(np.pi * min(1.0, done / length)))
+        highest = self._config.learning_rate * (self._config.restart if begin else 1)
         for group in self._optimiser.param_groups:
-            group["lr"] = self._config.learning_rate * warm * (0.02 + 0.98 * cosine)
+            group["lr"] = highest * warm * (0.02 + 0.98 * cosine)
 
     @torch.no_grad()
     def _update_average(self) -> None:

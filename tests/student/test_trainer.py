@@ -134,3 +134,18 @@ def test_pasting_moves_pictures_and_targets_together() -> None:
     )
     assert terms(everywhere)["distillation"] == pytest.approx(terms(rolled)["distillation"], rel=1e-3)
     assert terms(everywhere)["distillation"] != pytest.approx(terms(nowhere)["distillation"], rel=1e-5)
+
+
+def test_the_learning_rate_falls_before_a_round_and_begins_it_anew() -> None:
+    trainer = StudentTrainer(SMALL, LossConfig(), PseudoConfig(), 100, seed=3, rounds=[60])
+    rates = []
+    labelled, _ = batches(0)
+    for _ in range(100):
+        trainer.step(labelled, None)
+        rates.append(trainer.learning_rate)
+    height = SMALL.learning_rate
+    assert rates[0] == pytest.approx(height / 3)  # 60 // 20 steps of warming up
+    assert max(rates[:60]) == pytest.approx(height, rel=0.01)
+    assert rates[59] == pytest.approx(0.02 * height, rel=0.05)
+    assert max(rates[60:]) == pytest.approx(SMALL.restart * height, rel=0.01)
+    assert rates[99] == pytest.approx(0.02 * SMALL.restart * height, rel=0.1)
