@@ -53,12 +53,12 @@ class TeacherConfig(_Section):
     grid: Literal[1, 2, 4] = 2
     depth: Annotated[int, Field(ge=1, le=5)] = 3
     filters: Annotated[int, Field(ge=4, le=128)] = 32
-    patch: Annotated[int, Field(ge=64, multiple_of=32)] = 256
+    patch: Annotated[int, Field(ge=64, multiple_of=32)] = 160
     batch: Positive = 4
-    epochs: Positive = 20
+    epochs: Positive = 60
     steps_per_epoch: Positive = 40
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4
-    patience: Positive = 6
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-4
+    patience: Positive = 15
 
 
 class PseudoConfig(_Section):
@@ -79,11 +79,11 @@ class PseudoConfig(_Section):
 
     views: Literal[4, 8] = 4
     sharpness: Weight = 3.0
-    miss_doubt: Fraction = 0.5
-    student_share: Fraction = 0.5
+    miss_doubt: Fraction = 1.0
+    student_share: Fraction = 0.8
     rounds: Positive = 1
-    batch: Positive = 4
-    cutmix: Fraction = 0.0
+    batch: Positive = 2
+    cutmix: Fraction = 0.5
     tile: Annotated[int, Field(ge=128, multiple_of=32)] = 512
     tiles: Positive = 64
 
@@ -104,9 +104,9 @@ class StudentConfig(_Section):
     width: Annotated[int, Field(ge=4, le=128)] = 32
     levels: Annotated[int, Field(ge=2, le=5)] = 4
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    patch: Annotated[int, Field(ge=64, multiple_of=32)] = 256
+    patch: Annotated[int, Field(ge=64, multiple_of=32)] = 160
     batch: Positive = 4
-    epochs: Positive = 25
+    epochs: Positive = 84
     steps_per_epoch: Positive = 40
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     restart: Fraction = 0.5
@@ -128,10 +128,10 @@ class LossConfig(_Section):
     tversky_alpha: Fraction = 0.5
     tversky_beta: Fraction = 0.5
     objectness: Weight = 1.0
-    distillation: Weight = 0.5
-    consistency: Weight = 0.25
-    warm_up: Fraction = 0.0
-    ramp_up: Fraction = 0.3
+    distillation: Weight = 1.0
+    consistency: Weight = 0.0
+    warm_up: Fraction = 0.75
+    ramp_up: Fraction = 0.05
 
     @property
     def needs_teacher(self) -> bool:
