@@ -78,6 +78,15 @@ class Unlabelled:
             if not file.is_file():
                 write_tile(file, place.read())
 
+    @property
+    def _teacher_speaks(self) -> bool:
+        return self._config.pseudo.student_share < 1 or 0 in rounds(self._config)
+
+    def ask_teacher(self) -> None:
+        """Write the teacher's opinions that are missing, if it has a say."""
+        if self._teacher_speaks:
+            self._asked("teacher", self._teacher)
+
     def labels(self, number: int, average: Callable[[Path], None]) -> PseudoLabels:
         """The soft labels of a round; ``average`` writes the weights of the averaged student.
 
@@ -86,7 +95,7 @@ class Unlabelled:
         config, opinions = self._config, []
         share = config.pseudo.student_share
         begins = rounds(config)[number]
-        if share < 1 or not begins:
+        if self._teacher_speaks:
             opinions.append(self._asked("teacher", self._teacher))
         if share > 0 and begins:
             weights = self._folder / f"student-{number + 1}.safetensors"

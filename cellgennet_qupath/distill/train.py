@@ -288,12 +288,14 @@ def _batches(
 
 def _unlabelled(run: _Run) -> Unlabelled | None:
     """The unlabelled tissue to learn from, if there is any and the objective uses it."""
-    if not run.config.loss.needs_teacher:
+    if not run.config.loss.needs_teacher or not rounds(run.config):
         return None
     if not run.material.places:
         run.reporter.warn("No unlabelled tissue: the student learns from the annotations alone.")
         return None
-    return Unlabelled(run.folder, run.material.places, run.config, run.reporter)
+    unlabelled = Unlabelled(run.folder, run.material.places, run.config, run.reporter)
+    unlabelled.ask_teacher()
+    return unlabelled
 
 
 def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, dict[str, float], list[Sample]]:
