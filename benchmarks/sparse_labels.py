@@ -53,7 +53,7 @@ NOTHING_UNLABELLED = {"distillation": 0.0, "consistency": 0.0}
 # In labelled steps, as timed on one thread: what an unlabelled patch adds to a step, by its share in the
 # labelled ones, and what it takes to ask the averaged student for its view of one tile.
 UNLABELLED_PATCH = 0.9
-ASKED_VIEW = 0.3
+ASKED_VIEW = 0.43
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class PseudoConfig(_Section):
     sharpness: Weight = 3.0
     miss_doubt: Fraction = 1.0
     student_share: Fraction = 0.8
-    rounds: Positive = 1
+    rounds: Positive = 2
     batch: Positive = 2
     cutmix: Fraction = 0.5
     tile: Annotated[int, Field(ge=128, multiple_of=32)] = 512
@@ -106,7 +106,7 @@ class StudentConfig(_Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     patch: Annotated[int, Field(ge=64, multiple_of=32)] = 160
     batch: Positive = 4
-    epochs: Positive = 84
+    epochs: Positive = 104
     steps_per_epoch: Positive = 40
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     restart: Fraction = 0.5
@@ -130,8 +130,8 @@ class LossConfig(_Section):
     objectness: Weight = 1.0
     distillation: Weight = 1.0
     consistency: Weight = 0.0
-    warm_up: Fraction = 0.75
-    ramp_up: Fraction = 0.05
+    warm_up: Fraction = 0.57
+    ramp_up: Fraction = 0.04
 
     @property
     def needs_teacher(self) -> bool:
