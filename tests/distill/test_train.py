@@ -148,7 +148,7 @@ def test_each_is_asked_once_a_round_and_keeps_its_word(whole: tuple[Path, Traine
 
 @pytest.mark.parametrize(("share", "asked"), [(0.0, {"teacher"}), (1.0, {"student-1"})])
 def test_who_has_no_share_is_not_asked(tmp_path: Path, share: float, asked: set[str]) -> None:
-    config = TINY.model_copy(update={"pseudo": PseudoConfig(student_share=share)})
+    config = TINY.model_copy(update={"pseudo": PseudoConfig(student_share=share, rounds=1)})
     train_model(material(), tmp_path / "run", config)
     assert {path.parent.name for path in tmp_path.glob("run/pseudo/*/00000.npz")} == asked | {"tiles"}
 
