@@ -194,11 +194,11 @@ def _trained(
         teacher = runs / protocol / "teacher" / f"seed{seed}" / "train" / "stardist" / "teacher"
         run(data, runs, protocol, "teacher", seed, config)
     started = time.monotonic()
-    sparse = sparse_material(data, "sparse-10" if protocol == ALL_LABELS else protocol)
-    tiles, material = len(sparse.places), sparse
-    if protocol == ALL_LABELS:
-        material = labelled_everywhere(data, TRAINED_ON)
-    chosen = settings(row, seed, config, tiles)
+    material = (
+        labelled_everywhere(data, TRAINED_ON) if protocol == ALL_LABELS else sparse_material(data, protocol)
+    )
+    # With few labels every train image is an unlabelled tile.
+    chosen = settings(row, seed, config, material.images)
     stage = "teacher" if row == "teacher" else "all"
     trained = train_model(
         material, runs / protocol / row / f"seed{seed}" / "train", chosen, stage, True, Printed(), teacher

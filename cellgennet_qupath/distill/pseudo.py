@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..atomic import replacing
 from ..config import PseudoConfig
 from ..student.batches import UnlabelledBatch
 from ..supervision.sampling import recolour
@@ -95,11 +96,8 @@ def _unit(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _save(path: Path, **arrays: NDArray[np.generic]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-    part.replace(path)
 
 
 def rectangle(rng: np.random.Generator, size: int, share: float) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ..ahead import spread
+from ..atomic import replacing
 from ..bundle import STUDENT, TEACHER, Bundle, Card, load_bundle, now, versions, write_bundle
 from ..config import Config
 from ..errors import Interrupted, TrainingError
@@ -245,10 +246,9 @@ def _student_stage(run: _Run) -> tuple[DecodingConfig, dict[str, float], list[Sa
         history = json.loads(history_file.read_text(encoding="utf-8"))[: trainer.step_count // steps]
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     sampler = PatchSampler(run.material.training, config.student.patch + 2 * CONTEXT)
-    bounds = [0, *asked, epochs]
     with reporter.track("student", total, "steps") as task:
         task.advance(trainer.step_count)
-        for number, (_, end) in enumerate(pairwise(bounds)):
+        for number, end in enumerate([*asked, epochs]):
             if trainer.step_count >= end * steps:
                 continue
             pseudo = None
@@ -335,6 +335,5 @@ def _rounded(scores: dict[str, float]) -> dict[str, float]:
 
 
 def _write_json(path: Path, value: object) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(value, indent=1), encoding="utf-8")

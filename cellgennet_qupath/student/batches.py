@@ -23,12 +23,12 @@ class LabelledBatch:
 
 @dataclass(frozen=True)
 class UnlabelledBatch:
-    """Two colourings of the same unlabelled patches with the teacher's word on them.
+    """Two colourings of the same unlabelled patches with what is said of them.
 
     weak, strong : (n, h, w, 3) float32.
     targets      : (n, h / 2, w / 2, 2) float32, soft foreground and object probability.
-    steadiness   : (n, h / 2, w / 2, 2) float32 in [0, 1], how well the teacher's views agree; 0 where
-                   nothing may be learnt.
+    steadiness   : (n, h / 2, w / 2, 2) float32 in [0, 1], how well views agree; 0 where nothing may be
+                   learnt.
     pasted       : (n, h / 2, w / 2) bool, where the strong view is to show the next patch of the batch
                    (after the last the first) in place of its own.
     """

@@ -42,9 +42,8 @@ def tversky(logit: Tensor, target: Tensor, weight: Tensor, alpha: float, beta: f
 def belief(target: Tensor, steadiness: Tensor, miss_doubt: float) -> Tensor:
     """How far soft targets are believed, c = |2q - 1| s in [0, 1], per map; q: the foreground's, for both.
 
-    Where teacher and averaged student contradict each other their mean q is near 1/2, and neither is
-    believed, nor what they say of the object. Times ``miss_doubt`` where q < 1/2: a nucleus that a network
-    misses, it misses in all views alike.
+    An undecided foreground is not believed, nor what is said of the object there. Times ``miss_doubt`` where
+    q < 1/2: a nucleus that a network misses, it misses in all views alike.
     target     : (n, 2, h, w), soft foreground and object probability.
     steadiness : (n, 2, h, w), s in [0, 1], how well views agree; 0 where nothing may be learnt.
     """

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..atomic import replacing
 from ..config import TeacherConfig
 from ..errors import TrainingError
 from ..supervision.sampling import INNER, Patch, objectness
@@ -151,10 +152,8 @@ class Teacher:
         optimizer = self._model.keras_model.optimizer
         arrays |= {f"o{i}": np.asarray(value) for i, value in enumerate(optimizer.variables)}
         arrays |= {f"r_{name}": np.float64(value) for name, value in record.items()}
-        part = path.with_name(path.name + ".part")
-        with part.open("wb") as file:
+        with replacing(path) as part, part.open("wb") as file:
             np.savez(file, **arrays)
-        part.replace(path)
 
     def load_state(self, path: Path) -> dict[str, float]:
         """Go on from ``save_state``; returns its record. Raises TrainingError if it does not fit."""

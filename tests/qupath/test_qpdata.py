@@ -123,7 +123,7 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
             read_qpdata(place(tmp_path, SMALL[:length]))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=2000)
 @given(st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=4))
 def test_flipped_bytes_are_read_or_refused(flips: list[tuple[int, int]]) -> None:
     data = bytearray(SMALL)
