@@ -138,7 +138,7 @@ def _window(item: LabelledImage, truth: NDArray[np.int32], box: Box, split: Spli
     part = np.s_[y0:y1, x0:x1]
     return LabelledWindow(
         item.normalised()[part],
-        LabelRasters(objects[part], foreground[part]),
+        LabelRasters(objects[part], foreground[part], np.zeros(objects[part].shape, bool)),
         Box(x0, y0, x1 - x0, y1 - y0),
         split,
         item.name,

@@ -48,7 +48,7 @@ class SlidePlace:
     box: Box
 
     def read(self) -> UnlabelledTile:
-        """The picture of the place and where in it tissue shows and nothing is labelled."""
+        """The picture of the place and where in it tissue shows that is neither labelled nor withheld."""
         box, step = self.box, self.source.downsample
         with _open(self.source.entry) as reader:
             image = _read(reader, self.source, box)
@@ -62,9 +62,9 @@ class SlidePlace:
                 usable[y : y + _BLOCK, x : x + _BLOCK] = seen
         usable[max(0, rows - box.y) :] = False
         usable[:, max(0, columns - box.x) :] = False
-        for split in Split:
-            labels = render(self.source.supervision, split, (box.rows, box.columns), step, (box.x, box.y))
-            usable &= labels.foreground < 0
+        shape, origin = (box.rows, box.columns), (box.x, box.y)
+        labels = render(self.source.supervision, Split.TRAINING, shape, step, origin)
+        usable &= (labels.foreground < 0) & ~labels.withheld
         return UnlabelledTile(image, usable, self.source.entry.name)
 
 

@@ -16,7 +16,8 @@ from ..supervision.windows import LabelledWindow
 class UnlabelledTile:
     """A tile of tissue to pseudo-label; rows and columns are even.
 
-    image : float32 (rows, columns, 3) normalised; usable : bool (rows, columns), tissue and not labelled.
+    image : float32 (rows, columns, 3) normalised; usable : bool (rows, columns), tissue, neither labelled nor
+    withheld.
     """
 
     image: NDArray[np.float32]

@@ -165,14 +165,17 @@ def _relation(
 
 @dataclass(frozen=True)
 class LabelRasters:
-    """What is known in a window of the sample grid; both (rows, columns).
+    """What is known in a window of the sample grid; all (rows, columns).
 
     objects    : int32, -1 unknown, 0 background, k > 0 the pixels of the k-th nucleus.
     foreground : int8, -1 unknown, 0 background, 1 nucleus (cut nuclei included).
+    withheld   : bool, unknown on purpose: the other split's regions and ignored areas. Nothing may be
+                 learnt there, of pseudo-labels neither.
     """
 
     objects: NDArray[np.int32]
     foreground: NDArray[np.int8]
+    withheld: NDArray[np.bool_]
 
 
 def render(
@@ -211,7 +214,7 @@ def render(
     foreground = np.where(known, (objects > 0) | cut, UNKNOWN).astype(np.int8)
     objects = np.where(known, objects, UNKNOWN).astype(np.int32)
     objects[cut & (objects <= 0)] = UNKNOWN
-    unknown = hidden | (paint(supervision.ignored) > 0)
-    foreground[unknown] = UNKNOWN
-    objects[unknown] = UNKNOWN
-    return LabelRasters(objects, foreground)
+    withheld = hidden | (paint(supervision.ignored) > 0)
+    foreground[withheld] = UNKNOWN
+    objects[withheld] = UNKNOWN
+    return LabelRasters(objects, foreground, withheld)

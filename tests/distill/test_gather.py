@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 from cellgennet_qupath.config import Config, PseudoConfig
-from cellgennet_qupath.distill.gather import gather
+from cellgennet_qupath.distill.gather import SlidePlace, gather
 from cellgennet_qupath.errors import SupervisionError
 from cellgennet_qupath.progress import Silent
 from cellgennet_qupath.qupath.project import Annotation, ImageEntry
@@ -85,6 +85,22 @@ def test_unlabelled_places_leave_out_what_is_labelled(tmp_path: Path) -> None:
     assert all(tile.image.shape == (128, 128, 3) for tile in tiles)
     assert any(tile.usable.any() for tile in tiles)
     assert not all(tile.usable.all() for tile in tiles)
+
+
+def test_what_is_ignored_or_kept_for_validation_is_no_unlabelled_place(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    ignored = drawn(shapely.box(160, 20, 220, 60), "Ignore folds")
+    project.add(*region(), *region(200, 150, "Validation"), ignored)
+    everywhere = CONFIG.model_copy(update={"pseudo": PseudoConfig(tile=128, tiles=100)})
+    usable = np.zeros((300, 400), bool)
+    for place in gather(project, everywhere, None, Silent()).places:
+        assert isinstance(place, SlidePlace)
+        y, x = place.box.y, place.box.x
+        usable[y : y + 128, x : x + 128] |= place.read().usable
+    assert not usable[20:60, 160:220].any()
+    assert not usable[150:210, 200:300].any()
+    assert not usable[30:90, 20:120].any()
+    assert usable.sum() == 300 * 400 - 60 * 40 - 2 * 100 * 60
 
 
 def test_the_same_seed_chooses_the_same_places(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def material() -> Material:
     windows = []
     for seed, split in ((0, Split.TRAINING), (1, Split.VALIDATION)):
         image, labels = discs(seed)
-        rasters = LabelRasters(labels, (labels > 0).astype(np.int8))
+        rasters = LabelRasters(labels, (labels > 0).astype(np.int8), np.zeros(labels.shape, bool))
         windows.append(LabelledWindow(image, rasters, Box(0, 0, 128, 128), split, f"drawn {seed}"))
     return Material(0.5, 2, windows[:1], windows[1:], [DrawnPlace()])
 

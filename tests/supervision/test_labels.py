@@ -63,6 +63,7 @@ def test_ignored_wins_and_leaves_a_touched_nucleus_unknown_as_object() -> None:
     assert (out.foreground[:, 12:] == UNKNOWN).all()
     assert (out.objects[10:14, 10:12] == UNKNOWN).all()
     assert (out.foreground[10:14, 10:12] == 1).all()
+    assert out.withheld[:, 12:].all() and not out.withheld[:, :12].any()
 
 
 def test_other_classes_are_not_ours() -> None:
@@ -80,6 +81,8 @@ def test_validation_regions_are_unknown_to_training_and_the_other_way_round() ->
     assert not (training.foreground[20:30, 20:30] != UNKNOWN).any()
     assert (validation.objects[22:26, 22:26] > 0).all()
     assert (validation.foreground[2:15, 2:15] == UNKNOWN).all()
+    assert (training.withheld[20:30, 20:30]).all() and training.withheld.sum() == 100
+    assert (validation.withheld[2:15, 2:15]).all() and validation.withheld.sum() == 169
 
 
 def test_points_lines_and_other_planes_are_skipped_with_a_reason() -> None:

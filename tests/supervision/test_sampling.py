@@ -19,7 +19,11 @@ def window(size: int = 200) -> LabelledWindow:
     image[80:100, 80:100, 0] = 1
     foreground = np.where(objects == UNKNOWN, UNKNOWN, objects > 0).astype(np.int8)
     return LabelledWindow(
-        image, LabelRasters(objects, foreground), Box(0, 0, size, size), Split.TRAINING, "w"
+        image,
+        LabelRasters(objects, foreground, np.zeros(objects.shape, bool)),
+        Box(0, 0, size, size),
+        Split.TRAINING,
+        "w",
     )
 
 

@@ -28,7 +28,7 @@ def discs(seed: int) -> LabelledWindow:
     for label, (cy, cx) in enumerate([(40, 40), (110, 50), (60, 110), (120, 120)], start=1):
         objects[(y - cy) ** 2 + (x - cx) ** 2 < 14**2] = label
     image = np.where(objects[..., None] > 0, 0.2, 0.8) + rng.normal(0, 0.05, (160, 160, 3))
-    labels = LabelRasters(objects, (objects > 0).astype(np.int8))
+    labels = LabelRasters(objects, (objects > 0).astype(np.int8), np.zeros(objects.shape, bool))
     return LabelledWindow(image.astype(np.float32), labels, Box(0, 0, 160, 160), Split.TRAINING, "discs")
 
 
