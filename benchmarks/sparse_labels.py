@@ -16,7 +16,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,21 @@ def run(data: Path, runs: Path, protocol: str, row: str, seed: int, config: Conf
     result.write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
+@contextmanager
+def clocked(file: Path) -> Iterator[None]:
+    """Adds the time spent inside to the minutes that a file tells of, also where it is broken off."""
+    before, started = minutes(file), time.monotonic()
+    try:
+        yield
+    finally:
+        file.write_text(str(before + (time.monotonic() - started) / 60), encoding="utf-8")
+
+
+def minutes(file: Path) -> float:
+    """What ``clocked`` has added up."""
+    return float(file.read_text(encoding="utf-8")) if file.is_file() else 0.0
+
+
 def _trained(
     data: Path, runs: Path, protocol: str, row: str, seed: int, config: Config
 ) -> tuple[Contender, dict[str, Any]]:
@@ -193,18 +209,17 @@ def _trained(
     if row not in ("teacher", "supervised"):
         teacher = runs / protocol / "teacher" / f"seed{seed}" / "train" / "stardist" / "teacher"
         run(data, runs, protocol, "teacher", seed, config)
-    started = time.monotonic()
+    folder = runs / protocol / row / f"seed{seed}"
     material = (
         labelled_everywhere(data, TRAINED_ON) if protocol == ALL_LABELS else sparse_material(data, protocol)
     )
     # With few labels every train image is an unlabelled tile.
     chosen = settings(row, seed, config, material.images)
     stage = "teacher" if row == "teacher" else "all"
-    trained = train_model(
-        material, runs / protocol / row / f"seed{seed}" / "train", chosen, stage, True, Printed(), teacher
-    )
+    with clocked(folder / "minutes"):
+        trained = train_model(material, folder / "train", chosen, stage, True, Printed(), teacher)
     learnt = {
-        "minutes": round((time.monotonic() - started) / 60, 1),
+        "minutes": round(minutes(folder / "minutes"), 1),
         "material": material.describe(),
         "config": chosen.model_dump(mode="json"),
         "validation": trained.scores,
