@@ -40,7 +40,7 @@ from sparse_table import document, results
 
 from cellgennet_qupath.bundle import now, versions
 from cellgennet_qupath.config import Config
-from cellgennet_qupath.distill.asking import rounds
+from cellgennet_qupath.distill.asking import rounds, whole_maps
 from cellgennet_qupath.distill.train import Trained, train_model
 from cellgennet_qupath.evaluate.boundary import boundary_scores
 from cellgennet_qupath.evaluate.metrics import mean_scores, score
@@ -108,11 +108,9 @@ def student_of(trained: Trained, config: Config) -> Contender:
 
     def segment(item: LabelledImage) -> NDArray[np.int32]:
         image = item.normalised()
-        rows, columns = image.shape[:2]
-        padded = np.pad(image, ((0, -rows % 32), (0, -columns % 32), (0, 0)), mode="reflect")
-        maps = runtime.predict(padded[None])[0]
+        maps = whole_maps(runtime.predict, image)
         labels, _ = decode(maps[..., 0], maps[..., 1], rule)
-        return rasterize(label_polygons(labels, runtime.stride), (rows, columns))
+        return rasterize(label_polygons(labels, runtime.stride), image.shape[:2])
 
     network = load_network(weights, config.student, torch.device("cpu"))
     return Contender(segment, sum(p.numel() for p in network.parameters()))
