@@ -145,6 +145,11 @@ def _window(item: LabelledImage, truth: NDArray[np.int32], box: Box, split: Spli
     )
 
 
+def development_images(root: Path) -> list[LabelledImage]:
+    """The whole train images by which settings are chosen; no protocol of few labels trains on any."""
+    return [item for number, item in enumerate(images(root, "train", TRAINED_ON)) if validates(number)]
+
+
 def test_images(root: Path) -> Iterator[LabelledImage]:
     """The test images of all three data sets."""
     yield from images(root, "test", ["nuinsseg", "tnbc", "dsb2018_purple"])

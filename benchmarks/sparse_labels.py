@@ -28,11 +28,10 @@ import torch
 from datasets import (
     TRAINED_ON,
     LabelledImage,
-    images,
+    development_images,
     labelled_everywhere,
     sparse_material,
     test_images,
-    validates,
 )
 from numpy.typing import NDArray
 from reporting import Printed
@@ -161,7 +160,7 @@ def evaluate(segment: Callable[[LabelledImage], NDArray[np.int32]], data: Path) 
 
 def develop(segment: Callable[[LabelledImage], NDArray[np.int32]], data: Path) -> dict[str, float]:
     """Mean scores on the images by which settings are chosen."""
-    held_out = [item for number, item in enumerate(images(data, "train", TRAINED_ON)) if validates(number)]
+    held_out = development_images(data)
     return mean_scores([score(item.truth(), segment(item), thresholds=(0.5, 0.7)) for item in held_out])
 
 
