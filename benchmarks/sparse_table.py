@@ -35,6 +35,8 @@ def document(found: list[dict[str, Any]]) -> str:
         sets = [ALL, *sorted({name for one in mine for name in one["scores"]})]
         parts += [f"### {protocol}, {name}\n\n{table(mine, name)}" for name in sets]
         parts.append(f"### {protocol}, distilled against the others\n\n{tests(mine)}")
+        if not {one["row"] for one in mine} <= set(ROWS):
+            parts.append(f"### {protocol}, distilled otherwise\n\n{ablations(mine)}")
     return "\n".join(parts)
 
 
@@ -48,7 +50,7 @@ def table(found: list[dict[str, Any]], dataset: str) -> str:
         for column in COLUMNS:
             means = [np.nanmean(list(_values(one, dataset, column).values())) for one in mine]
             cells.append(
-                f"{np.mean(means):.3f} ± {np.std(means):.3f}" if len(mine) > 1 else f"{means[0]:.3f}"
+                f"{np.mean(means):.3f} ± {np.std(means, ddof=1):.3f}" if len(mine) > 1 else f"{means[0]:.3f}"
             )
         cells.append(f"{mine[0]['parameters'] / 1e6:.2f} M")
         cells.append(f"{np.mean([one.get('minutes', 0) for one in mine]):.0f}")
@@ -79,6 +81,31 @@ def tests(found: list[dict[str, Any]]) -> str:
             pair = _paired(found, other, [seed], "pq")
             lines.append(f"| {other} | {seed} | pq | {_line(pair, wilcoxon(*pair)[0])} |")
     return "\n".join(lines) + "\n"
+
+
+def ablations(found: list[dict[str, Any]]) -> str:
+    """Panoptic quality of students distilled otherwise, next to the distilled ones of the same seeds.
+
+    Development and test: means over images, then over seeds. The signed-rank test is on all test images, each
+    the mean over the seeds, p as it is.
+    """
+    head = ("row", "seeds", "development", "test", "distilled: development", "test", "difference, test", "p")
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for row in _rows(found):
+        seeds = sorted(_seeds(found, row) & _seeds(found, "distilled"))
+        if row in ROWS or not seeds:
+            continue
+        distilled, other = _paired(found, row, seeds, "pq")
+        chosen = [_developed(found, name, seeds) for name in (row, "distilled")]
+        cells = [f"{chosen[0]:.3f}", f"{other.mean():.3f}", f"{chosen[1]:.3f}", f"{distilled.mean():.3f}"]
+        cells += [f"{np.mean(other - distilled):+.3f}", f"{wilcoxon(other, distilled)[0]:.2g}"]
+        lines.append(f"| {row} | {', '.join(map(str, seeds))} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _developed(found: Iterable[Result], row: str, seeds: list[int]) -> float:
+    mine = [one["development"]["pq"] for one in found if one["row"] == row and one["seed"] in seeds]
+    return float(np.mean(mine))
 
 
 def _line(pair: tuple[NDArray[np.float64], NDArray[np.float64]], p: float) -> str:
