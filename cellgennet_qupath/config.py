@@ -117,6 +117,7 @@ class StudentConfig(_Section):
 class LossConfig(_Section):
     """Weights of the terms of the joint objective (see docs/method.md for the equations).
 
+    contact is how much more the object map weighs where two nuclei come near each other.
     warm_up and ramp_up are shares of the training: for the first the student learns from annotations alone,
     over the second the terms of unlabelled tissue come in.
     Without distillation and consistency the student learns from the annotations alone, and no teacher
@@ -128,6 +129,7 @@ class LossConfig(_Section):
     tversky_alpha: Fraction = 0.5
     tversky_beta: Fraction = 0.5
     objectness: Weight = 1.0
+    contact: Weight = 0.0
     distillation: Weight = 1.0
     consistency: Weight = 0.0
     warm_up: Fraction = 0.57

@@ -26,7 +26,7 @@ from ..progress import SILENT, Reporter
 from ..qupath.project import Project
 from ..student.batches import LabelledBatch, UnlabelledBatch
 from ..student.decode import NOMINAL_MPP, DecodingConfig, decode
-from ..supervision.sampling import CONTEXT, INNER, PatchSampler, generator, objectness, recolour
+from ..supervision.sampling import CONTEXT, INNER, PatchSampler, contact, generator, objectness, recolour
 from .asking import Unlabelled, rounds, whole_maps
 from .gather import gather
 from .material import Material
@@ -282,6 +282,7 @@ def _batches(
         np.stack([recolour(p.image, rng)[INNER, INNER] for p in patches]),
         np.stack([p.foreground[INNER, INNER] for p in patches]),
         np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
+        np.stack([contact(p.objects)[INNER, INNER] for p in patches]),
     )
     return labelled, pseudo.draw(rng, config.pseudo.batch) if pseudo is not None else None
 
@@ -309,9 +310,9 @@ def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, dict[str,
 
     standard = DecodingConfig()
     candidates = [
-        standard.model_copy(update={"foreground": f, "peak_distance_um": d, "mean_foreground": m})
+        standard.model_copy(update={"foreground": f, "valley": v, "mean_foreground": m})
         for f in (0.4, 0.45, 0.5)
-        for d in (1.5, 2.5, 3.5)
+        for v in (0.83, 0.87, 0.91)
         for m in (0.6, 0.7)
     ]
     best, scores = best_of(

@@ -14,11 +14,13 @@ class LabelledBatch:
 
     foreground : (n, h, w) int8, -1 unknown, 0, 1.
     objectness : (n, h, w) float32, -1 unknown, else in [0, 1].
+    contact    : (n, h, w) bool, where two nuclei come near each other.
     """
 
     image: NDArray[np.float32]
     foreground: NDArray[np.int8]
     objectness: NDArray[np.float32]
+    contact: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Maps to instances: peaks of the object map, grown over the foreground by a watershed.
+"""Maps to instances: peaks of the object map, grown over the foreground by a watershed, and joined again
+where no valley parts them.
 
 A nucleus depends on a bounded neighbourhood only (``Decoding.reach``) and on no absolute position, and
 all comparisons are made on exact integers, so a nucleus is the same in whatever tile it is decoded.
@@ -14,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from skimage.segmentation import watershed
 
 LEVELS = 1023
@@ -37,6 +40,8 @@ class Decoding:
     peak            : an object's peak has at least this (blurred) object probability.
     peak_distance   : of two peaks nearer than this the higher counts.
     blur            : standard deviation of the Gaussian that smooths the object map first.
+    valley          : of two peaks whose way from one to the other never falls below this share of the lower
+                      one both are of one object.
     min_area        : smaller objects are dropped (samples).
     max_hole        : larger holes in the foreground stay open (samples).
     max_extent      : objects with a wider or higher bounding box are dropped.
@@ -45,8 +50,9 @@ class Decoding:
 
     foreground: float = 0.45
     peak: float = 0.2
-    peak_distance: float = 5.0
-    blur: float = 2.5
+    peak_distance: float = 4.0
+    blur: float = 1.5
+    valley: float = 0.87
     min_area: float = 10.0
     max_hole: float = 20.0
     max_extent: float = 60.0
@@ -56,11 +62,11 @@ class Decoding:
     def reach(self) -> int:
         """Samples around an object's bounding-box centre on which it depends, to one side.
 
-        Half of the object itself and the whole of a neighbour that competes with it, whose peak
-        depends on its own surroundings.
+        Half of the object itself, the whole of what it may be joined with and half of a neighbour that
+        competes with that, whose peak depends on its own surroundings.
         """
         blurred = len(_gaussian_weights(self.blur)) // 2
-        return math.ceil(1.5 * self.max_extent + self.peak_distance + blurred + math.sqrt(self.max_hole))
+        return math.ceil(2 * self.max_extent + self.peak_distance + blurred + math.sqrt(self.max_hole))
 
 
 class DecodingConfig(BaseModel):
@@ -73,8 +79,9 @@ class DecodingConfig(BaseModel):
 
     foreground: Annotated[float, Field(gt=0, lt=1)] = 0.45
     peak: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    peak_distance_um: Annotated[float, Field(ge=0)] = 2.5
-    blur_um: Annotated[float, Field(ge=0)] = 1.25
+    peak_distance_um: Annotated[float, Field(ge=0)] = 2.0
+    blur_um: Annotated[float, Field(ge=0)] = 0.75
+    valley: Annotated[float, Field(gt=0, le=1)] = 0.87
     min_area_um2: Annotated[float, Field(ge=0)] = 2.5
     max_hole_um2: Annotated[float, Field(ge=0)] = 5.0
     max_extent_um: Annotated[float, Field(gt=0)] = 30.0
@@ -87,6 +94,7 @@ class DecodingConfig(BaseModel):
             peak=self.peak,
             peak_distance=self.peak_distance_um / mpp,
             blur=self.blur_um / mpp,
+            valley=self.valley,
             min_area=self.min_area_um2 / mpp**2,
             max_hole=self.max_hole_um2 / mpp**2,
             max_extent=self.max_extent_um / mpp,
@@ -130,7 +138,7 @@ def decode_levels(levels: NDArray[np.uint16], decoding: Decoding) -> Objects:
     mask = _fill_small_holes(likely > decoding.foreground * LEVELS, decoding.max_hole)
     smooth = _blurred(height, decoding.blur)
     seeds = _peaks(smooth, mask, decoding)
-    labels = _grow(smooth, seeds, mask, decoding.max_extent)
+    labels = _joined(_grow(smooth, seeds, mask, decoding.max_extent), smooth, seeds, decoding)
     _add_peakless_components(labels, mask, seeds)
     return _sound_objects(labels, likely, height, decoding)
 
@@ -200,6 +208,51 @@ def _grow(
     distance = cv2.distanceTransform((markers == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     labels: NDArray[np.int32] = watershed(-smooth, markers, mask=mask & (distance <= max_extent))
     return labels
+
+
+def _joined(
+    labels: NDArray[np.int32],
+    smooth: NDArray[np.float32],
+    seeds: tuple[NDArray[np.intp], NDArray[np.intp]],
+    decoding: Decoding,
+) -> NDArray[np.int32]:
+    """The regions of the watershed with neighbours made one where no valley parts them.
+
+    What would be wider than an object may be stays in its parts. Region i + 1 belongs to seed i.
+    """
+    count = len(seeds[0]) + 1
+    one, other, saddle = _saddles(labels, smooth)
+    peak = np.concatenate([[0], smooth[seeds]]).astype(np.float64)
+    flat = saddle >= decoding.valley * np.minimum(peak[one], peak[other])
+    links = coo_array((np.ones(int(flat.sum())), (one[flat], other[flat])), shape=(count, count))
+    _, group = connected_components(links, directed=False)
+    inside = np.flatnonzero(labels)
+    groups = group[labels.reshape(-1)[inside]]
+    boxes = _boxes(inside, groups, count, labels.shape[1])
+    wide = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) + 1 > decoding.max_extent
+    # A group goes by the number of its first region.
+    first = np.full(count, count, np.int32)
+    np.minimum.at(first, group, np.arange(count, dtype=np.int32))
+    number = np.where(wide[group], np.arange(count, dtype=np.int32), first[group])
+    joined: NDArray[np.int32] = number[labels]
+    return joined
+
+
+def _saddles(
+    labels: NDArray[np.int32], smooth: NDArray[np.float32]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Each pair of regions that touch, and the highest value at which one can step from one to the other."""
+    pairs, values = [], []
+    for before, after in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        a, b = labels[before], labels[after]
+        touch = (a != b) & (a > 0) & (b > 0)
+        low, high = np.minimum(a[touch], b[touch]), np.maximum(a[touch], b[touch])
+        pairs.append(np.stack([low, high], axis=1).astype(np.intp))
+        values.append(np.minimum(smooth[before][touch], smooth[after][touch]))
+    ends, owner = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
+    saddle = np.zeros(len(ends))
+    np.maximum.at(saddle, owner, np.concatenate(values))
+    return ends[:, 0], ends[:, 1], saddle
 
 
 def _add_peakless_components(

@@ -98,6 +98,8 @@ class StudentTrainer:
         cfg = self._loss
         foreground, weight_f = _pooled(self._tensor(labelled.foreground))
         objectness, weight_o = _pooled(self._tensor(labelled.objectness))
+        near, _ = _pooled(self._tensor(labelled.contact))
+        weight_o = weight_o * (1 + cfg.contact * near)
         images = [_channels_first(self._tensor(labelled.image))]
         if unlabelled is not None:
             pasted = self._tensor(unlabelled.pasted)[:, None] > 0

@@ -148,3 +148,16 @@ def objectness(objects: NDArray[np.int32]) -> NDArray[np.float32]:
         inside = mask > 0
         out[around][inside] = (distance / distance.max())[inside]
     return out
+
+
+def contact(objects: NDArray[np.int32], reach: int = 3) -> NDArray[np.bool_]:
+    """Where two nuclei come near each other: both lie within ``reach`` samples, in a square around.
+
+    objects : (rows, columns) labels, -1 unknown. Returns bool (rows, columns).
+    """
+    known = np.maximum(objects, 0).astype(np.float32)
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    above = known.max() + 1
+    highest = cv2.dilate(known, square)
+    lowest = above - cv2.dilate(np.where(known > 0, above - known, np.float32(0)), square)
+    return np.asarray((highest > 0) & (lowest < highest), np.bool_)

@@ -87,20 +87,50 @@ def test_everything_foreground_is_no_nucleus() -> None:
     assert decode(everything, np.zeros_like(everything), Decoding())[0].max() == 0
 
 
+def ridge(heights: list[float], step: int = 10) -> Maps:
+    """Foreground and objectness of a band whose height runs through the given values, ``step`` apart."""
+    along = np.interp(np.arange((len(heights) + 1) * step) / step - 1, range(len(heights)), heights)
+    objectness = np.zeros((30, len(along)), np.float32)
+    objectness[9:22] = along * (1 - np.abs(np.arange(-6, 7)) / 7)[:, None]
+    return (objectness > 0.05).astype(np.float32), objectness
+
+
+def test_peaks_without_a_valley_between_them_are_one_nucleus() -> None:
+    long_nucleus, pair = ridge([0.1, 0.8, 0.77, 0.8, 0.1]), ridge([0.1, 0.8, 0.5, 0.8, 0.1])
+    assert decode(*long_nucleus, Decoding())[0].max() == 1
+    assert decode(*long_nucleus, Decoding(valley=1))[0].max() == 2
+    assert decode(*pair, Decoding())[0].max() == 2
+    assert decode(*pair, Decoding(valley=0.5))[0].max() == 1
+
+
+def test_the_lower_of_two_peaks_decides_how_deep_a_valley_is() -> None:
+    assert decode(*ridge([0.1, 0.9, 0.4, 0.55, 0.1]), Decoding())[0].max() == 2
+    assert decode(*ridge([0.1, 0.9, 0.53, 0.55, 0.1]), Decoding())[0].max() == 1
+
+
+def test_a_row_of_peaks_wider_than_a_nucleus_keeps_its_parts() -> None:
+    chain = ridge([0.1, *[0.8, 0.77] * 6, 0.8, 0.1])
+    assert decode(*chain, Decoding(max_extent=60))[0].max() == 7
+    assert decode(*chain, Decoding(max_extent=200))[0].max() == 1
+
+
+SIDE = 150
+
+
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**31), left=st.integers(0, 30), top=st.integers(0, 30))
 def test_only_the_neighbourhood_decides(seed: int, left: int, top: int) -> None:
     """Objects whose middle lies at least ``reach`` inside a window are those of the whole."""
     rule = Decoding(max_extent=20, peak_distance=4, blur=1.5)
     generator = np.random.default_rng(seed)
-    discs = [(*generator.uniform(0, 160, 2), generator.uniform(3, 8)) for _ in range(170)]
-    foreground, objectness = draw((160, 160), discs)
+    discs = [(*generator.uniform(0, 185, 2), generator.uniform(3, 8)) for _ in range(230)]
+    foreground, objectness = draw((185, 185), discs)
     # Whole steps of objectness: many equal neighbours, so that ties are put to the test.
     objectness = (np.round(objectness * 6) / 6).astype(np.float32)
     whole = _objects(*decode(foreground, objectness, rule), (0, 0))
-    window = np.s_[top : top + 125, left : left + 125]
+    window = np.s_[top : top + SIDE, left : left + SIDE]
     part = _objects(*decode(foreground[window], objectness[window], rule), (left, top))
-    inner = (left + rule.reach, top + rule.reach, left + 125 - rule.reach, top + 125 - rule.reach)
+    inner = (left + rule.reach, top + rule.reach, left + SIDE - rule.reach, top + SIDE - rule.reach)
     assert _within(whole, inner) == _within(part, inner)
 
 
