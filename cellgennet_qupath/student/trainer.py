@@ -97,9 +97,9 @@ class StudentTrainer:
     def _terms(self, labelled: LabelledBatch, unlabelled: UnlabelledBatch | None) -> dict[str, Tensor]:
         cfg = self._loss
         foreground, weight_f = _pooled(self._tensor(labelled.foreground))
-        objectness, weight_o = _pooled(self._tensor(labelled.objectness))
+        objectness, known = _pooled(self._tensor(labelled.objectness))
         near, _ = _pooled(self._tensor(labelled.contact))
-        weight_o = weight_o * (1 + cfg.contact * near)
+        weight_o = losses.object_weight(known, near, cfg.contact)
         images = [_channels_first(self._tensor(labelled.image))]
         if unlabelled is not None:
             pasted = self._tensor(unlabelled.pasted)[:, None] > 0

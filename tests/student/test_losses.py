@@ -26,6 +26,11 @@ def test_unknown_pixels_do_not_count() -> None:
     assert losses.binary_cross_entropy(LOGIT, target, torch.zeros(3)).item() == 0
 
 
+def test_samples_between_nuclei_weigh_more_where_they_are_known() -> None:
+    known, near = torch.tensor([1.0, 1.0, 0.5, 0.0]), torch.tensor([0.0, 1.0, 0.5, 1.0])
+    assert losses.object_weight(known, near, 4.0).tolist() == [1.0, 5.0, 1.5, 0.0]
+
+
 def test_tversky() -> None:
     # TP = 1/2 + 3/4, FP = 1/4, FN = 1/2 + 1/4, smoothing 1
     target = torch.tensor([1.0, 1.0, 0.0])

@@ -28,6 +28,7 @@ def batches(step: int) -> tuple[LabelledBatch, UnlabelledBatch]:
         image,
         rng.integers(-1, 2, (2, 64, 64)).astype(np.int8),
         rng.random((2, 64, 64), dtype=np.float32),
+        rng.random((2, 64, 64)) < 0.1,
     )
     maps = rng.random((2, 32, 32, 2), dtype=np.float32)
     pasted = rng.random((2, 32, 32)) < 0.5
@@ -96,7 +97,8 @@ def test_the_loss_goes_down() -> None:
     target = np.zeros((2, 64, 64), np.int8)
     target[:, 16:48, 16:48] = 1
     image = np.repeat(target[..., None], 3, axis=-1) + rng.normal(0, 0.1, (2, 64, 64, 3))
-    batch = LabelledBatch(image.astype(np.float32), target, target.astype(np.float32))
+    alone = np.zeros(target.shape, bool)
+    batch = LabelledBatch(image.astype(np.float32), target, target.astype(np.float32), alone)
     first = trainer.step(batch, None)["total"]
     for _ in range(40):
         last = trainer.step(batch, None)["total"]

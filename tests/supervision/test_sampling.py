@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cellgennet_qupath.supervision.labels import UNKNOWN, LabelRasters, Split
-from cellgennet_qupath.supervision.sampling import PatchSampler, generator, objectness, recolour
+from cellgennet_qupath.supervision.sampling import PatchSampler, contact, generator, objectness, recolour
 from cellgennet_qupath.supervision.windows import Box, LabelledWindow
 
 
@@ -70,6 +70,22 @@ def test_objectness_is_the_normalised_distance_to_the_border() -> None:
     assert out[3, 4] == pytest.approx(2 / 3)
     assert out[0, 0] == -1
     assert out[8, 8] == 0
+
+
+def test_contact_is_where_two_nuclei_are_near() -> None:
+    objects = np.zeros((20, 40), np.int32)
+    objects[5:15, 2:10] = 7
+    objects[5:15, 11:19] = 3
+    objects[5:15, 30:36] = 9
+    objects[:3] = UNKNOWN
+    out = contact(objects, reach=2)
+    assert out.dtype == np.bool_
+    rows, columns = np.nonzero(out)
+    # Within 2 of the one, whose last column is 9, and of the other, whose first is 11.
+    assert (columns.min(), columns.max()) == (9, 11)
+    assert (rows.min(), rows.max()) == (3, 16)
+    assert not contact(np.where(objects == 7, objects, 0)).any()
+    assert not contact(np.zeros((8, 8), np.int32)).any()
 
 
 def test_recolouring_keeps_shape_and_range_and_moves_colours() -> None:
