@@ -312,7 +312,7 @@ def _tuned_decoding(run: _Run, predict: View) -> tuple[DecodingConfig, dict[str,
     candidates = [
         standard.model_copy(update={"foreground": f, "valley": v, "mean_foreground": m})
         for f in (0.4, 0.45, 0.5)
-        for v in (0.83, 0.87, 0.91)
+        for v in (0.87, 0.91, 0.95)
         for m in (0.6, 0.7)
     ]
     best, scores = best_of(

@@ -51,8 +51,8 @@ class Decoding:
     foreground: float = 0.45
     peak: float = 0.2
     peak_distance: float = 4.0
-    blur: float = 1.5
-    valley: float = 0.87
+    blur: float = 2.5
+    valley: float = 0.95
     min_area: float = 10.0
     max_hole: float = 20.0
     max_extent: float = 60.0
@@ -80,8 +80,8 @@ class DecodingConfig(BaseModel):
     foreground: Annotated[float, Field(gt=0, lt=1)] = 0.45
     peak: Annotated[float, Field(gt=0, lt=1)] = 0.2
     peak_distance_um: Annotated[float, Field(ge=0)] = 2.0
-    blur_um: Annotated[float, Field(ge=0)] = 0.75
-    valley: Annotated[float, Field(gt=0, le=1)] = 0.87
+    blur_um: Annotated[float, Field(ge=0)] = 1.25
+    valley: Annotated[float, Field(gt=0, le=1)] = 0.95
     min_area_um2: Annotated[float, Field(ge=0)] = 2.5
     max_hole_um2: Annotated[float, Field(ge=0)] = 5.0
     max_extent_um: Annotated[float, Field(gt=0)] = 30.0
