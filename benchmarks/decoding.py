@@ -1,4 +1,4 @@
-"""What the rule from maps to nuclei is worth: panoptic quality of one student's maps under several rules.
+"""What the rule from maps to nuclei is worth: scores of one student's maps under several rules.
 
     python benchmarks/decoding.py DATA WEIGHTS... [--every 3]
 
@@ -37,16 +37,18 @@ RULES = {
 }
 
 
-def qualities(
+def scored(
     maps: list[NDArray[np.float32]], truths: list[NDArray[np.int32]], rule: Decoding
-) -> NDArray[np.float64]:
-    """Panoptic quality of each image."""
-    found = []
+) -> tuple[NDArray[np.float64], float]:
+    """Panoptic quality of each image, and how many of 100 nuclei of all images together are found."""
+    each = []
     for both, truth in zip(maps, truths, strict=True):
         labels, _ = decode(both[..., 0], both[..., 1], rule)
         drawn = rasterize(label_polygons(labels, 2), truth.shape)
-        found.append(score(truth, drawn, thresholds=(0.5,)).pq)
-    return np.array(found)
+        each.append(score(truth, drawn, thresholds=(0.5,)).as_dict())
+    nuclei = np.array([one["true_objects"] for one in each])
+    share = np.nan_to_num([one["recall@0.5"] for one in each])
+    return np.array([one["pq"] for one in each]), float(100 * (share * nuclei).sum() / nuclei.sum())
 
 
 @click.command()
@@ -64,11 +66,12 @@ def main(data: Path, weights: tuple[Path, ...], every: int) -> None:
         ask = student_view(file, StudentConfig(), 1)
         maps = [ask(item.normalised()) for item in chosen]
         counts = [f"{name}, {(of == name).sum()} images" for name in DATASETS]
-        click.echo(f"{file}\n\n| rule | {' | '.join(counts)} | all |\n" + "|---" * (len(DATASETS) + 2) + "|")
+        click.echo(f"{file}\n\n| rule | {' | '.join(counts)} | all | found of 100 |")
+        click.echo("|---" * (len(DATASETS) + 3) + "|")
         for name, rule in RULES.items():
-            quality = qualities(maps, truths, rule)
-            means = [quality[of == dataset].mean() for dataset in DATASETS]
-            click.echo(f"| {name} | " + " | ".join(f"{q:.3f}" for q in [*means, quality.mean()]) + " |")
+            quality, found = scored(maps, truths, rule)
+            means = [*(quality[of == dataset].mean() for dataset in DATASETS), quality.mean()]
+            click.echo(f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in means) + f" | {found:.0f} |")
         click.echo()
 
 

@@ -3,7 +3,7 @@
     python benchmarks/pretrain.py DATA -o cellgennet_qupath/pretrained/nuclei-he.cgn --runs RUNS
 
 DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. A broken run goes on where it
-was. No test image is looked at: every tenth train image is kept for early looks and for the decoding rule.
+was. No test image is looked at: every tenth train image is kept for early looks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,15 @@ from reporting import Printed
 
 from cellgennet_qupath.bundle import Card, now, versions, write_bundle
 from cellgennet_qupath.config import load_config
+from cellgennet_qupath.distill.asking import student_view
 from cellgennet_qupath.distill.train import train_model
+from cellgennet_qupath.distill.tune import score_windows
+from cellgennet_qupath.student.decode import DecodingConfig, decode
 
 DATASETS = ["nuinsseg", "tnbc", "dsb2018_purple"]
+RULE = DecodingConfig(blur_um=0.75, valley=0.87)
+"""Of the rules of decoding.py the one that finds most nuclei where they crowd, at hardly any cost elsewhere.
+More blur scores higher on the few images kept aside, and counts too few nuclei where there are many."""
 ATTRIBUTION = (
     "Trained on images and labels of NuInsSeg (Mahbod et al., Scientific Data 11:295, 2024, "
     "doi:10.1038/s41597-024-03117-2, CC BY 4.0), of the TNBC data set (Naylor et al., IEEE TMI 38(2), 2019, "
@@ -56,6 +62,11 @@ def main(data: Path, output: Path, runs: Path, config_file: Path) -> None:
         seconds = before + time.monotonic() - started
         runs.mkdir(parents=True, exist_ok=True)
         spent.write_text(json.dumps(seconds), encoding="utf-8")
+    windows = material.validation
+    ask = student_view(trained.files["student.safetensors"], config.student, config.threads)
+    maps = [ask(window.image) for window in windows]
+    found = [decode(both[..., 0], both[..., 1], RULE.at(2 * MPP))[0] for both in maps]
+    scores = {name: round(value, 4) for name, value in score_windows(found, windows, stride=2).items()}
     card = Card(
         name=output.stem,
         created=now(),
@@ -63,7 +74,7 @@ def main(data: Path, output: Path, runs: Path, config_file: Path) -> None:
         attribution=ATTRIBUTION,
         mpp=MPP,
         classes=[config.classes.nucleus],
-        decoding=trained.decoding,
+        decoding=RULE.model_dump(),
         config=config.model_dump(mode="json"),
         training=material.describe()
         | {
@@ -71,7 +82,7 @@ def main(data: Path, output: Path, runs: Path, config_file: Path) -> None:
             "machine": f"{platform.machine()}, {os.cpu_count()} processor threads, no GPU",
             "command": "python benchmarks/pretrain.py",
         },
-        metrics=trained.scores,
+        metrics={"student": scores},
         versions=versions(),
     )
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +90,7 @@ def main(data: Path, output: Path, runs: Path, config_file: Path) -> None:
     # Its samples are pictures of the data sets, which are not for the package to give away.
     (report / "training.html").unlink(missing_ok=True)
     write_bundle(output, card, trained.files, report)
-    click.echo(f"{output}: {json.dumps(trained.scores)}")
+    click.echo(f"{output}: {json.dumps(scores)}")
 
 
 if __name__ == "__main__":
