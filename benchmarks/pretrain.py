@@ -1,9 +1,11 @@
 """Train the bundle that ships with the package, on all labels of the train splits of DATA.
 
-    python benchmarks/pretrain.py DATA -o cellgennet_qupath/pretrained/nuclei-he.cgn --runs RUNS
+    python benchmarks/pretrain.py DATA -o first.cgn --runs RUNS1
+    python benchmarks/pretrain.py DATA -o he.cgn --runs RUNS2 --start first.cgn -c benchmarks/further.yaml
 
 DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. A broken run goes on where it
-was. No test image is looked at: every tenth train image is kept for early looks.
+was; ``--start`` begins another one with the weights of a finished bundle. No test image is looked at: every
+tenth train image is kept for early looks.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ import os
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 from datasets import MPP, labelled_everywhere
 from reporting import Printed
 
-from cellgennet_qupath.bundle import Card, now, versions, write_bundle
+from cellgennet_qupath.bundle import STUDENT, Bundle, Card, load_bundle, now, versions, write_bundle
 from cellgennet_qupath.config import load_config
 from cellgennet_qupath.distill.asking import student_view
+from cellgennet_qupath.distill.start import starting_from
 from cellgennet_qupath.distill.train import train_model
 from cellgennet_qupath.distill.tune import score_windows
 from cellgennet_qupath.student.decode import DecodingConfig, decode
@@ -42,6 +46,7 @@ ATTRIBUTION = (
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 @click.option("--runs", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints.")
+@click.option("--start", type=click.Path(path_type=Path), help="Bundle whose weights to begin with.")
 @click.option(
     "-c",
     "--config",
@@ -49,9 +54,11 @@ ATTRIBUTION = (
     type=click.Path(path_type=Path),
     default=Path(__file__).with_name("pretrained.yaml"),
 )
-def main(data: Path, output: Path, runs: Path, config_file: Path) -> None:
+def main(data: Path, output: Path, runs: Path, start: Path | None, config_file: Path) -> None:
     """Train, or go on, and write the bundle."""
-    config = load_config(config_file)
+    settings = load_config(config_file)
+    earlier = load_bundle(start) if start is not None else None
+    config = starting_from(earlier, settings) if earlier is not None else settings
     material = labelled_everywhere(data, DATASETS)
     spent = runs / "seconds.json"
     before = json.loads(spent.read_text(encoding="utf-8")) if spent.is_file() else 0.0
@@ -75,10 +82,11 @@ def main(data: Path, output: Path, runs: Path, config_file: Path) -> None:
         mpp=MPP,
         classes=[config.classes.nucleus],
         decoding=RULE.model_dump(),
-        config=config.model_dump(mode="json"),
+        config=settings.model_dump(mode="json"),
         training=material.describe()
         | {
             "hours": round(seconds / 3600, 2),
+            "began_with": _sitting(earlier) if earlier is not None else "ImageNet",
             "machine": f"{platform.machine()}, {os.cpu_count()} processor threads, no GPU",
             "command": "python benchmarks/pretrain.py",
         },
@@ -91,6 +99,18 @@ def main(data: Path, output: Path, runs: Path, config_file: Path) -> None:
     (report / "training.html").unlink(missing_ok=True)
     write_bundle(output, card, trained.files, report)
     click.echo(f"{output}: {json.dumps(scores)}")
+
+
+def _sitting(bundle: Bundle) -> dict[str, Any]:
+    """What a card says of the bundle that its training began with."""
+    training = bundle.card.training
+    return {
+        "created": bundle.card.created,
+        "student": bundle.card.checksums[STUDENT],
+        "hours": training["hours"],
+        "config": bundle.card.config,
+        "began_with": training.get("began_with", "ImageNet"),
+    }
 
 
 if __name__ == "__main__":
