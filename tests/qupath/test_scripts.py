@@ -285,29 +285,30 @@ def test_a_stopped_script_stops_the_tool(qupath: InQuPath, tmp_path: Path) -> No
     settings = qupath.home / "qupath.properties"
     told = settings.read_text(encoding="utf-8")
     settings.write_text(f"python={waiting}\n", encoding="utf-8")
-    try:
-        script = qupath.scripts / "cellgennet_segment_image.groovy"
-        command = qupath.start(script, image=image_names(qupath.project)[0])
-        running = subprocess.Popen(
-            command, env=qupath.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        for _ in range(600):
-            if pid.is_file() and pid.read_text():
-                break
-            time.sleep(0.1)
-        number = int(pid.read_text())
-        # The launcher may be a shell script around Java.
-        for child in [*children(running.pid), running.pid]:
-            if child != number:
-                os.kill(child, 15)
-        running.wait(60)
-        for _ in range(100):
-            if not alive(number):
-                break
-            time.sleep(0.1)
-        assert not alive(number)
-    finally:
-        settings.write_text(told, encoding="utf-8")
+    script = qupath.scripts / "cellgennet_segment_image.groovy"
+    command = qupath.start(script, image=image_names(qupath.project)[0])
+    with subprocess.Popen(
+        command, env=qupath.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
+        try:
+            for _ in range(600):
+                if pid.is_file() and pid.read_text():
+                    break
+                time.sleep(0.1)
+            number = int(pid.read_text())
+            # The launcher may be a shell script around Java.
+            for child in [*children(running.pid), running.pid]:
+                if child != number:
+                    os.kill(child, 15)
+            running.wait(60)
+            for _ in range(100):
+                if not alive(number):
+                    break
+                time.sleep(0.1)
+            assert not alive(number)
+        finally:
+            running.kill()
+            settings.write_text(told, encoding="utf-8")
 
 
 def children(parent: int) -> list[int]:
