@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cellgennet_qupath.config import NormalisationConfig
-from cellgennet_qupath.distill.material import Material, UnlabelledTile
-from cellgennet_qupath.slide.normalisation import estimate
-from cellgennet_qupath.slide.reader import open_slide
-from cellgennet_qupath.slide.tissue import tissue_mask
-from cellgennet_qupath.supervision.labels import UNKNOWN, LabelRasters, Split
-from cellgennet_qupath.supervision.windows import Box, LabelledWindow
+from cellgennet_qupath.annotations.labels import UNKNOWN, LabelRasters, Split
+from cellgennet_qupath.annotations.windows import LabelledWindow
+from cellgennet_qupath.core.config import NormalisationConfig
+from cellgennet_qupath.geometry.rectangle import Rectangle
+from cellgennet_qupath.slides.normalisation import estimate
+from cellgennet_qupath.slides.reader import open_slide
+from cellgennet_qupath.slides.tissue import tissue_mask
+from cellgennet_qupath.training.material import TrainingData, UnlabelledTile
 
 WINDOW = 160
 MARGIN = 64
@@ -67,14 +68,14 @@ def images(root: Path, split: str, datasets: Sequence[str]) -> list[LabelledImag
 @dataclass(frozen=True)
 class _Place:
     item: LabelledImage
-    labelled: Box | None
+    labelled: Rectangle | None
 
     def read(self) -> UnlabelledTile:
         image = self.item.normalised()
         usable = np.ones(image.shape[:2], bool)
         if self.labelled is not None:
             box = self.labelled
-            usable[box.y : box.y + box.rows, box.x : box.x + box.columns] = False
+            usable[box.y0 : box.y1, box.x0 : box.x1] = False
         return UnlabelledTile(image, usable, self.item.name)
 
 
@@ -83,7 +84,7 @@ def validates(number: int) -> bool:
     return number % 10 == 9
 
 
-def labelled_everywhere(root: Path, datasets: Sequence[str]) -> Material:
+def labelled_everywhere(root: Path, datasets: Sequence[str]) -> TrainingData:
     """All labels of the train images; every tenth image is for validation."""
     training, validation = [], []
     everything = images(root, "train", datasets)
@@ -91,12 +92,12 @@ def labelled_everywhere(root: Path, datasets: Sequence[str]) -> Material:
         truth = item.truth()
         rows, columns = truth.shape
         split = Split.VALIDATION if validates(number) else Split.TRAINING
-        window = _window(item, truth, Box(0, 0, columns, rows), split)
+        window = _window(item, truth, Rectangle(0, 0, columns, rows), split)
         (validation if split is Split.VALIDATION else training).append(window)
-    return Material(MPP, len(everything), training, validation, [])
+    return TrainingData(MPP, len(everything), training, validation, [])
 
 
-def sparse_material(root: Path, protocol: str) -> Material:
+def sparse_material(root: Path, protocol: str) -> TrainingData:
     """Training material of a protocol, "sparse-10" or "sparse-1".
 
     sparse-10 : in each nuinsseg and tnbc train image one 160 x 160 window is labelled exhaustively; every
@@ -111,7 +112,7 @@ def sparse_material(root: Path, protocol: str) -> Material:
         rows, columns = truth.shape
         x = int(rng.integers(0, columns - WINDOW, endpoint=True))
         y = int(rng.integers(0, rows - WINDOW, endpoint=True))
-        box = Box(x, y, WINDOW, WINDOW)
+        box = Rectangle.of_size(x, y, WINDOW, WINDOW)
         held_out = validates(number)
         if protocol == "sparse-1":
             if number % 10:
@@ -121,25 +122,25 @@ def sparse_material(root: Path, protocol: str) -> Material:
         split = Split.VALIDATION if held_out else Split.TRAINING
         (validation if held_out else training).append(_window(item, truth, box, split))
         places.append(_Place(item, box))
-    return Material(MPP, len(everything), training, validation, places)
+    return TrainingData(MPP, len(everything), training, validation, places)
 
 
-def _window(item: LabelledImage, truth: NDArray[np.int32], box: Box, split: Split) -> LabelledWindow:
+def _window(item: LabelledImage, truth: NDArray[np.int32], box: Rectangle, split: Split) -> LabelledWindow:
     rows, columns = truth.shape
     region = np.zeros(truth.shape, bool)
-    region[box.y : box.y + box.rows, box.x : box.x + box.columns] = True
+    region[box.y0 : box.y1, box.x0 : box.x1] = True
     cut = np.setdiff1d(truth[~region], [0])
     objects = np.where(region, truth, UNKNOWN).astype(np.int32)
     if (box.rows, box.columns) != truth.shape:
         objects[region & np.isin(truth, cut)] = UNKNOWN
     foreground = np.where(region, truth > 0, UNKNOWN).astype(np.int8)
-    y0, y1 = max(0, box.y - MARGIN), min(rows, box.y + box.rows + MARGIN)
-    x0, x1 = max(0, box.x - MARGIN), min(columns, box.x + box.columns + MARGIN)
+    y0, y1 = max(0, box.y0 - MARGIN), min(rows, box.y1 + MARGIN)
+    x0, x1 = max(0, box.x0 - MARGIN), min(columns, box.x1 + MARGIN)
     part = np.s_[y0:y1, x0:x1]
     return LabelledWindow(
         item.normalised()[part],
         LabelRasters(objects[part], foreground[part], np.zeros(objects[part].shape, bool)),
-        Box(x0, y0, x1 - x0, y1 - y0),
+        Rectangle(x0, y0, x1, y1),
         split,
         item.name,
     )

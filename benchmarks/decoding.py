@@ -17,12 +17,12 @@ import numpy as np
 from datasets import LabelledImage, images
 from numpy.typing import NDArray
 
-from cellgennet_qupath.config import StudentConfig
-from cellgennet_qupath.distill.asking import student_view
-from cellgennet_qupath.evaluate.metrics import score
-from cellgennet_qupath.raster import rasterize
-from cellgennet_qupath.student.decode import Decoding, decode
-from cellgennet_qupath.student.polygons import label_polygons
+from cellgennet_qupath.core.config import StudentConfig
+from cellgennet_qupath.geometry.contours import label_polygons
+from cellgennet_qupath.geometry.raster import rasterize
+from cellgennet_qupath.metrics.scores import score
+from cellgennet_qupath.segmentation.decode import Decoding, decode
+from cellgennet_qupath.training.pseudo_label_store import student_view
 
 DATASETS = ["nuinsseg", "tnbc", "dsb2018_purple"]
 STANDARD = Decoding()

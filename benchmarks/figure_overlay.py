@@ -14,10 +14,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from cellgennet_qupath.geometry.coordinates import full_to_index
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.open import open_project
-from cellgennet_qupath.slide.coordinates import full_to_index
-from cellgennet_qupath.slide.reader import open_slide
+from cellgennet_qupath.slides.reader import open_slide
 
 WIDTH, HEIGHT = 360, 250
 """The field, in full-resolution pixels; it is drawn at twice that size, once plain and once outlined."""

@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
+from cellgennet_qupath.geometry.coordinates import full_to_index
 from cellgennet_qupath.qupath.open import open_project
-from cellgennet_qupath.slide.coordinates import full_to_index
-from cellgennet_qupath.slide.reader import open_slide
+from cellgennet_qupath.slides.reader import open_slide
 
 MARGIN = 60
 ENLARGED = 2

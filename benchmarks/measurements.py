@@ -31,9 +31,9 @@ from cellgennet_qupath.measure.intensity import stain_columns, stain_measurement
 from cellgennet_qupath.measure.shape import shape_measurements
 from cellgennet_qupath.measure.tile import Measuring, measure_tile
 from cellgennet_qupath.nuclei import Nuclei
-from cellgennet_qupath.qupath.detections import write_detections
+from cellgennet_qupath.qupath.formats.detections import write_detections
 from cellgennet_qupath.qupath.stains import H_E
-from cellgennet_qupath.slide.reader import open_slide
+from cellgennet_qupath.slides.reader import open_slide
 
 MPP = (0.25, 0.25)
 FORMATS = ("parquet", "csv", "tsv.gz", "geojson.gz", "h5ad")

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 
 from cellgennet_qupath.bundle import load_bundle
 from cellgennet_qupath.cli.reporter import reporter
-from cellgennet_qupath.engine.model import Model
-from cellgennet_qupath.evaluate.evaluation import Evaluation, evaluate
-from cellgennet_qupath.evaluate.fields import Field, folder_fields
-from cellgennet_qupath.evaluate.matching import objects
-from cellgennet_qupath.evaluate.predictors import Classical, Prediction, Predictor, Student
-from cellgennet_qupath.evaluate.report import check_output, write_report
+from cellgennet_qupath.evaluation.predictors import ClassicalBaseline, Prediction, Predictor, StudentPredictor
+from cellgennet_qupath.evaluation.regions import EvaluationRegion, folder_regions
+from cellgennet_qupath.evaluation.run import Evaluation, evaluate
+from cellgennet_qupath.metrics.matching import objects
+from cellgennet_qupath.report.evaluation_page import check_output, write_report
+from cellgennet_qupath.segmentation.model import Model
 
 COLUMNS = ("dice", "f1@0.5", "f1@0.7", "aji", "pq", "hd95")
 Segment = Callable[[NDArray[np.uint8]], NDArray[np.integer]]
@@ -111,7 +111,7 @@ class PeerPredictor:
     peer: Peer
     segment: Segment
 
-    def predict(self, field: Field, pixels: NDArray[np.uint8]) -> Prediction:
+    def predict(self, field: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
         rows, columns = pixels.shape[:2]
         step = 1.0 if self.peer.mpp is None or field.mpp is None else self.peer.mpp / field.mpp
         size = (max(1, round(columns / step)), max(1, round(rows / step)))
@@ -177,7 +177,9 @@ def main(
     check_output(output)
     listener = reporter()
     bundles = [load_bundle(path) for path in models]
-    predictors: list[Predictor] = [Student(b.path.stem, Model.from_bundle(b, threads)) for b in bundles]
+    predictors: list[Predictor] = [
+        StudentPredictor(b.path.stem, Model.from_bundle(b, threads)) for b in bundles
+    ]
     absent = {}
     for peer, weights in zip(PEERS, (stardist_weights, cellpose_weights, instanseg_weights), strict=True):
         why = missing(peer, weights)
@@ -186,8 +188,8 @@ def main(
             listener.say(f"{peer.name} is left out: {why}.")
         else:
             predictors.append(PeerPredictor(peer.name, peer, peer.load(weights)))
-    predictors.append(Classical())
-    fields = folder_fields(data, mpp=mpp, split=split, group_by=group_by, reporter=listener)
+    predictors.append(ClassicalBaseline())
+    fields = folder_regions(data, mpp=mpp, split=split, group_by=group_by, reporter=listener)
     evaluation = evaluate(fields, predictors, listener)
     notes = [
         f"Public weights of {peer.name} have seen public images ({peer.seen}), perhaps these."

@@ -22,12 +22,12 @@ from datasets import MPP, labelled_everywhere
 from reporting import Printed
 
 from cellgennet_qupath.bundle import STUDENT, Bundle, Card, load_bundle, now, versions, write_bundle
-from cellgennet_qupath.config import load_config
-from cellgennet_qupath.distill.asking import student_view
-from cellgennet_qupath.distill.start import starting_from
-from cellgennet_qupath.distill.train import train_model
-from cellgennet_qupath.distill.tune import score_windows
-from cellgennet_qupath.student.decode import DecodingConfig, decode
+from cellgennet_qupath.core.config import load_config
+from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
+from cellgennet_qupath.training.pseudo_label_store import student_view
+from cellgennet_qupath.training.run import train_model
+from cellgennet_qupath.training.start import init_config
+from cellgennet_qupath.training.tune import score_windows
 
 DATASETS = ["nuinsseg", "tnbc", "dsb2018_purple"]
 RULE = DecodingConfig(blur_um=0.75, valley=0.87)
@@ -58,7 +58,7 @@ def main(data: Path, output: Path, runs: Path, start: Path | None, config_file: 
     """Train, or go on, and write the bundle."""
     settings = load_config(config_file)
     earlier = load_bundle(start) if start is not None else None
-    config = starting_from(earlier, settings) if earlier is not None else settings
+    config = init_config(earlier, settings) if earlier is not None else settings
     material = labelled_everywhere(data, DATASETS)
     spent = runs / "seconds.json"
     before = json.loads(spent.read_text(encoding="utf-8")) if spent.is_file() else 0.0

@@ -17,18 +17,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cellgennet_qupath.annotations.labels import Split, interpret
 from cellgennet_qupath.bundle import Bundle, load_bundle, now, versions
-from cellgennet_qupath.evaluate.metrics import Scores, mean_scores, score
+from cellgennet_qupath.geometry.coordinates import grid_size
+from cellgennet_qupath.geometry.raster import rasterize
+from cellgennet_qupath.metrics.scores import Scores, mean_scores, score
+from cellgennet_qupath.networks.stardist import Teacher
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.qupath.project import ImageEntry, Project
-from cellgennet_qupath.raster import rasterize
-from cellgennet_qupath.slide.calibration import downsample_for, resolve_mpp
-from cellgennet_qupath.slide.coordinates import grid_size
-from cellgennet_qupath.slide.normalisation import estimate
-from cellgennet_qupath.slide.reader import open_slide, slide_size
-from cellgennet_qupath.slide.tissue import tissue_mask
-from cellgennet_qupath.supervision.labels import Split, interpret
-from cellgennet_qupath.teacher.model import Teacher
+from cellgennet_qupath.slides.normalisation import estimate
+from cellgennet_qupath.slides.pixel_size import downsample_for, resolve_mpp
+from cellgennet_qupath.slides.reader import open_slide, slide_size
+from cellgennet_qupath.slides.tissue import tissue_mask
 
 COLUMNS = ("f1@0.5", "aji", "pq", "dice")
 

@@ -18,11 +18,11 @@ import numpy as np
 import shapely
 from throughput import _task, _tiles, machine
 
-from cellgennet_qupath.engine.checkpoint import Checkpoint
-from cellgennet_qupath.engine.segment import segment_slide
-from cellgennet_qupath.engine.workers import local_workers, spread_slide
 from cellgennet_qupath.nuclei import Nuclei
-from cellgennet_qupath.slide.reader import open_slide
+from cellgennet_qupath.segmentation.checkpoint import Checkpoint
+from cellgennet_qupath.segmentation.segment import segment_slide
+from cellgennet_qupath.segmentation.workers import local_workers, spread_slide
+from cellgennet_qupath.slides.reader import open_slide
 
 
 def paired(found: Nuclei, other: Nuclei, least: float) -> int:

@@ -19,13 +19,13 @@ import numpy as np
 from datasets import LabelledImage, development_images
 from numpy.typing import NDArray
 
-from cellgennet_qupath.config import Config, load_config
-from cellgennet_qupath.distill.asking import student_view, teacher_view
-from cellgennet_qupath.distill.pseudo import View, averaged
-from cellgennet_qupath.evaluate.metrics import Scores, mean_scores, score
-from cellgennet_qupath.raster import rasterize
-from cellgennet_qupath.student.decode import DecodingConfig, decode
-from cellgennet_qupath.student.polygons import label_polygons
+from cellgennet_qupath.core.config import Config, load_config
+from cellgennet_qupath.geometry.contours import label_polygons
+from cellgennet_qupath.geometry.raster import rasterize
+from cellgennet_qupath.metrics.scores import Scores, mean_scores, score
+from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
+from cellgennet_qupath.training.pseudo_label_store import student_view, teacher_view
+from cellgennet_qupath.training.pseudo_labels import Predict, predict_views
 
 Maps = NDArray[np.float32]
 STUDENTS_SHARE = (0.8, 0.5, 0.0)
@@ -33,13 +33,15 @@ VIEWS = 4
 COLUMNS = ("pq", "aji", "dice", "f1@0.5")
 
 
-def opinions(image: Maps, students: list[View], teachers: list[View]) -> Iterator[tuple[str, list[Maps]]]:
+def opinions(
+    image: Maps, students: list[Predict], teachers: list[Predict]
+) -> Iterator[tuple[str, list[Maps]]]:
     """Named maps (rows / 2, columns / 2, 2), for each seed one or for all together one."""
     yield "student, one view", [view(image) for view in students]
-    taught = [averaged(view, image, VIEWS).mean for view in students]
+    taught = [predict_views(view, image, VIEWS).mean for view in students]
     yield f"student, {VIEWS} views", taught
     yield f"mean of {len(students)} students, {VIEWS} views", [np.mean(taught, axis=0)]
-    told = [averaged(view, image, VIEWS).mean for view in teachers]
+    told = [predict_views(view, image, VIEWS).mean for view in teachers]
     pairs = list(zip(taught, told, strict=True))
     for share in STUDENTS_SHARE:
         yield f"{share:.0%} student, {1 - share:.0%} teacher", [share * s + (1 - share) * t for s, t in pairs]
@@ -54,7 +56,7 @@ def nuclei(maps: Maps, shape: tuple[int, int]) -> NDArray[np.int32]:
 
 
 def measured(
-    held_out: list[LabelledImage], students: list[View], teachers: list[View]
+    held_out: list[LabelledImage], students: list[Predict], teachers: list[Predict]
 ) -> dict[str, dict[str, list[float]]]:
     """Mean scores over images by name of the opinion, one of each seed."""
     scores: dict[str, list[list[Scores]]] = {}
@@ -80,7 +82,9 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
     return "\n".join(lines)
 
 
-def networks(runs: Path, row: str, seeds: tuple[int, ...], config: Config) -> tuple[list[View], list[View]]:
+def networks(
+    runs: Path, row: str, seeds: tuple[int, ...], config: Config
+) -> tuple[list[Predict], list[Predict]]:
     """Students of a row and the teachers of the same protocol and seeds."""
     students, teachers = [], []
     for seed in seeds:

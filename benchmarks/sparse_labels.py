@@ -38,15 +38,15 @@ from reporting import Printed
 from sparse_table import document, results
 
 from cellgennet_qupath.bundle import now, versions
-from cellgennet_qupath.config import Config
-from cellgennet_qupath.distill.asking import rounds, whole_maps
-from cellgennet_qupath.distill.train import Trained, train_model
-from cellgennet_qupath.evaluate.boundary import boundary_scores
-from cellgennet_qupath.evaluate.metrics import mean_scores, score
-from cellgennet_qupath.evaluate.predictors import classical_labels
-from cellgennet_qupath.raster import rasterize
-from cellgennet_qupath.student.decode import DecodingConfig, decode
-from cellgennet_qupath.student.polygons import label_polygons
+from cellgennet_qupath.core.config import Config
+from cellgennet_qupath.evaluation.predictors import classical_labels
+from cellgennet_qupath.geometry.contours import label_polygons
+from cellgennet_qupath.geometry.raster import rasterize
+from cellgennet_qupath.metrics.boundary import boundary_scores
+from cellgennet_qupath.metrics.scores import mean_scores, score
+from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
+from cellgennet_qupath.training.pseudo_label_store import rounds, whole_maps
+from cellgennet_qupath.training.run import Trained, train_model
 
 ALL_LABELS = "all-labels"
 NOTHING_UNLABELLED = {"distillation": 0.0, "consistency": 0.0}
@@ -98,8 +98,8 @@ def settings(row: str, seed: int, config: Config, tiles: int) -> Config:
 
 def student_of(trained: Trained, config: Config) -> Contender:
     """The student at work: maps, nuclei, outlines, and these drawn again at full resolution."""
-    from cellgennet_qupath.student.inference import load_network
-    from cellgennet_qupath.student.runtime import load_runtime
+    from cellgennet_qupath.networks.inference import load_network
+    from cellgennet_qupath.networks.runtime import load_runtime
 
     weights = trained.files["student.safetensors"]
     runtime = load_runtime(weights, config.student, threads=config.threads)
@@ -117,7 +117,7 @@ def student_of(trained: Trained, config: Config) -> Contender:
 
 def teacher_of(trained: Trained, config: Config) -> Contender:
     """StarDist's own instances at its tuned thresholds."""
-    from cellgennet_qupath.teacher.model import Teacher
+    from cellgennet_qupath.networks.stardist import Teacher
 
     folder = trained.files["teacher"]
     teacher = Teacher(folder, threads=config.threads)
@@ -249,7 +249,7 @@ def main(
     config_file: Path | None,
 ) -> None:
     """Run what is missing, then write the tables."""
-    from cellgennet_qupath.config import load_config
+    from cellgennet_qupath.core.config import load_config
 
     config = load_config(config_file)
     for seed in seeds:

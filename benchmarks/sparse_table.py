@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellgennet_qupath.evaluate.statistics import holm, wilcoxon
+from cellgennet_qupath.metrics.statistics import holm, wilcoxon
 
 COLUMNS = ("dice", "iou", "f1@0.5", "f1@0.7", "aji", "pq", "hd95", "boundary_f1")
 TESTED = ("dice", "aji", "pq", "f1@0.5")

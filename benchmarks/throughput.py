@@ -146,11 +146,11 @@ class _Clock:
 
 def _task(reader: Any, model: Path, threads: int) -> Any:
     from cellgennet_qupath.bundle import load_bundle
-    from cellgennet_qupath.engine.model import Model
-    from cellgennet_qupath.engine.plan import Area
-    from cellgennet_qupath.engine.task import SlideTask
-    from cellgennet_qupath.slide.normalisation import estimate
-    from cellgennet_qupath.slide.tissue import tissue_mask
+    from cellgennet_qupath.segmentation.model import Model
+    from cellgennet_qupath.segmentation.plan import Area
+    from cellgennet_qupath.segmentation.task import SlideTask
+    from cellgennet_qupath.slides.normalisation import estimate
+    from cellgennet_qupath.slides.tissue import tissue_mask
 
     student = Model.from_bundle(load_bundle(model), threads)
     begin = _Clock()
@@ -161,16 +161,16 @@ def _task(reader: Any, model: Path, threads: int) -> Any:
 
 
 def _tiles(task: Any, tile: int) -> Any:
-    from cellgennet_qupath.engine.plan import plan_tiles
+    from cellgennet_qupath.segmentation.plan import plan_tiles
 
     return plan_tiles(task.pixels.width, task.pixels.height, task.downsample, task.model, task.area, tile)
 
 
 def _ours(slide: Path, model: Path, threads: int, tile: int, folder: Path) -> dict[str, Any]:
-    from cellgennet_qupath.engine.checkpoint import Checkpoint
-    from cellgennet_qupath.engine.segment import segment_slide
-    from cellgennet_qupath.qupath.detections import write_detections
-    from cellgennet_qupath.slide.reader import open_slide
+    from cellgennet_qupath.qupath.formats.detections import write_detections
+    from cellgennet_qupath.segmentation.checkpoint import Checkpoint
+    from cellgennet_qupath.segmentation.segment import segment_slide
+    from cellgennet_qupath.slides.reader import open_slide
 
     with open_slide(slide) as reader:
         clock, task = _task(reader, model, threads)
@@ -184,9 +184,9 @@ def _stardist(slide: Path, model: Path, threads: int, bf16: bool, folder: Path) 
     import contextlib
 
     from cellgennet_qupath.bundle import load_bundle
-    from cellgennet_qupath.slide.normalisation import estimate
-    from cellgennet_qupath.slide.reader import open_slide
-    from cellgennet_qupath.slide.tissue import tissue_mask
+    from cellgennet_qupath.slides.normalisation import estimate
+    from cellgennet_qupath.slides.reader import open_slide
+    from cellgennet_qupath.slides.tissue import tissue_mask
 
     bundle = load_bundle(model)
     with contextlib.redirect_stdout(sys.stderr):
@@ -241,12 +241,12 @@ class _Normalised:
 @click.argument("tile", type=int)
 def stages(slide: Path, model: Path, threads: int, tile: int) -> None:
     """Processor seconds per megapixel of each stage, one stage after the other: JSON on stdout."""
-    from cellgennet_qupath.engine.assemble import assemble
-    from cellgennet_qupath.engine.blocks import block_grid, map_windows, read_blocks
-    from cellgennet_qupath.engine.checkpoint import Checkpoint
-    from cellgennet_qupath.engine.segment import find_nuclei
-    from cellgennet_qupath.qupath.detections import write_detections
-    from cellgennet_qupath.slide.reader import open_slide
+    from cellgennet_qupath.qupath.formats.detections import write_detections
+    from cellgennet_qupath.segmentation.assemble import assemble
+    from cellgennet_qupath.segmentation.blocks import block_grid, map_windows, read_blocks
+    from cellgennet_qupath.segmentation.checkpoint import Checkpoint
+    from cellgennet_qupath.segmentation.segment import find_nuclei
+    from cellgennet_qupath.slides.reader import open_slide
 
     spent: dict[str, float] = {}
 

@@ -33,7 +33,8 @@ import pandas as pd
 import shapely
 
 from cellgennet_qupath.nuclei import Nuclei
-from cellgennet_qupath.qupath import javaobjects, jvm
+from cellgennet_qupath.qupath.java import jvm
+from cellgennet_qupath.qupath.java import objects as javaobjects
 from cellgennet_qupath.qupath.open import open_project
 
 VERTICES, MEASUREMENTS = 24, 10

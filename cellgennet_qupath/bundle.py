@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .config import Config
-from .errors import BundleError
+from .core.config import Config
+from .core.errors import BundleError
 
 CARD = "model.yaml"
 STUDENT = "student.safetensors"

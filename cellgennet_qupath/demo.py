@@ -9,17 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .config import load_config
-from .engine.batch import segment_project
-from .errors import CellGenNetError, UsageError
-from .evaluate.metrics import score
-from .export.project import export_project
-from .progress import Reporter
+from .core.config import load_config
+from .core.errors import CellGenNetError, UsageError
+from .core.progress import Reporter
+from .core.resources import sample_projects
+from .geometry.raster import rasterize
+from .metrics.scores import score
 from .qupath.open import open_project
 from .qupath.project import Project
-from .raster import rasterize
-from .resources import sample_projects
-from .slide.reader import slide_size
+from .segmentation.batch import segment_project
+from .slides.reader import slide_size
+from .tables.project import export_project
 
 _MARK = "cellgennet-demo.txt"
 
@@ -50,7 +50,7 @@ def run_demo(folder: Path, threads: int, reporter: Reporter) -> Outcome:
 
     Raises UsageError where ``folder`` holds something else than an earlier demo.
     """
-    from .distill.train import train_project
+    from .training.run import train_project
 
     sample = sample_projects()
     _clear(folder)

@@ -169,7 +169,7 @@ def empty() -> Nuclei:
     return Nuclei.from_polygons([])
 
 
-def joined(blocks: Sequence[Nuclei]) -> Nuclei:
+def concat(blocks: Sequence[Nuclei]) -> Nuclei:
     """Nuclei of several blocks as one, in order."""
     if not blocks:
         return empty()
@@ -192,6 +192,6 @@ def joined(blocks: Sequence[Nuclei]) -> Nuclei:
     )
 
 
-def together(nuclei: NucleiBlocks) -> Nuclei:
+def collect(nuclei: NucleiBlocks) -> Nuclei:
     """All of them at once, in memory."""
-    return nuclei if isinstance(nuclei, Nuclei) else joined(list(nuclei.blocks()))
+    return nuclei if isinstance(nuclei, Nuclei) else concat(list(nuclei.blocks()))

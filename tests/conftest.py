@@ -15,6 +15,8 @@ settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parents[1]
 
+pytest_plugins = ["tests.drawn_tissue"]
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

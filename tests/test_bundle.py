@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cellgennet_qupath.bundle import Bundle, Card, load_bundle, now, write_bundle
-from cellgennet_qupath.errors import BundleError
+from cellgennet_qupath.core.errors import BundleError
 
 
 @pytest.fixture

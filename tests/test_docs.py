@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cellgennet_qupath.cli import COMMANDS, cellgennet
-from cellgennet_qupath.config import Config, config_from
+from cellgennet_qupath.core.config import Config, config_from
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = ROOT / "docs" / "configuration.md"

@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from cellgennet_qupath.cli import cellgennet
+from cellgennet_qupath.geometry.contours import label_polygons
 from cellgennet_qupath.measure.tile import Measuring, measure_tile
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.open import open_project
-from cellgennet_qupath.slide.reader import open_slide
-from cellgennet_qupath.student.polygons import label_polygons
+from cellgennet_qupath.slides.reader import open_slide
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "measurements.md"
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cellgennet_qupath.bundle import load_bundle
+from cellgennet_qupath.core.resources import named_bundle, pretrained_bundle, sample_projects
 from cellgennet_qupath.demo import score_project
 from cellgennet_qupath.qupath.open import open_project
-from cellgennet_qupath.resources import named_bundle, pretrained_bundle, sample_projects
-from cellgennet_qupath.slide.reader import slide_size
+from cellgennet_qupath.slides.reader import slide_size
 
 
 def test_it_is_small_whole_and_says_where_it_comes_from() -> None:
@@ -37,7 +37,7 @@ def test_a_folder_is_a_folder() -> None:
 
 @pytest.mark.slow
 def test_it_finds_nuclei_on_tissue_that_it_never_saw(tmp_path: Path) -> None:
-    from cellgennet_qupath.engine.batch import segment_project
+    from cellgennet_qupath.segmentation.batch import segment_project
 
     shutil.copytree(sample_projects() / "quickstart", tmp_path / "project")
     with open_project(tmp_path / "project", "files", None, slide_size, writable=True) as project:

@@ -52,7 +52,7 @@ def test_the_public_names_are_these() -> None:
 
 
 def test_the_check_sees_a_heavy_library() -> None:
-    assert "shapely" in loaded_by("import cellgennet_qupath.raster")
+    assert "shapely" in loaded_by("import cellgennet_qupath.geometry.raster")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import CellGenNetError, Interrupted
+from ..core.errors import CellGenNetError, Interrupted
 
 COMMANDS = {
     "doctor": "Check this computer: Python, QuPath, Java, devices, versions.",

@@ -11,7 +11,7 @@ from .options import json_option, print_json
 @json_option
 def command(as_json: bool) -> int:
     """Check Python, QuPath and Java, devices, threads and versions; exit 0 if the main job can run."""
-    from ..diagnosis import diagnose
+    from .diagnosis import diagnose
 
     document = diagnose()
     if as_json:

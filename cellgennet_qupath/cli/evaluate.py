@@ -12,9 +12,9 @@ from .reporter import reporter
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
-    from ..evaluate.fields import Field
-    from ..evaluate.predictors import Predictor
-    from ..progress import Reporter
+    from ..core.progress import Reporter
+    from ..evaluation.predictors import Predictor
+    from ..evaluation.regions import EvaluationRegion
 
 
 @click.command("evaluate")
@@ -71,9 +71,9 @@ def command(
 ) -> None:
     """Score models on a project's Validation regions, or on a FOLDER of images/ and labels/."""
     from ..bundle import load_bundle
-    from ..evaluate.evaluation import evaluate
-    from ..evaluate.report import REPORT, check_output, write_report
-    from ..resources import named_bundle
+    from ..core.resources import named_bundle
+    from ..evaluation.run import evaluate
+    from ..report.evaluation_page import REPORT, check_output, write_report
 
     check_output(output)
     others = [_named(text) for text in predictions]
@@ -121,19 +121,19 @@ def _project_fields(
     bundle: Bundle,
     mpp: float | None,
     listener: Reporter,
-) -> list[Field]:
-    from ..evaluate.fields import project_fields
+) -> list[EvaluationRegion]:
+    from ..evaluation.regions import project_regions
 
     with opened(project, backend, slides, listener) as found:
-        return project_fields(found, bundle.config.classes, mpp=mpp, reporter=listener)
+        return project_regions(found, bundle.config.classes, mpp=mpp, reporter=listener)
 
 
 def _folder_fields(
     folder: Path, mpp: float | None, split: str | None, group_by: str | None, listener: Reporter
-) -> list[Field]:
-    from ..evaluate.fields import folder_fields
+) -> list[EvaluationRegion]:
+    from ..evaluation.regions import folder_regions
 
-    return folder_fields(folder, mpp=mpp, split=split, group_by=group_by, reporter=listener)
+    return folder_regions(folder, mpp=mpp, split=split, group_by=group_by, reporter=listener)
 
 
 def _predictors(
@@ -146,8 +146,13 @@ def _predictors(
 ) -> list[Predictor]:
     """Everyone to evaluate, under names that differ."""
     from ..bundle import STUDENT, TEACHER
-    from ..engine.model import Model
-    from ..evaluate.predictors import Classical, Files, Student, TeacherPredictor
+    from ..evaluation.predictors import (
+        ClassicalBaseline,
+        PrecomputedPredictor,
+        StudentPredictor,
+        TeacherPredictor,
+    )
+    from ..segmentation.model import Model
 
     taken: set[str] = {name for name, _ in others} | {"classical"}
 
@@ -163,14 +168,14 @@ def _predictors(
         has_student = (bundle.path / STUDENT).is_file()
         has_teacher = (bundle.path / TEACHER).is_dir()
         if has_student or not has_teacher:
-            found.append(Student(free(bundle.card.name), Model.from_bundle(bundle, threads)))
+            found.append(StudentPredictor(free(bundle.card.name), Model.from_bundle(bundle, threads)))
         if has_teacher and (teacher or not has_student):
             found.append(TeacherPredictor(free(f"{bundle.card.name} teacher"), bundle, threads))
     names = [name for name, _ in others]
     if len(set(names)) < len(names):
         raise click.BadParameter("two results have the same name", param_hint="--predictions")
-    found += [Files(name, folder) for name, folder in others]
+    found += [PrecomputedPredictor(name, folder) for name, folder in others]
     if classical:
-        found.append(Classical())
+        found.append(ClassicalBaseline())
     listener.say(f"To compare: {', '.join(one.name for one in found)}.")
     return found

@@ -34,7 +34,7 @@ def command(
     project: Path, backend: Backend, slides: Path | None, output: Path, neighbours: bool, summary: bool
 ) -> None:
     """Write the measurements of all detections of a project to one file, or to one for each image."""
-    from ..export.project import export_project
+    from ..tables.project import export_project
 
     with opened(project, backend, slides) as found:
         count = export_project(found, output, neighbours=neighbours, summary=summary, reporter=reporter())

@@ -17,7 +17,7 @@ from .options import Backend, json_option, mpp_option, opened, print_json, proje
 @json_option
 def command(project: Path, backend: Backend, slides: Path | None, mpp: float | None, as_json: bool) -> None:
     """Show a project's images, sizes, annotations by class, and what can be trained on."""
-    from ..supervision.overview import describe_project
+    from ..annotations.overview import describe_project
 
     with opened(project, backend, slides) as found:
         document = describe_project(found, mpp)

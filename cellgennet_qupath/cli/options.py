@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from ..progress import SILENT, Reporter
+from ..core.progress import SILENT, Reporter
 
 if TYPE_CHECKING:
     from ..qupath.project import Project
@@ -53,7 +53,7 @@ def opened(
 ) -> Project:
     """The project, with slides found by name and size; ``writable`` takes its lock."""
     from ..qupath.open import open_project
-    from ..slide.reader import slide_size
+    from ..slides.reader import slide_size
 
     return open_project(project, backend, slides, slide_size, writable, reporter)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..progress import Reporter, Task
+from ..core.progress import Reporter, Task
 
 if TYPE_CHECKING:
     from rich.console import Console

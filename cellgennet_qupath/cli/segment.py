@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from ..errors import CellGenNetError
-from ..progress import Remembering
+from ..core.errors import CellGenNetError
+from ..core.progress import Remembering
 from .options import Backend, json_option, mpp_option, opened, print_json, project_argument, threads_option
 from .reporter import reporter
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
-    from ..engine.result import ImageResult
     from ..qupath.project import Existing, Project
+    from ..segmentation.result import ImageResult
 
 
 @click.command("segment")
@@ -84,14 +84,14 @@ def command(
 ) -> int:
     """Find every nucleus of every image and put it into the project, as a detection or a cell."""
     from ..bundle import load_bundle
-    from ..resources import named_bundle
+    from ..core.resources import named_bundle
 
     if dask is not None and workers > 1:
         raise click.UsageError("--workers and --dask exclude each other.")
     bundle = load_bundle(named_bundle(model))
     listener = Remembering(reporter())
     with opened(project, backend, slides, listener, writable=True) as found:
-        from ..engine.batch import segment_project
+        from ..segmentation.batch import segment_project
 
         results = segment_project(
             found,
@@ -139,7 +139,7 @@ def _page(
     mpp: float | None,
 ) -> Path | None:
     """The run's page; without it the nuclei are there all the same."""
-    from ..evaluate.run_page import write_run_page
+    from ..report.segmentation_page import write_run_page
 
     try:
         return write_run_page(project, results, bundle, warnings=listener.warnings, mpp=mpp)

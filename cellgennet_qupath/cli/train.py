@@ -49,19 +49,19 @@ def command(
 ) -> None:
     """Train a model on a project's annotations: a teacher, its pseudo-labels, a light student."""
     from ..bundle import load_bundle
-    from ..config import load_config
-    from ..resources import named_bundle
+    from ..core.config import load_config
+    from ..core.resources import named_bundle
 
     config = load_config(config_file)
     if threads is not None:
         config = config.model_copy(update={"threads": threads})
     if initial is not None:
-        from ..distill.start import starting_from
+        from ..training.start import init_config
 
-        config = starting_from(load_bundle(named_bundle(initial)), config)
+        config = init_config(load_bundle(named_bundle(initial)), config)
     listener = reporter()
     with opened(project, backend, slides, listener, writable=True) as found:
-        from ..distill.train import train_project
+        from ..training.run import train_project
 
         bundle = train_project(
             found,

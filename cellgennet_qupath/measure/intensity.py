@@ -14,8 +14,8 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from ..geometry.raster import ranges, spans
 from ..qupath.project import StainVectors
-from ..raster import ranges, spans
 
 STATISTICS = ("Mean", "Median", "Min", "Max", "Std.Dev.")
 

@@ -10,17 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import EntryDataError, ProjectError
-from ..nuclei import OWN_MARK, Nuclei, NucleiBlocks, joined, together
-from ..progress import SILENT, Reporter
-from .detections import detection_blocks, read_detections, write_detections
-from .geojson import read_annotations
+from ..core.errors import EntryDataError, ProjectError
+from ..core.progress import SILENT, Reporter
+from ..nuclei import OWN_MARK, Nuclei, NucleiBlocks, collect, concat
+from .formats.detections import detection_blocks, read_detections, write_detections
+from .formats.geojson import read_annotations
+from .formats.outlines import drawn, roi_names
+from .formats.qpdata import QpData, read_qpdata
+from .formats.qpproj import DATA_FILE, at, class_colors, read_project
 from .locate import SizeOf, find_slides
 from .lock import ProjectLock
-from .outlines import drawn, roi_names
 from .parents import parents_of
 from .project import (
-    PLAIN,
+    DEFAULTS,
     ROOT,
     WORK_FOLDER,
     Annotation,
@@ -28,11 +30,9 @@ from .project import (
     ImageEntry,
     ObjectCounts,
     StainVectors,
-    Writing,
+    WriteOptions,
     WrittenDetections,
 )
-from .qpdata import QpData, read_qpdata
-from .qpproj import DATA_FILE, at, class_colors, read_project
 from .stains import stains_of
 
 
@@ -107,7 +107,7 @@ class FilesBackend:
 
         Nuclei that lie in QuPath's own file only are an error: this backend does not read detections there.
         """
-        return joined([block.nuclei for block in self.detection_blocks(entry)])
+        return concat([block.nuclei for block in self.detection_blocks(entry)])
 
     def detection_blocks(self, entry: ImageEntry) -> Iterator[DetectionBlock]:
         """The same some at a time, with what QuPath will tell of them. Raises EntryDataError."""
@@ -133,7 +133,7 @@ class FilesBackend:
             )
 
     def write_detections(
-        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: Writing = PLAIN
+        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: WriteOptions = DEFAULTS
     ) -> WrittenDetections:
         """Write an entry's nuclei in place of those written before, or beside them. Raises EntryDataError.
 
@@ -143,8 +143,8 @@ class FilesBackend:
         place = self.detections_file(entry)
         if writing.existing == "keep" and place.is_file():
             earlier = read_detections(place)
-            new = together(nuclei)
-            nuclei = joined([earlier, new.take(~np.isin(new.ids, earlier.ids))])
+            new = collect(nuclei)
+            nuclei = concat([earlier, new.take(~np.isin(new.ids, earlier.ids))])
         parents = None
         if writing.within:
             parents = partial(parents_of, annotations=self.annotations(entry), path_class=writing.within)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
+from .formats.qpproj import PROJECT_FILE, RecordedImage, RecordedProject
 from .project import WORK_FOLDER
-from .qpproj import PROJECT_FILE, RecordedImage, RecordedProject
 
 SizeOf = Callable[[Path], tuple[int, int] | None]
 """(width, height) in full-resolution pixels of a slide file; None where it cannot be read."""

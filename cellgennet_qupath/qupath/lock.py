@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..errors import LockedError, ProjectError
-from ..progress import SILENT, Reporter
+from ..core.errors import LockedError, ProjectError
+from ..core.progress import SILENT, Reporter
 
 LOCK_FILE = "lock.json"
 

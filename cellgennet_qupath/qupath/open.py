@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from ..errors import QuPathError
-from ..progress import SILENT, Reporter
+from ..core.errors import QuPathError
+from ..core.progress import SILENT, Reporter
 from .files import FilesBackend
-from .installation import find_qupath
+from .java.installation import find_qupath
 from .locate import SizeOf
 from .project import Project
 
@@ -40,6 +40,6 @@ def open_project(
         )
     if found is None:
         return FilesBackend(path, slides, size_of, writable, reporter)
-    from .paquo_backend import QuPathBackend
+    from .java.backend import QuPathBackend
 
     return QuPathBackend(path, slides, size_of, writable, reporter)

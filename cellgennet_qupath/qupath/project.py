@@ -131,7 +131,7 @@ Existing = Literal["replace-own", "replace-all", "keep"]
 
 
 @dataclass(frozen=True)
-class Writing:
+class WriteOptions:
     """How nuclei are put into an entry.
 
     existing : "replace-own": those that this tool wrote before make room; "replace-all": all detections
@@ -145,7 +145,7 @@ class Writing:
     history: Mapping[str, str] = field(default_factory=dict)
 
 
-PLAIN = Writing()
+DEFAULTS = WriteOptions()
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Project(Protocol):
         """
 
     def write_detections(
-        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: Writing = PLAIN
+        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: WriteOptions = DEFAULTS
     ) -> WrittenDetections:
         """Put an entry's nuclei in, as cells where they have any.
 

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..atomic import replacing
-from ..errors import CellGenNetError, UsageError
-from ..resources import groovy_scripts
+from ..core.errors import CellGenNetError, UsageError
+from ..core.files import replacing
+from ..core.resources import groovy_scripts
 
 LIBRARY = "library.groovy"
 SETTINGS = "qupath.properties"

@@ -161,7 +161,7 @@ def test_an_interruption_has_its_own_code(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cellgennet_qupath.supervision.overview.describe_project", stop)
+    monkeypatch.setattr("cellgennet_qupath.annotations.overview.describe_project", stop)
     assert told(capsys, "inspect", project, "--backend", "files")[0] == 130
 
 
@@ -171,7 +171,7 @@ def test_a_bug_of_ours_is_told_as_one(
     def fail(*_: object) -> None:
         raise RuntimeError("surprise")
 
-    monkeypatch.setattr("cellgennet_qupath.supervision.overview.describe_project", fail)
+    monkeypatch.setattr("cellgennet_qupath.annotations.overview.describe_project", fail)
     code, _, err = told(capsys, "inspect", project, "--backend", "files")
     assert code == 1
     assert "internal error (RuntimeError: surprise)" in one_line(err)

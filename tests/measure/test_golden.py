@@ -17,8 +17,8 @@ import pytest
 from cellgennet_qupath.measure.compartments import measure_cells, stain_comes_first
 from cellgennet_qupath.measure.tile import TOUCHES_EDGE, Measuring, measure_tile
 from cellgennet_qupath.nuclei import Nuclei
-from cellgennet_qupath.qupath.detections import read_detections
-from cellgennet_qupath.qupath.qpdata import parse
+from cellgennet_qupath.qupath.formats.detections import read_detections
+from cellgennet_qupath.qupath.formats.qpdata import parse
 from cellgennet_qupath.qupath.stains import stains_of
 
 from .picture import Picture

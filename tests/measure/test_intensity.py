@@ -16,7 +16,7 @@ from cellgennet_qupath.measure.intensity import grouped_statistics, stain_column
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.qupath.project import StainVectors
 from cellgennet_qupath.qupath.stains import H_DAB, H_E
-from cellgennet_qupath.slide.reader import open_slide
+from cellgennet_qupath.slides.reader import open_slide
 
 
 def objects(*shapes: shapely.Geometry) -> NDArray[np.object_]:

@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from cellgennet_qupath.nuclei import Nuclei
-from cellgennet_qupath.qupath.installation import find_qupath
+from cellgennet_qupath.qupath.java.installation import find_qupath
 
 
 def needs_qupath() -> None:

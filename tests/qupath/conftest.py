@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from qpfiles import unpacked
+
+from tests.qupath.qpfiles import unpacked
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
-from backends import assert_equal, needs_qupath, nuclei, with_cells
-from qpfiles import unpacked
 
-from cellgennet_qupath.errors import CellGenNetError, EntryDataError, LockedError
+from cellgennet_qupath.core.errors import CellGenNetError, EntryDataError, LockedError
 from cellgennet_qupath.nuclei import Nuclei
-from cellgennet_qupath.qupath.geojson import read_annotations
+from cellgennet_qupath.qupath.formats.geojson import read_annotations
 from cellgennet_qupath.qupath.open import Backend, open_project
-from cellgennet_qupath.qupath.project import Annotation, Project, Writing
+from cellgennet_qupath.qupath.project import Annotation, Project, WriteOptions
+from tests.qupath.backends import assert_equal, needs_qupath, nuclei, with_cells
+from tests.qupath.qpfiles import unpacked
 
 VERSIONS = ["0.5", "0.7"]
 
@@ -144,9 +144,9 @@ def test_nuclei_that_are_there_are_kept_if_so_wished(backend: Backend, project: 
     with open_project(project, backend, writable=True) as opened:
         one = opened.entries[0]
         opened.write_detections(one, every.take(np.arange(5)))
-        opened.write_detections(one, every.take(np.arange(3, 8)), Writing("keep"))
+        opened.write_detections(one, every.take(np.arange(3, 8)), WriteOptions("keep"))
         assert_equal(opened.detections(one), every)
-        opened.write_detections(one, every.take(np.arange(2)), Writing("replace-own"))
+        opened.write_detections(one, every.take(np.arange(2)), WriteOptions("replace-own"))
         assert len(opened.detections(one)) == 2
 
 
@@ -253,7 +253,7 @@ def test_only_detections_change_in_a_real_project(qupath: None, copied: Path) ->
 
 @pytest.mark.qupath
 def test_what_changed_in_qupath_is_what_is_read(qupath: None, project: Path) -> None:
-    from cellgennet_qupath.qupath import jvm
+    from cellgennet_qupath.qupath.java import jvm
 
     with open_project(project, "qupath", writable=True) as opened:
         one = opened.entries[0]
@@ -268,8 +268,8 @@ def test_what_changed_in_qupath_is_what_is_read(qupath: None, project: Path) -> 
 
 def edit(jvm: object, opened: Project, data: Path) -> None:
     """As a user in QuPath: one detection deleted, the others given a class and a measurement."""
-    from cellgennet_qupath.qupath import javaobjects
-    from cellgennet_qupath.qupath import jvm as java
+    from cellgennet_qupath.qupath.java import jvm as java
+    from cellgennet_qupath.qupath.java import objects as javaobjects
 
     bulk = java.compiled("Bulk")
     paths = java.java_class("java.nio.file.Paths")
@@ -288,7 +288,7 @@ def edit(jvm: object, opened: Project, data: Path) -> None:
 @pytest.mark.qupath
 def test_the_geojson_imports_whole(qupath: None, project: Path) -> None:
     """Through the reader that QuPath uses for drag and drop and for scripts."""
-    from cellgennet_qupath.qupath import jvm
+    from cellgennet_qupath.qupath.java import jvm
 
     expected = nuclei()
     with open_project(project, "files", writable=True) as opened:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import shapely
 
-from cellgennet_qupath.errors import EntryDataError, LockedError, ProjectError, QuPathError
+from cellgennet_qupath.core.errors import EntryDataError, LockedError, ProjectError, QuPathError
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath import open as opening
 from cellgennet_qupath.qupath.files import FilesBackend

@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 
+from cellgennet_qupath.qupath.formats.qpproj import RecordedImage, RecordedProject, read_project
 from cellgennet_qupath.qupath.locate import SizeOf, find_slides, path_of_uri
 from cellgennet_qupath.qupath.project import ImageEntry
-from cellgennet_qupath.qupath.qpproj import RecordedImage, RecordedProject, read_project
 
 
 @pytest.mark.parametrize(

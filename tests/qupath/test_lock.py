@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cellgennet_qupath.errors import LockedError, ProjectError
-from cellgennet_qupath.progress import Silent
+from cellgennet_qupath.core.errors import LockedError, ProjectError
+from cellgennet_qupath.core.progress import Silent
 from cellgennet_qupath.qupath import lock as locks
 from cellgennet_qupath.qupath.lock import ProjectLock, is_running
 
@@ -97,7 +97,7 @@ def test_many_at_once_are_let_in_one_by_one(tmp_path: Path) -> None:
     counter.write_text("0", encoding="utf-8")
     script = (
         "import sys, time, pathlib\n"
-        "from cellgennet_qupath.errors import LockedError\n"
+        "from cellgennet_qupath.core.errors import LockedError\n"
         "from cellgennet_qupath.qupath.lock import ProjectLock\n"
         "folder = pathlib.Path(sys.argv[1])\n"
         "for attempt in range(2000):\n"

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from backends import assert_equal, needs_qupath, nuclei, with_cells
-from qpfiles import unpacked
 
-from cellgennet_qupath.qupath import javaobjects, jvm
+from cellgennet_qupath.core.resources import groovy_scripts
+from cellgennet_qupath.qupath.java import jvm
+from cellgennet_qupath.qupath.java import objects as javaobjects
+from cellgennet_qupath.qupath.java.backend import QuPathBackend
 from cellgennet_qupath.qupath.open import open_project
-from cellgennet_qupath.qupath.paquo_backend import QuPathBackend
-from cellgennet_qupath.qupath.project import Writing
-from cellgennet_qupath.resources import groovy_scripts
+from cellgennet_qupath.qupath.project import WriteOptions
+from tests.qupath.backends import assert_equal, needs_qupath, nuclei, with_cells
+from tests.qupath.qpfiles import unpacked
 
 pytestmark = pytest.mark.qupath
 VERSIONS = ["0.5", "0.7"]
@@ -128,8 +129,12 @@ def test_only_our_nuclei_differ_object_by_object(project: Path, version: str, ce
             history(file),
         )
         assert len(before) == 18
-        opened.write_detections(one, expected, Writing(history={"model": "a b ü", "checksum": "sha256:1"}))
-        opened.write_detections(one, expected, Writing(history={"model": "a b ü", "checksum": "sha256:1"}))
+        opened.write_detections(
+            one, expected, WriteOptions(history={"model": "a b ü", "checksum": "sha256:1"})
+        )
+        opened.write_detections(
+            one, expected, WriteOptions(history={"model": "a b ü", "checksum": "sha256:1"})
+        )
         data = image_data(opened, one)
         after = objects(data)
         assert {key: after[key] for key in before} == before
@@ -179,7 +184,7 @@ def test_what_is_there_makes_room_or_stays(project: Path, existing: str) -> None
         others = opened.counts(one).detections
         annotations = opened.annotations(one)
         opened.write_detections(one, every.take(np.arange(4)))
-        opened.write_detections(one, every.take(np.arange(2, 8)), Writing(existing))  # type: ignore[arg-type]
+        opened.write_detections(one, every.take(np.arange(2, 8)), WriteOptions(existing))  # type: ignore[arg-type]
         ours = {"replace-own": 6, "replace-all": 6, "keep": 8}[existing]
         assert len(opened.detections(one)) == ours
         assert opened.counts(one).detections == ours + (0 if existing == "replace-all" else others)
@@ -206,7 +211,7 @@ def test_the_geojson_way_gives_the_same_objects(
     expected.polygons[:] = shapely.transform(expected.polygons, lambda xy: xy + shift)
     if expected.cells is not None:
         expected.cells[:] = shapely.transform(expected.cells, lambda xy: xy + shift)
-    writing = Writing(within=drawn[0].path_class, history={"model": "m"})
+    writing = WriteOptions(within=drawn[0].path_class, history={"model": "m"})
     other = Path(shutil.copytree(project, tmp_path / "other"))
     with open_project(project, "qupath", writable=True) as real:
         assert isinstance(real, QuPathBackend)

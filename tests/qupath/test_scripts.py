@@ -11,16 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
-from backends import nuclei
 
 from cellgennet_qupath.cli import run
-from cellgennet_qupath.errors import UsageError
+from cellgennet_qupath.core.errors import UsageError
+from cellgennet_qupath.core.resources import groovy_scripts
 from cellgennet_qupath.nuclei import is_own_id
 from cellgennet_qupath.qupath import scripts
-from cellgennet_qupath.qupath.detections import read_detections
-from cellgennet_qupath.qupath.installation import find_qupath
+from cellgennet_qupath.qupath.formats.detections import read_detections
+from cellgennet_qupath.qupath.java.installation import find_qupath
 from cellgennet_qupath.qupath.open import open_project
-from cellgennet_qupath.resources import groovy_scripts
+from tests.qupath.backends import nuclei
 
 TINY = """
 teacher: {filters: 4, depth: 2, rays: 8, patch: 64, batch: 2, epochs: 1, steps_per_epoch: 4}

@@ -16,11 +16,11 @@ import pytest
 import shapely
 from numpy.typing import NDArray
 
+from cellgennet_qupath.geometry.raster import rasterize
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.qupath.project import Annotation
-from cellgennet_qupath.raster import rasterize
-from cellgennet_qupath.slide.calibration import resolve_mpp
-from cellgennet_qupath.slide.reader import open_slide, slide_size
+from cellgennet_qupath.slides.pixel_size import resolve_mpp
+from cellgennet_qupath.slides.reader import open_slide, slide_size
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["slide1_glands", "slide2_inflamed", "slide3_nests", "slide4_mixed"]

@@ -1,0 +1,1 @@
+"""Annotations turned into label rasters, in which what nobody drew stays unknown."""

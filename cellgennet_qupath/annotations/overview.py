@@ -1,0 +1,72 @@
+"""What a project holds, as plain data: the document of ``inspect --json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.config import ClassNames
+from ..core.errors import CellGenNetError
+from ..qupath.project import ImageEntry, Project
+from ..slides.pixel_size import resolve_mpp
+from ..slides.reader import open_slide
+from .labels import Split, interpret
+
+
+def describe_project(project: Project, mpp: float | None = None) -> dict[str, Any]:
+    """Images, sizes, pixel sizes, annotations by class ("" for none) and what can be trained on.
+
+    Never raises for one image: its ``problem`` says in one line what is wrong with it, else None.
+    """
+    return {
+        "project": str(project.path),
+        "backend": project.backend,
+        "images": [_describe(project, entry, mpp) for entry in project.entries],
+    }
+
+
+def _describe(project: Project, entry: ImageEntry, mpp: float | None) -> dict[str, Any]:
+    width, height = entry.size or (None, None)
+    image: dict[str, Any] = {
+        "id": entry.id,
+        "name": entry.name,
+        "slide": str(entry.slide) if entry.slide else None,
+        "width": width,
+        "height": height,
+        "mpp": None,
+        "annotations": {},
+        "detections": 0,
+        "regions": 0,
+        "trainable": {"nuclei": 0, "validation_nuclei": 0},
+        "problem": None,
+    }
+    problems = []
+    try:
+        counts = project.counts(entry)
+        image["annotations"] = dict(counts.by_class)
+        image["detections"] = counts.detections
+        supervision = interpret(project.annotations(entry), ClassNames())
+        image["regions"] = sum(len(regions) for regions in supervision.regions.values())
+        image["trainable"] = {
+            "nuclei": supervision.count(Split.TRAINING),
+            "validation_nuclei": supervision.count(Split.VALIDATION),
+        }
+    except CellGenNetError as error:
+        problems.append(str(error))
+    slide_mpp = None
+    if entry.slide is None:
+        problems.append(f"its slide was not found ({entry.uri}); say where with --slides DIR")
+    else:
+        try:
+            with open_slide(entry.slide, entry.series) as reader:
+                image["width"], image["height"] = reader.width, reader.height
+                slide_mpp = reader.mpp
+        except CellGenNetError as error:
+            problems.append(str(error))
+    try:
+        image["mpp"] = resolve_mpp(entry.mpp, slide_mpp, mpp, entry.name).mpp
+        if image["mpp"] is None:
+            problems.append("it has no pixel size; give --mpp or set it in QuPath (Image tab)")
+    except CellGenNetError as error:
+        problems.append(str(error))
+    image["problem"] = "; ".join(problems) or None
+    return image

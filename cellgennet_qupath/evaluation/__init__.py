@@ -1,0 +1,1 @@
+"""Who is judged on what: regions, predictors, the run, the verdict."""

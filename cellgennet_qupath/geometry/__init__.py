@@ -1,0 +1,1 @@
+"""Outlines, rasters and the pixel grid. Every conversion of coordinates is here."""

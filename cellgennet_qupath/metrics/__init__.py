@@ -1,0 +1,1 @@
+"""Scores of label images against a truth in which pixels may be unknown."""

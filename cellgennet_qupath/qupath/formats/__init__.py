@@ -1,0 +1,1 @@
+"""QuPath's files, read and written in pure Python."""

@@ -1,0 +1,240 @@
+"""Nuclei as GeoJSON detections that QuPath 0.5 to 0.7 imports whole, and back.
+
+One bad feature makes QuPath refuse a whole file, so outlines are repaired first: two decimals, valid,
+closed, polygons of one part or multipolygons of several.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from ...core.errors import EntryDataError
+from ...core.files import replacing
+from ...nuclei import BLOCK, Nuclei, NucleiBlocks, concat, own_id
+from ..project import DEFAULTS, WriteOptions
+from .featurelines import FeatureColumns, parse_features, parse_lines
+from .geojson import features, is_uuid, open_text
+from .outlines import with_area
+
+PROBABILITY = "Detection probability"
+"""The measurement under which QuPath's StarDist extension keeps the probability; ours as well."""
+
+Color = tuple[int, int, int]
+
+_OPENING = ('{"type":"FeatureCollection","cellgennet":', ',"features":[\n')
+_CLOSING = "]}\n"
+_Item = TypeVar("_Item")
+DEFAULT_COLOR = (60, 160, 60)
+"""Of a class that the project gives no colour."""
+
+
+def write_detections(
+    path: Path,
+    nuclei: NucleiBlocks,
+    colors: Mapping[str, Color] | None = None,
+    writing: WriteOptions = DEFAULTS,
+    parents: Callable[[Nuclei], NDArray[np.object_]] | None = None,
+) -> int:
+    """Write nuclei as detections or cells that QuPath imports (``.geojson.gz``), whole or not at all.
+
+    colors  : of classes by full name; QuPath takes them for classes that it does not know yet.
+    writing : told at the head of the file, for the script that imports it.
+    parents : gives the ids of the annotations to put nuclei under, "" for none; QuPath itself ignores them.
+
+    Returns how many were written: an outline that encloses nothing on the grid of 0.01 px is left out.
+    NaN measurements are left out as well. Raises EntryDataError.
+    """
+    written = 0
+    try:
+        # No name and no time inside, so that equal nuclei give equal bytes.
+        with (
+            replacing(path) as part,
+            part.open("wb") as raw,
+            gzip.GzipFile("", "wb", compresslevel=2, fileobj=raw, mtime=0) as file,
+        ):
+            for number, block in enumerate(nuclei.blocks()):
+                if number == 0:
+                    file.write((_OPENING[0] + _text(_head(block, writing)) + _OPENING[1]).encode())
+                lines = feature_lines(block, colors, None if parents is None else parents(block))
+                if lines:
+                    file.write(((",\n" if written else "") + ",\n".join(lines)).encode())
+                written += len(lines)
+            file.write((("\n" if written else "") + _CLOSING).encode())
+    except OSError as error:
+        raise EntryDataError(path, f"cannot be written ({error.strerror})") from error
+    return written
+
+
+def _head(nuclei: Nuclei, writing: WriteOptions) -> dict[str, Any]:
+    return {
+        "existing": writing.existing,
+        "history": dict(writing.history),
+        "measurements": [str(name) for name in nuclei.measurements.columns],
+    }
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def feature_lines(
+    nuclei: Nuclei,
+    colors: Mapping[str, Color] | None = None,
+    parents: NDArray[np.object_] | None = None,
+) -> list[str]:
+    """One GeoJSON feature per nucleus that has an area, as text without line breaks."""
+    nuclei, rows = with_area(nuclei)
+    above = np.full(len(nuclei), "", dtype=object) if parents is None else parents[rows]
+    outlines = _geometries(nuclei.polygons, nuclei)
+    cells = [""] * len(nuclei) if nuclei.cells is None else _geometries(nuclei.cells, nuclei)
+    classes = {name: _classification(name, colors or {}) for name in set(nuclei.classes)}
+    lines = []
+    for row, measured in enumerate(_measurement_texts(nuclei)):
+        parent = f'"parent":"{above[row]}",' if above[row] else ""
+        kind, shape = "detection", f'"geometry":{outlines[row]}'
+        if cells[row]:
+            kind, shape = "cell", f'"geometry":{cells[row]},"nucleusGeometry":{outlines[row]}'
+        lines.append(
+            f'{{"type":"Feature","id":"{qupath_id(nuclei.ids[row])}",{parent}{shape},'
+            f'"properties":{{"objectType":"{kind}"{classes[nuclei.classes[row]]}{measured}}}}}'
+        )
+    return lines
+
+
+def _geometries(outlines: NDArray[np.object_], nuclei: Nuclei) -> list[str]:
+    """GeoJSON geometries with planes, as text; "" for none."""
+    texts: list[str] = [text or "" for text in shapely.to_geojson(outlines).tolist()]
+    for row in np.flatnonzero((nuclei.z != 0) | (nuclei.t != 0)).tolist():
+        if texts[row]:
+            plane = f'"plane":{{"c":-1,"z":{nuclei.z[row]},"t":{nuclei.t[row]}}}'
+            texts[row] = f"{texts[row][:-1]},{plane}}}"
+    return texts
+
+
+def class_names(path_class: str) -> list[str]:
+    """The parts of a class name: "Tumor: Positive" derives from "Tumor"."""
+    return [part.strip() for part in path_class.split(":") if part.strip()]
+
+
+def _classification(path_class: str, colors: Mapping[str, Color]) -> str:
+    names = class_names(path_class)
+    if not names:
+        return ""
+    # QuPath 0.5 refuses a class without a colour, and a derived class that is not given as a list.
+    color = list(colors.get(path_class, DEFAULT_COLOR))
+    classification: dict[str, Any] = {"name": names[0]} if len(names) == 1 else {"names": names}
+    return ',"classification":' + _text({**classification, "color": color})
+
+
+def columns(nuclei: Nuclei) -> tuple[list[str], NDArray[np.float64]]:
+    """Names and (n, m) values of what QuPath gets as measurements; NaN for none."""
+    table = nuclei.measurements
+    names = [str(name) for name in table.columns]
+    values = [table.to_numpy(np.float64)]
+    if PROBABILITY not in names:
+        names.insert(0, PROBABILITY)
+        values.insert(0, nuclei.probability[:, np.newaxis].astype(np.float64))
+    columns = np.concatenate(values, axis=1)
+    return names, np.where(np.isfinite(columns), columns, np.nan)
+
+
+def qupath_id(identifier: object) -> str:
+    """An id as QuPath keeps it; one that is no UUID is replaced, always by the same."""
+    text = str(identifier)
+    return text if is_uuid(text) else own_id(text.encode())
+
+
+def _measurement_texts(nuclei: Nuclei) -> list[str]:
+    names, values = columns(nuclei)
+    keys = [_text(name) for name in names]
+    texts = []
+    for row in values.tolist():
+        # nine digits are all that 32 bits hold, in which QuPath keeps measurements
+        pairs = [f"{key}:{value:.9g}" for key, value in zip(keys, row, strict=True) if value == value]
+        texts.append(f',"measurements":{{{",".join(pairs)}}}' if pairs else "")
+    return texts
+
+
+def read_detections(path: Path) -> Nuclei:
+    """The detections and cells of a GeoJSON file as nuclei, in the file's order. Raises EntryDataError."""
+    return concat([nuclei for nuclei, _ in detection_blocks(path)])
+
+
+def detection_blocks(path: Path) -> Iterator[tuple[Nuclei, NDArray[np.object_]]]:
+    """The detections and cells of a GeoJSON file, some at a time, with the ids of their parents.
+
+    A parent is the annotation that they were put under, "" for none. A file that this tool wrote is never
+    held in memory as a whole. Raises EntryDataError.
+    """
+    try:
+        with open_text(path) as file:
+            first = file.readline()
+            if first.startswith(_OPENING[0]) and first.endswith(_OPENING[1]):
+                names = [str(name) for name in json.loads(first + _CLOSING)["cellgennet"]["measurements"]]
+                for lines in _blocks(_lines_of_ours(file)):
+                    yield _nuclei(parse_lines(lines, names))
+            else:
+                for block in _blocks(_of_others(features(path))):
+                    yield _nuclei(parse_features(block, []))
+    except OSError as error:
+        raise EntryDataError(path, f"cannot be read ({error.strerror or error})") from error
+    except (ValueError, LookupError, TypeError, AttributeError, EOFError, zlib.error) as error:
+        raise _unreadable(path) from error
+    except (shapely.errors.ShapelyError, pa.ArrowException) as error:
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> EntryDataError:
+    return EntryDataError(path, "is cut off or damaged", "Segment the image again")
+
+
+def _lines_of_ours(file: TextIO) -> Iterator[str]:
+    for line in file:
+        if line == _CLOSING:
+            return
+        yield line.rstrip(",\n")
+    raise ValueError("no end")
+
+
+def _of_others(found: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for feature in found:
+        if (feature.get("properties") or {}).get("objectType") in ("detection", "cell", "tile"):
+            yield feature
+
+
+def _blocks(items: Iterator[_Item]) -> Iterator[list[_Item]]:
+    while block := list(itertools.islice(items, BLOCK)):
+        yield block
+
+
+def _nuclei(read: FeatureColumns) -> tuple[Nuclei, NDArray[np.object_]]:
+    nuclei = Nuclei(
+        polygons=read.polygons,
+        probability=taken_probability(read.measurements),
+        classes=read.classes,
+        ids=read.ids,
+        z=read.z,
+        t=read.t,
+        measurements=read.measurements,
+        cells=read.cells,
+    )
+    return nuclei, read.parents
+
+
+def taken_probability(table: pd.DataFrame) -> NDArray[np.float32]:
+    """The column of probabilities, taken out of a table of measurements; NaN where it has none."""
+    if PROBABILITY in table.columns:
+        return table.pop(PROBABILITY).to_numpy(np.float32)
+    return np.full(len(table), np.nan, np.float32)

@@ -1,0 +1,123 @@
+"""GeoJSON as QuPath 0.5 to 0.7 writes it: features, and the annotations among them.
+
+Coordinates are full-resolution pixels with two decimals.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import shapely
+
+from ...core.errors import EntryDataError
+from ..project import Annotation, Plane
+from . import roi as rois
+
+_ID_NAMESPACE = uuid.UUID("0d8f3c52-90a5-5d0a-8e55-4f1c9e7a6b44")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_GEOMETRY_KEYS = {"type", "coordinates", "geometries"}
+
+
+def read_annotations(path: Path) -> list[Annotation]:
+    """The annotations of a ``.geojson`` or ``.geojson.gz`` file; objects of other types are left out.
+
+    The file may hold a FeatureCollection, a list of features or a single feature. Raises EntryDataError.
+    """
+    annotations = []
+    for number, feature in enumerate(features(path), start=1):
+        try:
+            properties = feature.get("properties") or {}
+            kind = properties.get("objectType") or properties.get("object_type") or feature.get("id")
+            if kind in ("detection", "cell", "tile", "tmaCore", "tma_core", "root") or (
+                isinstance(kind, str) and kind.startswith("Path") and kind != "PathAnnotationObject"
+            ):
+                continue
+            annotations.append(_annotation(feature, properties))
+        except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
+            raise EntryDataError(
+                path, f"feature {number} is no object that QuPath knows", "Export it again from QuPath"
+            ) from error
+    return annotations
+
+
+def _annotation(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> Annotation:
+    drawn = feature["geometry"]
+    geometry = shapely.from_geojson(json.dumps({k: drawn[k] for k in drawn if k in _GEOMETRY_KEYS}))
+    rois.snap(shapely.get_coordinates(geometry))
+    color, name = properties.get("color"), properties.get("name")
+    return Annotation(
+        id=_identifier(feature.get("id"), geometry),
+        geometry=geometry,
+        roi=rois.name_of(geometry, is_ellipse=bool(drawn.get("isEllipse"))),
+        path_class=class_name(properties.get("classification")),
+        name=name if isinstance(name, str) else None,
+        color=_rgb(color),
+        locked=properties.get("isLocked") is True,
+        plane=plane_of(drawn),
+    )
+
+
+def _identifier(written: object, geometry: shapely.Geometry) -> str:
+    text = str(written)
+    return text if is_uuid(text) else str(uuid.uuid5(_ID_NAMESPACE, shapely.to_wkb(geometry, hex=True)))
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a text is an id that QuPath keeps; it replaces others by new ones."""
+    return _UUID.fullmatch(text) is not None
+
+
+def class_name(classification: object) -> str:
+    """The full name of a feature's ``classification`` member: "" for none, "A: B" for a derived class."""
+    if isinstance(classification, str):
+        return classification
+    if isinstance(classification, dict):
+        names = classification.get("names")
+        if isinstance(names, list):
+            return ": ".join(str(name) for name in names)
+        return str(classification.get("name") or "")
+    return ""
+
+
+def _rgb(color: object) -> tuple[int, int, int] | None:
+    if isinstance(color, int):
+        return (color >> 16) & 255, (color >> 8) & 255, color & 255
+    if isinstance(color, list) and len(color) >= 3:
+        return int(color[0]), int(color[1]), int(color[2])
+    return None
+
+
+def plane_of(drawn: Mapping[str, Any]) -> Plane:
+    """The plane of a feature's ``geometry`` member."""
+    written = drawn.get("plane") or {}
+    return Plane(int(written.get("c", -1)), int(written.get("z", 0)), int(written.get("t", 0)))
+
+
+def features(path: Path) -> Iterator[dict[str, Any]]:
+    """The features of a GeoJSON file that is read as a whole. Raises EntryDataError."""
+    try:
+        with open_text(path) as file:
+            content = json.load(file)
+    except OSError as error:
+        raise EntryDataError(path, f"cannot be read ({error.strerror or error})") from error
+    except (ValueError, EOFError, zlib.error, RecursionError) as error:
+        raise EntryDataError(path, "is cut off or no GeoJSON", "Write it again, or delete it") from error
+    if isinstance(content, dict):
+        content = content.get("features", [content])
+    if not isinstance(content, list) or not all(isinstance(feature, dict) for feature in content):
+        raise EntryDataError(path, "is no GeoJSON", "Write it again, or delete it")
+    yield from content
+
+
+def open_text(path: Path) -> TextIO:
+    """A text file, unpacked if its name ends in ``.gz``."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8-sig")

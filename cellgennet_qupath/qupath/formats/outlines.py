@@ -1,0 +1,84 @@
+"""Outlines made such that QuPath takes them: two decimals, valid, of one part or several."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from ...nuclei import Nuclei
+
+POLYGON, MULTIPOLYGON = int(shapely.GeometryType.POLYGON), int(shapely.GeometryType.MULTIPOLYGON)
+
+
+def with_area(nuclei: Nuclei) -> tuple[Nuclei, NDArray[np.intp]]:
+    """The nuclei that enclose anything on the grid of 0.01 px, all outlines made importable, and their rows.
+
+    A cell that encloses nothing is none (None).
+    """
+    outlines = importable(nuclei.polygons)
+    cells = nuclei.cells
+    if cells is not None:
+        cells = importable(cells)
+        cells[shapely.is_empty(cells)] = None
+    nuclei = replace(nuclei, polygons=outlines, cells=cells)
+    rows = np.flatnonzero(~shapely.is_empty(outlines))
+    return (nuclei.take(rows) if len(rows) < len(nuclei) else nuclei), rows
+
+
+def drawn(nuclei: Nuclei) -> NDArray[np.object_]:
+    """(n,) what QuPath draws and measures as the object: the cell where there is one, else the nucleus."""
+    if nuclei.cells is None:
+        return nuclei.polygons
+    outlines = nuclei.cells.copy()
+    none = shapely.is_missing(outlines)
+    outlines[none] = nuclei.polygons[none]
+    return outlines
+
+
+def roi_names(outlines: NDArray[np.object_]) -> NDArray[np.object_]:
+    """(n,) QuPath's names of what it makes of outlines."""
+    plain = (shapely.get_type_id(outlines) == POLYGON) & (shapely.get_num_interior_rings(outlines) == 0)
+    boxes = plain & (shapely.get_num_coordinates(outlines) == 5)
+    boxes &= shapely.area(outlines) == shapely.area(shapely.envelope(outlines))
+    return np.where(boxes, "Rectangle", np.where(plain, "Polygon", "Geometry")).astype(object)
+
+
+def importable(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Outlines as they may be written: two decimals, valid, Polygon or MultiPolygon of several parts.
+
+    A nucleus whose outline falls apart when repaired keeps its biggest part; what encloses nothing
+    becomes an empty Polygon. None is taken as empty.
+    """
+    given = polygons.copy()
+    given[shapely.is_missing(given)] = shapely.Polygon()
+    with np.errstate(all="ignore"):
+        rounded = shapely.transform(given, lambda xy: np.round(xy, 2) + 0.0)
+        result: NDArray[np.object_] = np.asarray(rounded, dtype=object)
+        kinds = shapely.get_type_id(result)
+        sound = shapely.is_valid(result) & ((kinds == POLYGON) | (kinds == MULTIPOLYGON))
+        for row in np.flatnonzero(~sound):
+            result[row] = _repaired(result[row])
+        multiple = shapely.get_type_id(result) == MULTIPOLYGON
+        single = multiple & (shapely.get_num_geometries(result) == 1)
+        result[single] = shapely.get_geometry(result[single], 0)
+        result[shapely.area(result) == 0] = shapely.Polygon()
+    return result
+
+
+def _repaired(broken: shapely.Geometry) -> shapely.Geometry:
+    if not np.all(np.isfinite(shapely.get_coordinates(broken))):
+        return shapely.Polygon()
+    # Repairing makes new vertices off the grid, and the grid can break the repaired again: both at once.
+    repaired = shapely.set_precision(shapely.make_valid(broken), 0.01)
+    parts: NDArray[np.object_] = shapely.get_parts(shapely.get_parts(repaired))
+    parts = parts[shapely.get_type_id(parts) == POLYGON]
+    parts = parts[shapely.area(parts) > 0]
+    if len(parts) == 0:
+        return shapely.Polygon()
+    if shapely.get_type_id(broken) == MULTIPOLYGON:
+        return shapely.MultiPolygon(list(parts))
+    biggest: shapely.Geometry = parts[np.argmax(shapely.area(parts))]
+    return biggest

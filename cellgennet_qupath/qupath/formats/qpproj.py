@@ -1,0 +1,208 @@
+"""Reads ``project.qpproj`` and ``server.json``: which images a project holds and what is recorded of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import ProjectError
+from ..project import ImageEntry
+
+PROJECT_FILE = "project.qpproj"
+DATA_FILE = "data.qpdata"
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_MICROMETRES = {"µm", "μm", "um", "micrometer", "micrometre", "micron", "microns"}
+_SAME_PIXELS = {"uri", "pyramidize"}
+"""Server builders that serve a file's pixels as they are; the others rotate, crop or recompute them."""
+
+
+@dataclass(frozen=True)
+class RecordedImage:
+    """An image as the project records it.
+
+    entry     : all that is known before the slide is looked for (``slide`` is None).
+    file_size : (width, height) of the file itself, before any rotation or crop; None if not recorded.
+    """
+
+    entry: ImageEntry
+    file_size: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class RecordedProject:
+    """A project as recorded. ``folder`` is where it is, ``uri`` where it was when saved ("" if unknown)."""
+
+    folder: Path
+    uri: str
+    version: str
+    images: tuple[RecordedImage, ...]
+
+
+def project_folder(path: Path) -> Path:
+    """The folder of a project, given the folder or its ``project.qpproj``. Raises ProjectError."""
+    if path.is_dir():
+        folder = path
+    elif path.is_file() and path.suffix == ".qpproj":
+        folder = path.parent
+        if path.name != PROJECT_FILE:
+            raise ProjectError(path, f"is not named {PROJECT_FILE}", f"Rename it to {PROJECT_FILE}")
+    elif path.is_file():
+        raise ProjectError(path, "is no QuPath project", f"Give a project's folder or its {PROJECT_FILE}")
+    else:
+        raise ProjectError(path, "does not exist", "Give the folder of a QuPath project")
+    if not (folder / PROJECT_FILE).is_file():
+        raise ProjectError(
+            folder, f"holds no {PROJECT_FILE}", "Give the folder that QuPath made for the project"
+        )
+    return folder.resolve()
+
+
+def read_project(path: Path) -> RecordedProject:
+    """What a project records, given its folder or its ``project.qpproj``. Raises ProjectError."""
+    folder = project_folder(path)
+    file = folder / PROJECT_FILE
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ProjectError(file, f"cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise ProjectError(
+            file, "is not valid JSON", "Put back QuPath's own copy, project.qpproj.backup, or another backup"
+        ) from error
+    images = content.get("images") if isinstance(content, dict) else None
+    if not isinstance(images, list):
+        raise ProjectError(file, "is no QuPath project", "Open and save it in QuPath 0.2 or newer")
+    recorded = tuple(_image(folder, image) for image in images)
+    seen: set[str] = set()
+    for image in recorded:
+        if image.entry.id in seen:
+            raise ProjectError(file, f"records two images of the id {image.entry.id}")
+        seen.add(image.entry.id)
+    return RecordedProject(
+        folder=folder,
+        uri=_text(content.get("uri")),
+        version=_text(content.get("version")),
+        images=recorded,
+    )
+
+
+def _image(folder: Path, image: Any) -> RecordedImage:
+    file = folder / PROJECT_FILE
+    if not isinstance(image, dict):
+        raise ProjectError(file, "records an image in an unknown way", "Open and save it in a newer QuPath")
+    if "entryID" not in image:
+        raise ProjectError(
+            file, "was written by a QuPath older than 0.2", "Open and save it in a newer QuPath"
+        )
+    identifier = str(image["entryID"])
+    if not _SAFE_ID.fullmatch(identifier):  # it becomes part of paths
+        raise ProjectError(file, f"records an image of the impossible id {identifier!r}")
+    data = folder / "data" / identifier
+    builder = _mapping(image.get("serverBuilder"))
+    server = _mapping(read_json(data / "server.json"))
+    if not builder:
+        builder = _mapping(server.get("builder"))
+    layers = [builder]
+    while _mapping(layers[-1].get("builder")) and len(layers) < 100:
+        layers.append(_mapping(layers[-1]["builder"]))
+    innermost = layers[-1]
+    metadata: Mapping[str, Any] = next(
+        (found for layer in layers if (found := _mapping(layer.get("metadata")))),
+        _mapping(server.get("metadata")),
+    )
+    uri = _text(innermost.get("uri")) or _text(innermost.get("path"))
+    entry = ImageEntry(
+        id=identifier,
+        name=_text(image.get("imageName")) or _text(metadata.get("name")) or f"image {identifier}",
+        uri=uri,
+        slide=None,
+        size=_size(metadata),
+        mpp=_mpp(metadata),
+        series=_series(innermost.get("args")),
+        size_z=_whole(metadata.get("sizeZ")) or 1,
+        size_t=_whole(metadata.get("sizeT")) or 1,
+        opened=any((data / name).is_file() for name in (DATA_FILE, DATA_FILE + ".bkp")),
+        rotated=any(_changes_pixels(layer) for layer in layers),
+        pixel_type=_text(metadata.get("pixelType")) or "UINT8",
+        channels=len(metadata["channels"]) if isinstance(metadata.get("channels"), list) else 3,
+    )
+    file_size = _size(_mapping(innermost.get("metadata"))) or (None if entry.rotated else entry.size)
+    return RecordedImage(entry, file_size)
+
+
+def at(image: RecordedImage, slide: Path | None) -> ImageEntry:
+    """The entry of a recorded image whose slide was found (or not)."""
+    return replace(image.entry, slide=slide)
+
+
+def class_colors(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """The colours of a project's classes, by the class's full name; {} where none are set."""
+    content = _mapping(read_json(folder / "classifiers" / "classes.json"))
+    colors = {}
+    for path_class in content.get("pathClasses") or ():
+        name, color = _text(_mapping(path_class).get("name")), _mapping(path_class).get("color")
+        if name and isinstance(color, int):
+            colors[name] = ((color >> 16) & 255, (color >> 8) & 255, color & 255)
+    return colors
+
+
+def read_json(path: Path) -> Any:
+    """A side file of QuPath's that may be missing or broken without harm: then None."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _changes_pixels(builder: Mapping[str, Any]) -> bool:
+    if builder.get("builderType") == "rotated":
+        return builder.get("rotation") not in (None, "ROTATE_NONE")
+    return builder.get("builderType", "uri") not in _SAME_PIXELS
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return int(value) if 0 < value < 2**31 else 0
+
+
+def _size(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
+    width, height = _whole(metadata.get("width")), _whole(metadata.get("height"))
+    return (width, height) if width and height else None
+
+
+def _mpp(metadata: Mapping[str, Any]) -> tuple[float, float] | None:
+    calibration = _mapping(metadata.get("pixelCalibration"))
+    sizes = []
+    for side in ("pixelWidth", "pixelHeight"):
+        length = _mapping(calibration.get(side))
+        value = length.get("value")
+        if length.get("unit") not in _MICROMETRES or not isinstance(value, int | float) or not value > 0:
+            return None
+        sizes.append(float(value))
+    return sizes[0], sizes[1]
+
+
+def _series(args: object) -> int:
+    if isinstance(args, list):
+        for flag, value in pairwise(args):
+            if flag == "--series" and str(value).isdigit():
+                return int(value)
+        for flag in args:
+            if str(flag).startswith("--series=") and str(flag)[9:].isdigit():
+                return int(str(flag)[9:])
+    return 0

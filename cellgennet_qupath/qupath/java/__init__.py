@@ -1,0 +1,1 @@
+"""QuPath itself through paquo. The only room in which Java runs."""

@@ -1,0 +1,224 @@
+"""The figures of the report, each as the text of an SVG file. No window system, no state kept in pyplot."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from ..evaluation.run import DISTANCES, Evaluation
+from ..metrics.scores import THRESHOLDS
+from ..metrics.statistics import Comparison
+
+# Told apart with any kind of colour vision (Okabe and Ito 2008).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+BOXES = ("dice", "pq", "f1@0.5", "hd95")
+TITLES = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "pq": "Panoptic quality",
+    "f1@0.5": "F1 of nuclei (IoU 0.5)",
+    "hd95": "HD95",
+    "aji": "AJI",
+}
+_STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#5b6470",
+    "axes.labelcolor": "#1d2530",
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "xtick.color": "#1d2530",
+    "ytick.color": "#1d2530",
+    "grid.color": "#e3e6ea",
+    "svg.hashsalt": "cellgennet",
+    "svg.fonttype": "path",
+    # A name with a dollar sign is a name, not a formula.
+    "text.parse_math": False,
+}
+
+
+def colour(number: int) -> str:
+    """The colour of the method of that number, wherever it is drawn."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def box_plots(evaluation: Evaluation, comparisons: Sequence[Comparison]) -> str:
+    """Every image's scores by method, with brackets and stars of the Mann-Whitney test."""
+    with mpl.rc_context(_STYLE):
+        many = len(evaluation.methods)
+        figure = Figure((max(7.6, 2.1 * many + 2), 3.4 + 2.9), layout="constrained")
+        for axes, metric in zip(figure.subplots(2, 2).flat, BOXES, strict=True):
+            _boxes(axes, evaluation, metric, [c for c in comparisons if c.metric == metric])
+        return _svg(figure)
+
+
+def _boxes(axes: Axes, evaluation: Evaluation, metric: str, pairs: Sequence[Comparison]) -> None:
+    columns = [evaluation.of(m)[metric].dropna().to_numpy() for m in evaluation.methods]
+    rng = np.random.default_rng(0)
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    filled = [i for i, column in enumerate(columns) if len(column)]
+    if filled:
+        drawn = axes.boxplot(
+            [columns[i] for i in filled],
+            positions=filled,
+            widths=0.55,
+            patch_artist=True,
+            showfliers=False,
+            medianprops={"color": "#1d2530", "linewidth": 1.6},
+        )
+        for number, patch in zip(filled, drawn["boxes"], strict=True):
+            patch.set(facecolor=colour(number), alpha=0.35, edgecolor=colour(number))
+    for number, column in enumerate(columns):
+        spread = number + rng.uniform(-0.16, 0.16, len(column))
+        axes.scatter(spread, column, s=9, color=colour(number), alpha=0.75, linewidths=0, zorder=3)
+    top = max((float(column.max()) for column in columns if len(column)), default=1.0)
+    step = 0.085 * (top or 1.0)
+    height = top + 0.6 * step
+    for pair in sorted(pairs, key=lambda p: _reach(evaluation, p)):
+        if pair.stars:
+            left, right = evaluation.methods.index(pair.first), evaluation.methods.index(pair.second)
+            ends = [height, height + 0.3 * step, height + 0.3 * step, height]
+            axes.plot([left, left, right, right], ends, color="#1d2530", linewidth=0.9)
+            axes.annotate(
+                pair.stars, ((left + right) / 2, height + 0.32 * step), ha="center", va="bottom", fontsize=8.5
+            )
+            height += 1.25 * step
+    axes.set_ylim(min(0.0, axes.get_ylim()[0]), height + 0.6 * step)
+    if metric not in DISTANCES:
+        axes.set_yticks(np.arange(0, 1.01, 0.2))
+    axes.set_xticks(range(len(columns)), [_short(m) for m in evaluation.methods])
+    title = TITLES[metric]
+    axes.set_title(f"{title} ({evaluation.unit}, lower is better)" if metric in DISTANCES else title)
+
+
+def _reach(evaluation: Evaluation, pair: Comparison) -> int:
+    return abs(evaluation.methods.index(pair.second) - evaluation.methods.index(pair.first))
+
+
+def training_curves(history: Sequence[Mapping[str, float]]) -> str:
+    """Every term of a training's loss, epoch by epoch."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure((4.7, 3.3), layout="constrained")
+        axes = figure.subplots()
+        epochs = range(1, len(history) + 1)
+        # Terms of unlabelled tissue may begin later.
+        for number, term in enumerate(dict.fromkeys(term for line in history for term in line)):
+            values = [line.get(term, np.nan) for line in history]
+            axes.plot(epochs, values, color=colour(number), label=term)
+        axes.set(ylim=(0, None), xlabel="epoch", ylabel="mean over the epoch's steps")
+        axes.grid(axis="y")
+        axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def threshold_curve(evaluation: Evaluation) -> str:
+    """F1 of nuclei as the demand on the overlap grows."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure((4.7, 3.3), layout="constrained")
+        axes = figure.subplots()
+        for number, method in enumerate(evaluation.methods):
+            rows = evaluation.of(method)
+            means = [float(rows[f"f1@{t:g}"].mean()) for t in THRESHOLDS]
+            axes.plot(THRESHOLDS, means, "o-", color=colour(number), label=_short(method, 30))
+        axes.set(ylim=(0, 1), xlabel="overlap (IoU) that counts as found", ylabel="F1, mean over images")
+        axes.grid(axis="y")
+        axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def counts(evaluation: Evaluation) -> str:
+    """Predicted against true number of nuclei, image by image."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure((4.7, 3.3), layout="constrained")
+        axes = figure.subplots()
+        largest = 1.0
+        for number, method in enumerate(evaluation.methods):
+            rows = evaluation.of(method)
+            largest = max(largest, rows["true_objects"].max(), rows["predicted_objects"].max())
+            axes.scatter(
+                rows["true_objects"],
+                rows["predicted_objects"],
+                s=20,
+                color=colour(number),
+                alpha=0.7,
+                linewidths=0,
+                label=_short(method, 30),
+            )
+        axes.plot([0, largest], [0, largest], color="#5b6470", linewidth=1, linestyle="--", zorder=0)
+        axes.set(xlabel="nuclei outlined by the expert", ylabel="nuclei found")
+        axes.grid()
+        axes.set_axisbelow(True)
+        axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def calibration(evaluation: Evaluation) -> str:
+    """What share of the nuclei of a stated probability is true."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure((4.7, 3.3), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color="#5b6470", linewidth=1, linestyle="--", label="as stated")
+        for number, method in enumerate(evaluation.methods):
+            if method in evaluation.reliability:
+                one = evaluation.reliability[method]
+                size = 8 + 90 * one.count / max(1, one.count.max())
+                axes.plot(one.probability, one.correct, color=colour(number), linewidth=1)
+                axes.scatter(
+                    one.probability, one.correct, s=size, color=colour(number), label=_short(method, 30)
+                )
+        axes.set(
+            xlim=(0, 1.02),
+            ylim=(-0.02, 1.04),
+            xlabel="stated probability",
+            ylabel="share that is a true nucleus",
+        )
+        axes.grid()
+        axes.set_axisbelow(True)
+        axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def kinds(evaluation: Evaluation) -> str:
+    """Share of nuclei found, by size, crowding and shape."""
+    table = evaluation.kinds()
+    with mpl.rc_context(_STYLE):
+        figure = Figure((9.4, 3.1), layout="constrained")
+        axes = figure.subplots()
+        names = list(dict.fromkeys(table["kind"]))
+        width = 0.8 / max(1, len(evaluation.methods))
+        for number, method in enumerate(evaluation.methods):
+            rows = table[table["method"] == method].set_index("kind")
+            at = [
+                names.index(kind) + (number - (len(evaluation.methods) - 1) / 2) * width
+                for kind in rows.index
+            ]
+            axes.bar(at, rows["found"], width * 0.92, color=colour(number), label=_short(method, 30))
+        size = table.drop_duplicates("kind").set_index("kind")["nuclei"]
+        axes.set_xticks(range(len(names)), [f"{name}\nn = {size[name]}" for name in names])
+        axes.set(ylim=(0, 1), ylabel="share found (IoU 0.5)")
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.legend(frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
+        return _svg(figure)
+
+
+def _short(name: str, longest: int = 20) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def _svg(figure: Figure) -> str:
+    file = io.StringIO()
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(file, metadata={"Date": None, "Creator": None})
+    return file.getvalue()

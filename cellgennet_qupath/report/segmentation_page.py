@@ -1,0 +1,133 @@
+"""The page after a segmentation: what each slide looks like, where its nuclei lie, what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..core.errors import CellGenNetError
+from ..qupath.project import ImageEntry, Project
+from ..segmentation.result import ImageResult
+from ..slides.pixel_size import resolve_mpp
+from ..slides.reader import open_slide
+from .overlay import jpeg
+from .pages import write_page
+
+PAGE = "segment.html"
+_SIDE = 480
+_CELLS = 60
+"""Squares along the longer side in which nuclei are counted for the density map."""
+
+
+@dataclass(frozen=True)
+class SlideCard:
+    """What the page shows of one slide; pictures are data URIs, "" where there is none.
+
+    densest : nuclei per mm² where they lie densest, as the map shows it; None without a pixel size or nuclei.
+    problem : why its picture or its nuclei could not be read for the page.
+    """
+
+    result: ImageResult
+    size: tuple[int, int] | None = None
+    mpp: float | None = None
+    thumbnail: str = ""
+    density: str = ""
+    densest: float | None = None
+    problem: str = ""
+
+
+def write_run_page(
+    project: Project,
+    results: Sequence[ImageResult],
+    bundle: Bundle,
+    *,
+    warnings: Sequence[str] = (),
+    mpp: float | None = None,
+) -> Path:
+    """Write ``<project>/cellgennet/report/segment.html`` for a finished run and return its path.
+
+    warnings : lines told during the run.
+    mpp      : as given to the segmentation.
+    A slide that cannot be shown is told on the page. Raises ExportError.
+    """
+    entries = {entry.id: entry for entry in project.entries}
+    return write_page(
+        project.work_folder / "report" / PAGE,
+        "segment.html.j2",
+        {
+            "project": project.path.name,
+            "place": str(project.path),
+            "bundle": bundle,
+            "warnings": warnings,
+            "cards": [slide_card(project, entries[result.id], result, mpp) for result in results],
+            "total": sum(result.count for result in results),
+            "seconds": sum(result.seconds for result in results),
+            "done": sum(result.status == "done" for result in results),
+            "failed": sum(result.status == "failed" for result in results),
+            "duration": duration,
+        },
+    )
+
+
+def slide_card(project: Project, entry: ImageEntry, result: ImageResult, mpp: float | None) -> SlideCard:
+    """The card of one image."""
+    if entry.slide is None:
+        return SlideCard(result)
+    try:
+        with open_slide(entry.slide, entry.series) as reader:
+            size = (reader.width, reader.height)
+            known = resolve_mpp(entry.mpp, reader.mpp, mpp, entry.name).mpp
+            step = max(1.0, max(size) / _SIDE)
+            columns, rows = (max(1, int(length / step)) for length in size)
+            picture = reader.read_grid(0, 0, columns, rows, step)
+        if result.status != "done":
+            return SlideCard(result, size, known, jpeg(picture))
+        polygons = project.detections(entry).polygons
+        density, densest = density_map(picture, polygons, size, known)
+        return SlideCard(result, size, known, jpeg(picture), jpeg(density) if len(polygons) else "", densest)
+    except CellGenNetError as error:
+        return SlideCard(result, problem=str(error))
+
+
+def density_map(
+    picture: NDArray[np.uint8], polygons: NDArray[np.object_], size: tuple[int, int], mpp: float | None
+) -> tuple[NDArray[np.uint8], float | None]:
+    """The picture in grey with the density of nuclei in colour, and the highest density per mm².
+
+    picture  : (rows, columns, 3), of the whole image, which is ``size`` (width, height) pixels large.
+    polygons : nuclei in full-resolution pixels.
+    """
+    side = max(size) / _CELLS
+    columns, rows = (max(1, int(np.ceil(length / side))) for length in size)
+    x0, y0, x1, y1 = shapely.bounds(polygons).reshape(-1, 4).T
+    count, _, _ = np.histogram2d(
+        (y0 + y1) / 2, (x0 + x1) / 2, bins=(rows, columns), range=((0, rows * side), (0, columns * side))
+    )
+    smooth = cv2.GaussianBlur(count.astype(np.float32), (0, 0), 1.0)
+    highest = float(smooth.max(initial=0)) / (side * mpp / 1000) ** 2 if mpp and len(polygons) else None
+    share = np.asarray(smooth / max(float(smooth.max()), 1e-6), np.float32)
+    # The squares' grid reaches a little beyond the image.
+    scale = picture.shape[1] / (size[0] / side)
+    wide = cv2.resize(share, (round(columns * scale), round(rows * scale)), interpolation=cv2.INTER_LINEAR)
+    wide = np.pad(wide, ((0, 2), (0, 2)), mode="edge")[: picture.shape[0], : picture.shape[1]]
+    colour = mpl.colormaps["inferno"](wide)[..., :3] * 255
+    grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
+    weight = np.clip(3 * wide, 0, 0.85)[..., None]
+    return np.asarray(grey * (1 - weight) + colour * weight, np.uint8), highest
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,77 @@
+"""A model as the engine runs it: maps from pixels, and the rules around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import ValidationError
+
+from ..bundle import CARD, Bundle
+from ..core.config import NormalisationConfig
+from ..core.errors import BundleError
+from ..networks.maps import MapPredictor
+from .decode import NOMINAL_MPP, Decoding, DecodingConfig
+
+if TYPE_CHECKING:
+    from ..networks.device import Device
+
+
+@dataclass(frozen=True)
+class Model:
+    """A predictor of maps with what was fixed when it was trained.
+
+    mpp         : µm per input sample; None for a model of uncalibrated images, which works on
+                  full-resolution pixels whatever their size is.
+    path_class  : the QuPath class of what it finds.
+    fingerprint : equal only for models that give equal results.
+    block       : the longest side of what the network answers for at once, in input samples. Smaller
+                  blocks waste less around a small area, larger ones less in a large one. It shows in the
+                  last digits of the maps, which is why it does not follow the tiles.
+    """
+
+    predictor: MapPredictor
+    mpp: float | None
+    decoding: DecodingConfig
+    normalisation: NormalisationConfig
+    path_class: str
+    fingerprint: str
+    block: int = 2048
+
+    @classmethod
+    def from_bundle(
+        cls, bundle: Bundle, threads: int = 0, device: Device | Literal["auto"] = "auto"
+    ) -> Model:
+        """The student of a bundle on ``threads`` threads (0: all). Raises BundleError and UsageError."""
+        from ..networks.runtime import load_runtime
+
+        try:
+            decoding = DecodingConfig.model_validate(bundle.card.decoding)
+        except ValidationError as error:
+            key = ".".join(str(part) for part in error.errors()[0]["loc"])
+            raise BundleError(
+                bundle.path / CARD, f"holds an impossible decoding rule (`{key}`)", "Train again"
+            ) from error
+        return cls(
+            predictor=load_runtime(bundle.student, bundle.config.student, device, threads),
+            mpp=bundle.card.mpp,
+            decoding=decoding,
+            normalisation=bundle.config.normalisation,
+            path_class=bundle.card.classes[0] if bundle.card.classes else "",
+            fingerprint=bundle.fingerprint,
+        )
+
+    @property
+    def rule(self) -> Decoding:
+        """The decoding rule in samples of the predictor's maps."""
+        return self.decoding.at((self.mpp or NOMINAL_MPP) * self.predictor.stride)
+
+    @property
+    def halo(self) -> int:
+        """Input samples around a tile's core on which its nuclei depend; a multiple of the stride."""
+        return self.rule.reach * self.predictor.stride
+
+
+def round_up(number: int, unit: int) -> int:
+    """The next multiple of ``unit``."""
+    return -(-number // unit) * unit

@@ -1,0 +1,47 @@
+"""What is to be done on one slide, as every part of the engine and every worker gets it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..measure.tile import FullResolution, Measuring
+from ..qupath.project import StainVectors
+from ..slides.normalisation import Normalisation
+from .model import Model
+from .plan import Area
+
+
+class Pixels(FullResolution, Protocol):
+    """What the engine needs of a slide reader."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class SlideTask:
+    """All that decides what is found on one slide.
+
+    downsample    : full-resolution pixels per input sample of the model.
+    mpp           : (x, y) µm per full-resolution pixel for the measurements; None to measure in pixels.
+    normalisation : estimated once for the slide, never per tile.
+    stains        : measured at full resolution; None for an image without.
+    """
+
+    pixels: Pixels
+    model: Model
+    normalisation: Normalisation
+    downsample: float
+    mpp: tuple[float, float] | None
+    area: Area
+    stains: StainVectors | None = None
+
+    @property
+    def step(self) -> float:
+        """Full-resolution pixels per map sample."""
+        return self.downsample * self.model.predictor.stride
+
+    @property
+    def measuring(self) -> Measuring:
+        """How nuclei are measured; the outline of one at the edge may end a sample before it."""
+        return Measuring(self.mpp, self.stains, self.step)

@@ -1,0 +1,110 @@
+"""Bringing the colours of different slides onto one scale: percentiles of tissue become 0 and 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.config import NormalisationConfig
+from ..core.errors import CellGenNetError
+from ..geometry.coordinates import grid_size
+from .reader import SlideReader
+from .tissue import TissueMask
+
+_WHOLE = 4_000_000
+"""Images of up to this many samples are taken whole."""
+_TILE = 256
+_TILES = 24
+_CLIP = (-0.5, 1.5)
+_LEAST_CONTRAST = 32.0
+"""Grey values between 0 and 1: where there is next to nothing to see, noise must not fill the scale."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """The grey values of red, green and blue that become 0 (``low``) and 1 (``high``); float64 (3,)."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Normalised colours (..., 3), cut off at -0.5 and 1.5; a channel without contrast gives 0."""
+        low = self.low.astype(np.float32)
+        contrast = np.maximum(self.high - self.low, 1.0).astype(np.float32)
+        table = (np.arange(256, dtype=np.float32)[:, None] - low) / contrast
+        np.clip(table, *_CLIP, out=table)
+        return np.asarray(cv2.LUT(image, table[None]), np.float32)
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Plain data for JSON or YAML."""
+        return {"low": [float(v) for v in self.low], "high": [float(v) for v in self.high]}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, object]) -> Normalisation:
+        """The inverse of ``to_dict``. Raises CellGenNetError for anything else."""
+        try:
+            low, high = (np.asarray(raw[key], np.float64) for key in ("low", "high"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CellGenNetError("normalisation", "needs the lists `low` and `high`") from error
+        if low.shape != (3,) or high.shape != (3,) or not np.isfinite([low, high]).all():
+            raise CellGenNetError("normalisation", "needs three numbers each for `low` and `high`")
+        return cls(low, high)
+
+
+def estimate(
+    reader: SlideReader, downsample: float, config: NormalisationConfig, mask: TissueMask | None = None
+) -> Normalisation:
+    """Percentiles of each channel over a slide's tissue, at the working resolution ``downsample``.
+
+    Coarser levels are smoother, so their percentiles would be others. Images of up to 4 million
+    samples are taken whole, larger ones by 24 tiles of 256 samples spread evenly over the tissue,
+    always the same ones. Without tissue (or a mask) all pixels count. The ends of the scale keep a least
+    distance, so that a single nucleus on glass does not vanish among specks of noise.
+    """
+    columns, rows = grid_size(reader.width, reader.height, downsample)
+    counts = np.zeros((3, 256), np.int64)
+    backup = np.zeros_like(counts)
+    for x, y, w, h in _sample_places(columns, rows, downsample, mask):
+        pixels = reader.read_grid(x, y, w, h, downsample)
+        inside = np.ones((h, w), bool) if mask is None else mask.window(x, y, w, h, downsample)
+        for c in range(3):
+            backup[c] += np.bincount(pixels[..., c].ravel(), minlength=256)
+            counts[c] += np.bincount(pixels[..., c][inside], minlength=256)
+    if counts[0].sum() == 0:
+        counts = backup
+    low, high = (
+        np.array([_percentile(channel, percent) for channel in counts])
+        for percent in (config.low, config.high)
+    )
+    return Normalisation(np.minimum(low, high - _LEAST_CONTRAST), high)
+
+
+def _sample_places(
+    columns: int, rows: int, downsample: float, mask: TissueMask | None
+) -> list[tuple[int, int, int, int]]:
+    """Rectangles (x, y, columns, rows) of samples to look at, all inside the grid."""
+    if columns * rows <= _WHOLE:
+        strip = max(1, _WHOLE // 4 // columns)
+        return [(0, y, columns, min(strip, rows - y)) for y in range(0, rows, strip)]
+    w, h = min(_TILE, columns), min(_TILE, rows)
+    xs, ys = np.meshgrid(np.arange(0, columns - w + 1, w), np.arange(0, rows - h + 1, h))
+    x, y = xs.ravel(), ys.ravel()
+    if mask is not None:
+        share = mask.coverage(x * downsample, y * downsample, w * downsample, h * downsample)
+        good = share >= min(0.5, float(share.max()))
+        x, y = x[good], y[good]
+    chosen = np.unique(np.linspace(0, len(x) - 1, _TILES).round().astype(int))
+    return [(int(x[i]), int(y[i]), w, h) for i in chosen]
+
+
+def _percentile(counts: NDArray[np.int64], percent: float) -> float:
+    """The percentile of grey values from how often each occurs, linear between neighbours."""
+    ends = np.cumsum(counts)
+    place = percent / 100 * (ends[-1] - 1)
+    below = int(np.searchsorted(ends, np.floor(place), side="right"))
+    above = int(np.searchsorted(ends, np.ceil(place), side="right"))
+    return below + (above - below) * float(place - np.floor(place))

@@ -1,7 +1,0 @@
-"""The light student: network, losses, runtimes, and from its maps to nuclei. Torch lives here alone."""
-
-import os
-
-# Read by torch's thread library when it loads. Waiting threads that spin bring a busy computer to a crawl
-# (steps took ten times as long beside other programs); threads that sleep cost next to nothing.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

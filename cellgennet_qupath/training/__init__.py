@@ -1,0 +1,1 @@
+"""The whole training: data, patches, teacher, pseudo-labels, student, tuning."""

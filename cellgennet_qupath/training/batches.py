@@ -1,0 +1,42 @@
+"""What the student sees in one step: plain arrays, made without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """Patches with ground truth at input resolution: image (n, h, w, 3) float32.
+
+    foreground : (n, h, w) int8, -1 unknown, 0, 1.
+    objectness : (n, h, w) float32, -1 unknown, else in [0, 1].
+    contact    : (n, h, w) bool, where two nuclei come near each other.
+    """
+
+    image: NDArray[np.float32]
+    foreground: NDArray[np.int8]
+    objectness: NDArray[np.float32]
+    contact: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class UnlabelledBatch:
+    """Two colourings of the same unlabelled patches with what is said of them.
+
+    weak, strong : (n, h, w, 3) float32.
+    targets      : (n, h / 2, w / 2, 2) float32, soft foreground and object probability.
+    steadiness   : (n, h / 2, w / 2, 2) float32 in [0, 1], how well views agree; 0 where nothing may be
+                   learnt.
+    pasted       : (n, h / 2, w / 2) bool, where the strong view is to show the next patch of the batch
+                   (after the last the first) in place of its own.
+    """
+
+    weak: NDArray[np.float32]
+    strong: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    agreement: NDArray[np.float32]
+    pasted: NDArray[np.bool_]

@@ -1,0 +1,96 @@
+"""The terms of the joint objective: pure functions of maps, one equation each.
+
+Notation: p in (0, 1) a predicted probability from logit z, y in [0, 1] its target, w >= 0 the weight of
+a pixel (0 where unknown). Every mean is over pixels, weighted by w; a batch without weight costs 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_EPS = 1e-6
+
+
+def weighted_mean(value: Tensor, weight: Tensor) -> Tensor:
+    """sum(w * v) / sum(w), and 0 where nothing has weight."""
+    return (value * weight).sum() / weight.sum().clamp_min(_EPS)
+
+
+def binary_cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """BCE = - mean_w[ y log p + (1 - y) log(1 - p) ], also for soft targets y."""
+    return weighted_mean(functional.binary_cross_entropy_with_logits(logit, target, reduction="none"), weight)
+
+
+def object_weight(known: Tensor, near: Tensor, contact: float) -> Tensor:
+    """w = known (1 + kappa n), kappa = ``contact``: the object map counts more between nuclei.
+
+    There are few samples there, and they decide what is parted. After the weight map of Ronneberger et al.,
+    "U-Net: Convolutional networks for biomedical image segmentation", MICCAI 2015.
+    known, near : shares of a sample, in [0, 1], that are labelled, and that lie between nuclei (n).
+    """
+    return known * (1 + contact * near)
+
+
+def tversky(logit: Tensor, target: Tensor, weight: Tensor, alpha: float, beta: float) -> Tensor:
+    """T = 1 - (TP + s) / (TP + alpha FP + beta FN + s), s = 1; over the whole batch.
+
+    TP = sum w p y, FP = sum w p (1 - y), FN = sum w (1 - p) y. alpha = beta = 0.5 is the Dice loss;
+    beta > alpha punishes misses more. Salehi et al., MLMI 2017. 0 where nothing has weight.
+    """
+    p = torch.sigmoid(logit)
+    smooth = 1.0
+    hit = (weight * p * target).sum()
+    false_positive = (weight * p * (1 - target)).sum()
+    false_negative = (weight * (1 - p) * target).sum()
+    return 1 - (hit + smooth) / (hit + alpha * false_positive + beta * false_negative + smooth)
+
+
+def belief(target: Tensor, agreement: Tensor, miss_doubt: float) -> Tensor:
+    """How far soft targets are believed, c = |2q - 1| s in [0, 1], per map; q: the foreground's, for both.
+
+    An undecided foreground is not believed, nor what is said of the object there. Times ``miss_doubt`` where
+    q < 1/2: a nucleus that a network misses, it misses in all views alike.
+    target     : (n, 2, h, w), soft foreground and object probability.
+    steadiness : (n, 2, h, w), s in [0, 1], how well views agree; 0 where nothing may be learnt.
+    """
+    foreground = target[:, :1]
+    side = torch.where(foreground < 0.5, miss_doubt, 1.0)
+    return (2 * foreground - 1).abs() * agreement * side
+
+
+def distillation(logit: Tensor, soft_target: Tensor, confidence: Tensor) -> Tensor:
+    """D = mean_c[ BCE(p, q) - H(q) ]: the divergence of the student's p from the teacher's soft q.
+
+    c is the confidence in q. H(q) = BCE(q, q) makes it 0 where p = q, so that its size says how far the
+    student is from its teacher; its gradient is that of the cross-entropy.
+    """
+    q = soft_target.clamp(_EPS, 1 - _EPS)
+    entropy = -(q * q.log() + (1 - q) * (1 - q).log())
+    cross = functional.binary_cross_entropy_with_logits(logit, q, reduction="none")
+    return weighted_mean(cross - entropy, confidence)
+
+
+def consistency(logit: Tensor, other: Tensor, weight: Tensor) -> Tensor:
+    """C = mean_w[ (p - p')^2 ], p' the averaged (EMA) student's probability of another view.
+
+    Tarvainen & Valpola, "Mean teachers are better role models", NeurIPS 2017.
+    """
+    return weighted_mean((torch.sigmoid(logit) - other) ** 2, weight)
+
+
+def ramp(progress: float, begin: float, length: float) -> float:
+    """0 before ``begin``, then exp(-5 (1 - t)^2) with t = (progress - begin) / length, and 1 after it.
+
+    So unsupervised terms come in softly, once there is something to agree on.
+    progress : share of the training that is done, in [0, 1]; ``begin`` and ``length`` likewise.
+    Laine & Aila, ICLR 2017.
+    """
+    if progress < begin:
+        return 0.0
+    if progress >= begin + length:
+        return 1.0
+    return math.exp(-5.0 * (1.0 - (progress - begin) / length) ** 2)

@@ -1,0 +1,244 @@
+"""One optimisation step of the student, its averaged (EMA) copy, and both on disk.
+
+What is trained on, and when, is decided elsewhere (``distill``); arrays come and go as NumPy.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..core.config import LossConfig, PseudoConfig, StudentConfig
+from ..core.errors import TrainingError
+from ..core.files import replacing
+from ..networks.device import bfloat16_pays
+from ..networks.network import Network, build, start
+from ..networks.unet import STRIDE
+from . import losses
+from .batches import LabelledBatch, UnlabelledBatch
+
+
+class StudentTrainer:
+    """AdamW on the joint objective with cosine schedules and an averaged copy of the student.
+
+    The averaged copy is what is used in the end. The same seed and the same batches give the same
+    weights on the same machine and number of threads.
+    rounds : the steps at which the learning rate rises again, to ``config.restart`` of its first height
+             (Loshchilov & Hutter, "SGDR", ICLR 2017).
+    """
+
+    def __init__(
+        self,
+        config: StudentConfig,
+        loss: LossConfig,
+        pseudo: PseudoConfig,
+        total_steps: int,
+        seed: int,
+        device: str = "cpu",
+        rounds: Sequence[int] = (),
+    ) -> None:
+        torch.manual_seed(seed)
+        self._bounds = sorted({0, *rounds, total_steps})
+        self._seed = seed
+        self._loss = loss
+        self._pseudo = pseudo
+        self._config = config
+        self._total = total_steps
+        self._device = torch.device(device)
+        self.step_count = 0
+        self._model = build(config, self._device)
+        if config.init is None:
+            start(self._model)
+        else:
+            _init_weights(self._model, config.init)
+        self._average = build(config, self._device)
+        self._average.load_state_dict(self._model.state_dict())
+        self._average.eval()
+        self._optimiser = torch.optim.AdamW(
+            self._model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+
+    def step(self, labelled: LabelledBatch, unlabelled: UnlabelledBatch | None) -> dict[str, float]:
+        """One step of the joint objective; returns its terms, unweighted, and their weighted ``total``."""
+        # Dropout draws from torch's own generator: tied to the step, it survives a resumed run.
+        torch.manual_seed(self._seed * 1_000_003 + self.step_count)
+        self._model.train()
+        self._set_learning_rate()
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16_pays(self._device.type)):
+            terms = self._terms(labelled, unlabelled)
+        weights = self._weights()
+        total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        if not torch.isfinite(total):
+            raise TrainingError(
+                "student", f"the loss is not finite at step {self.step_count}", "Lower the learning rate"
+            )
+        self._optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._model.parameters(), 5.0)
+        self._optimiser.step()
+        self.step_count += 1
+        self._update_average()
+        return {name: float(term.detach()) for name, term in terms.items()} | {"total": float(total.detach())}
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step."""
+        return float(self._optimiser.param_groups[0]["lr"])
+
+    def _terms(self, labelled: LabelledBatch, unlabelled: UnlabelledBatch | None) -> dict[str, Tensor]:
+        cfg = self._loss
+        foreground, weight_f = _pooled(self._tensor(labelled.foreground))
+        objectness, known = _pooled(self._tensor(labelled.objectness))
+        near, _ = _pooled(self._tensor(labelled.contact))
+        weight_o = losses.object_weight(known, near, cfg.contact)
+        images = [_channels_first(self._tensor(labelled.image))]
+        if unlabelled is not None:
+            pasted = self._tensor(unlabelled.pasted)[:, None] > 0
+            fine = pasted.repeat_interleave(STRIDE, -1).repeat_interleave(STRIDE, -2)
+            images.append(_paste(_channels_first(self._tensor(unlabelled.strong)), fine))
+        logits = self._model(torch.cat(images)).float()
+        mine = logits[: len(foreground)]
+        terms = {
+            "bce": losses.binary_cross_entropy(mine[:, 0], foreground, weight_f),
+            "tversky": losses.tversky(mine[:, 0], foreground, weight_f, cfg.tversky_alpha, cfg.tversky_beta),
+            "objectness": losses.binary_cross_entropy(mine[:, 1], objectness, weight_o),
+        }
+        if unlabelled is not None:
+            theirs = logits[len(foreground) :]
+            soft = _paste(_channels_first(self._tensor(unlabelled.targets)), pasted)
+            steady = _paste(_channels_first(self._tensor(unlabelled.agreement)), pasted)
+            believed = losses.belief(soft, steady, self._pseudo.miss_doubt)
+            terms["distillation"] = losses.distillation(theirs, soft, believed)
+            if cfg.consistency > 0:
+                with torch.no_grad():
+                    weak = _channels_first(self._tensor(unlabelled.weak))
+                    view = _paste(torch.sigmoid(self._average(weak).float()), pasted)
+                terms["consistency"] = losses.consistency(theirs, view, (steady > 0).float())
+        return terms
+
+    def _weights(self) -> dict[str, float]:
+        cfg = self._loss
+        ramp = self._ramp(self.step_count)
+        return {
+            "bce": cfg.bce,
+            "tversky": cfg.tversky,
+            "objectness": cfg.objectness,
+            "distillation": cfg.distillation * ramp,
+            "consistency": cfg.consistency * ramp,
+        }
+
+    def _ramp(self, step: int) -> float:
+        return losses.ramp(step / self._total, self._loss.warm_up, self._loss.ramp_up)
+
+    def _set_learning_rate(self) -> None:
+        number = bisect_right(self._bounds[1:-1], self.step_count)
+        begin, end = self._bounds[number : number + 2]
+        done, length = self.step_count - begin, end - begin
+        warm = min(1.0, (done + 1) / max(1, length // 20))
+        cosine = 0.5 * (1 + np.cos(np.pi * min(1.0, done / length)))
+        highest = self._config.learning_rate * (self._config.restart if begin else 1)
+        for group in self._optimiser.param_groups:
+            group["lr"] = highest * warm * (0.02 + 0.98 * cosine)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # The average follows fast at first, or it would keep the random start for long.
+        decay = min(self._config.ema, (1 + self.step_count) / (10 + self.step_count))
+        for mean, now in zip(
+            self._average.state_dict().values(), self._model.state_dict().values(), strict=True
+        ):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(now, 1 - decay)
+            else:
+                mean.copy_(now)
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device, torch.float32)
+
+    @torch.no_grad()
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Maps of the averaged student: (n, h, w, 3) -> (n, h / 2, w / 2, 2) probabilities."""
+        maps = torch.sigmoid(self._average(_channels_first(self._tensor(images))).float())
+        return maps.permute(0, 2, 3, 1).cpu().numpy()
+
+    def save_weights(self, path: Path) -> None:
+        """The averaged student as safetensors, written whole or not at all."""
+        _save(self._average.state_dict(), path, {})
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Everything needed to go on as if never stopped, as safetensors."""
+        tensors = {f"model.{k}": v for k, v in self._model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
+        for index, state in self._optimiser.state_dict()["state"].items():
+            tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
+        _save(tensors, path, {"step": str(self.step_count)})
+
+    def load_checkpoint(self, path: Path) -> None:
+        """Go on from ``save_checkpoint``. Raises TrainingError if it does not fit."""
+        tensors = _load(path)
+        try:
+            self._model.load_state_dict(_under(tensors, "model."))
+            self._average.load_state_dict(_under(tensors, "average."))
+        except RuntimeError as error:
+            raise TrainingError(path, "does not fit the settings", "Train again without --resume") from error
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under(tensors, "adam.").items():
+            index, _, field = name.partition(".")
+            state.setdefault(int(index), {})[field] = value
+        self._optimiser.load_state_dict(
+            {"state": state, "param_groups": self._optimiser.state_dict()["param_groups"]}
+        )
+        with safe_open(path, framework="pt") as file:
+            self.step_count = int(file.metadata()["step"])
+
+
+def _init_weights(model: Network, weights: Path) -> None:
+    state = _load(weights)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise TrainingError(
+            weights, "holds a student of another shape", "Use the settings it was trained with"
+        ) from error
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    return x.permute(0, 3, 1, 2)
+
+
+def _paste(patches: Tensor, where: Tensor) -> Tensor:
+    """Each patch (n, c, h, w) with the next one in it ``where`` (n, 1, h, w) says."""
+    return torch.where(where, patches.roll(-1, 0), patches)
+
+
+def _pooled(label: Tensor) -> tuple[Tensor, Tensor]:
+    """Full-resolution labels (n, h, w; -1 unknown) -> mean and known share of each output sample."""
+    known = (label >= 0).float()
+    weight = functional.avg_pool2d(known[:, None], STRIDE)[:, 0]
+    mean = functional.avg_pool2d((label * known)[:, None], STRIDE)[:, 0] / weight.clamp_min(1e-6)
+    return mean, weight
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    with replacing(path) as part:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, metadata)
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(path, f"holds no readable weights ({error})", "Train again") from error

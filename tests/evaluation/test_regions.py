@@ -1,0 +1,148 @@
+"""What is evaluated on: folders, projects, and what is said about what cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import shapely
+import tifffile
+
+from cellgennet_qupath.core.config import ClassNames
+from cellgennet_qupath.core.errors import SupervisionError, UsageError
+from cellgennet_qupath.core.progress import Remembering, Silent
+from cellgennet_qupath.evaluation.regions import folder_regions, project_regions, read_labels
+from cellgennet_qupath.qupath.project import Annotation, ImageEntry
+
+Writer = Callable[[Path, int], Path]
+
+
+def test_a_folder_of_images_and_labels(tmp_path: Path, labelled_folder: Writer) -> None:
+    folder = labelled_folder(tmp_path / "d ö", 2)
+    fields = folder_regions(folder, mpp=0.25)
+    assert [f.name for f in fields] == ["field 0", "field 1"]
+    assert {f.mpp for f in fields} == {0.25}
+    true, unknown = fields[1].truth()
+    assert unknown is None
+    assert true.dtype == np.int32
+    assert fields[1].pixels().shape == (160, 160, 3)
+    assert fields[1].pixels()[true > 0].mean() < fields[1].pixels()[true == 0].mean() - 50
+
+
+def test_several_sets_and_a_manifest(tmp_path: Path, labelled_folder: Writer) -> None:
+    labelled_folder(tmp_path / "a", 2)
+    labelled_folder(tmp_path / "deep" / "b", 2)
+    assert {f.group for f in folder_regions(tmp_path)} == {"a", "deep/b"}
+    rows = ["dataset,file,split,organ", "a,field 0.png,test,liver", "a,field 1.png,train,liver"]
+    (tmp_path / "manifest.csv").write_text("\n".join([*rows, "b,field 1.png,test,lung"]), encoding="utf-8")
+    chosen = folder_regions(tmp_path, split="test", group_by="organ")
+    assert [(f.name, f.group) for f in chosen] == [("a/field 0", "liver"), ("deep/b/field 1", "lung")]
+    with pytest.raises(UsageError, match="no column `patient`"):
+        folder_regions(tmp_path, group_by="patient")
+    with pytest.raises(SupervisionError, match="of split nowhere"):
+        folder_regions(tmp_path, split="nowhere")
+    (tmp_path / "manifest.csv").unlink()
+    with pytest.raises(UsageError, match="is missing"):
+        folder_regions(tmp_path, split="test")
+
+
+def test_what_does_not_fit_is_told(tmp_path: Path, labelled_folder: Writer) -> None:
+    folder = labelled_folder(tmp_path, 3)
+    (folder / "labels" / "field 0.png").unlink()
+    cv2.imwrite(str(folder / "labels" / "field 1.png"), np.zeros((9, 9), np.uint16))
+    listener = Remembering(Silent())
+    fields = folder_regions(folder, reporter=listener)
+    assert len(fields) == 2
+    assert "field 0.png: no label image" in listener.warnings[0]
+    with pytest.raises(SupervisionError, match=r"is not of the size of field 1\.png"):
+        fields[0].truth()
+    with pytest.raises(SupervisionError, match="no images/ with labels/"):
+        folder_regions(folder / "images")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int32])
+def test_label_images_of_every_kind(tmp_path: Path, dtype: type) -> None:
+    labels = np.arange(12, dtype=dtype).reshape(3, 4)
+    tifffile.imwrite(tmp_path / "l.tif", labels)
+    assert (read_labels(tmp_path / "l.tif") == labels).all()
+
+
+def test_what_is_no_label_image_is_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "rgb.png"), np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG")
+    tifffile.imwrite(tmp_path / "float.tif", np.zeros((4, 4), np.float32))
+    for name in ("rgb.png", "float.tif", "cut.png"):
+        with pytest.raises(SupervisionError, match=name):
+            read_labels(tmp_path / name)
+
+
+@dataclass
+class Project:
+    """As much of a project as is needed."""
+
+    path: Path
+    drawn: dict[str, list[Annotation]]
+    entries: list[ImageEntry] = field(default_factory=list)
+
+    def annotations(self, entry: ImageEntry) -> list[Annotation]:
+        return self.drawn[entry.id]
+
+
+def annotated(geometry: shapely.Geometry, path_class: str = "") -> Annotation:
+    return Annotation("", geometry, "Polygon", path_class)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A slide with two validation regions, one inside a tumour and partly in a training region."""
+    cv2.imwrite(str(tmp_path / "1.png"), np.full((400, 500, 3), 200, np.uint8))
+    found = Project(tmp_path, {})
+    slide = tmp_path / "1.png"
+    found.entries.append(ImageEntry("1", "slide 1", slide.as_uri(), slide, (500, 400), (0.5, 0.5)))
+    found.drawn["1"] = [
+        annotated(shapely.box(0, 0, 90, 80), "Validation"),
+        annotated(shapely.Point(30, 30).buffer(9)),
+        annotated(shapely.Point(88, 60).buffer(9)),
+        annotated(shapely.box(300, 200, 400, 300), "Validation"),
+        annotated(shapely.box(390, 290, 450, 350), "Training"),
+        annotated(shapely.box(250, 150, 480, 380), "Tumour"),
+        annotated(shapely.box(200, 100, 499, 399), "Section"),
+    ]
+    return found
+
+
+def test_windows_around_validation_regions(project: Project) -> None:
+    first, second = project_regions(project, ClassNames())  # type: ignore[arg-type]
+    assert (first.name, second.name, first.image) == ("slide 1 #1", "slide 1 #2", "slide 1")
+    assert (first.box.x0, first.box.y0, first.box.columns, first.box.rows) == (0, 0, 122, 112)
+    assert (first.group, second.group) == ("", "Tumour")
+    assert (first.trained, second.trained) == (False, True)
+    true, unknown = first.truth()
+    assert unknown is not None
+    assert sorted(np.unique(true)) == [0, 1], "the nucleus on the border is no object"
+    assert unknown[100, 10]
+    assert unknown[60, 85]
+    assert not unknown[30, 30]
+    assert abs((true > 0).sum() - np.pi * 81) < 10
+
+
+def test_a_project_without_validation_regions(project: Project) -> None:
+    project.drawn["1"] = project.drawn["1"][4:]
+    with pytest.raises(SupervisionError, match="no region of class Validation"):
+        project_regions(project, ClassNames())  # type: ignore[arg-type]
+
+
+def test_an_image_that_cannot_be_read_is_left_out(project: Project) -> None:
+    broken = project.path / "2.png"
+    broken.write_bytes(b"nothing")
+    project.entries.append(ImageEntry("2", "slide 2", broken.as_uri(), broken, None, None))
+    project.entries.append(ImageEntry("3", "slide 3", "gone.svs", None, None, None))
+    project.drawn |= {"2": project.drawn["1"], "3": project.drawn["1"]}
+    listener = Remembering(Silent())
+    assert len(project_regions(project, ClassNames(), reporter=listener)) == 2  # type: ignore[arg-type]
+    assert len(listener.warnings) == 2
+    assert "--slides" in listener.warnings[1]

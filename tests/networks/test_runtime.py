@@ -1,0 +1,124 @@
+"""The student's runtimes: one answer, whatever computes it."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from cellgennet_qupath.core.config import StudentConfig
+from cellgennet_qupath.core.errors import BundleError, UsageError
+from cellgennet_qupath.networks.network import build
+from cellgennet_qupath.networks.openvino_runtime import OpenVinoRuntime
+from cellgennet_qupath.networks.runtime import TorchRuntime, load_runtime
+
+_CONVERT = """
+import sys
+from pathlib import Path
+from cellgennet_qupath.core.config import StudentConfig
+from cellgennet_qupath.networks.openvino_runtime import OpenVinoRuntime
+OpenVinoRuntime(Path(sys.argv[1]), StudentConfig.model_validate_json(sys.argv[2]))
+print([name for name in sys.modules if name.startswith("openvino_telemetry.")])
+"""
+UNET = StudentConfig(architecture="unet", width=8, levels=4)
+ENCODER = StudentConfig(architecture="efficientnet-lite0", width=8)
+
+
+def weights(folder: Path, config: StudentConfig) -> Path:
+    """A network with what training leaves behind: batch statistics of its own, and strong answers."""
+    torch.manual_seed(3)
+    model = build(config, torch.device("cpu")).train()
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.rand(4, 3, 128, 128))
+        seen = model.eval()(torch.from_numpy(pixels(192)).permute(0, 3, 1, 2))
+        model.head.weight.mul_(3 / (seen.max() - seen.min()))
+    file = folder / "student.safetensors"
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, file)
+    return file
+
+
+def pixels(side: int) -> NDArray[np.float32]:
+    """Blurred noise of full contrast: what a network makes something of."""
+    noise = np.random.default_rng(5).random((side, side, 3), np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 6)
+    return ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)[None]
+
+
+@pytest.mark.parametrize("config", [UNET, ENCODER], ids=["unet", "encoder"])
+def test_openvino_answers_as_torch_does(tmp_path: Path, config: StudentConfig) -> None:
+    file, image = weights(tmp_path, config), pixels(192)
+    expected = TorchRuntime(file, config).predict(image)
+    runtime = OpenVinoRuntime(file, config)
+    found = runtime.predict(image)
+    assert found.shape == expected.shape == (1, 96, 96, 2)
+    assert np.ptp(expected) > 0.2
+    assert np.abs(found - expected).max() < 0.05, "16-bit arithmetic at most"
+    assert np.abs(found - expected).mean() < 0.005
+    assert runtime.device.startswith("cpu, openvino")
+
+
+def test_equal_pixels_get_equal_maps_on_any_number_of_threads(tmp_path: Path) -> None:
+    file, image = weights(tmp_path, UNET), pixels(128)
+    one, two = OpenVinoRuntime(file, UNET, threads=1), OpenVinoRuntime(file, UNET, threads=2)
+    first = one.predict(image)
+    one.predict(pixels(64))
+    one.predict(pixels(96))
+    assert np.array_equal(one.predict(image), first), "after other shapes, too"
+    assert np.array_equal(two.predict(image), first)
+
+
+@pytest.mark.parametrize("config", [UNET, ENCODER], ids=["unet", "encoder"])
+def test_what_lies_beyond_the_context_does_not_count(tmp_path: Path, config: StudentConfig) -> None:
+    runtime = TorchRuntime(weights(tmp_path, config), config)
+    rim = runtime.context
+    assert rim % runtime.unit == 0
+    image = pixels(64 + 4 * rim)
+    whole = runtime.predict(image)[0, rim : rim + 32, rim : rim + 32]
+    block = runtime.predict(image[:, rim:-rim, rim:-rim])[0, rim // 2 : -rim // 2, rim // 2 : -rim // 2]
+    # Other shapes are computed by other kernels, in 16 bits: that alone is some thousandths.
+    assert np.abs(whole - block).mean() < 1e-3
+
+
+def test_the_fastest_runtime_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = weights(tmp_path, UNET)
+    assert isinstance(load_runtime(file, UNET, "cpu"), OpenVinoRuntime)
+    monkeypatch.setattr("cellgennet_qupath.networks.runtime.util.find_spec", lambda name: None)
+    assert isinstance(load_runtime(file, UNET, "cpu"), TorchRuntime)
+    if not torch.backends.mps.is_available():
+        with pytest.raises(UsageError, match="--device mps"):
+            load_runtime(file, UNET, "mps")
+
+
+def test_a_copy_in_another_process_loads_the_same_weights(tmp_path: Path) -> None:
+    file = weights(tmp_path, UNET)
+    packed = pickle.dumps(load_runtime(file, UNET))
+    copy = pickle.loads(packed)  # noqa: S301
+    assert np.array_equal(copy.predict(pixels(32)), load_runtime(file, UNET).predict(pixels(32)))
+    assert pickle.loads(packed) is copy, "once in a process"  # noqa: S301
+    file.write_bytes(file.read_bytes() + b" ")
+    from cellgennet_qupath.networks.runtime import _reopened
+
+    _reopened.cache_clear()
+    with pytest.raises(BundleError, match="same file"):
+        pickle.loads(packed)  # noqa: S301
+    file.unlink()
+    with pytest.raises(BundleError, match="is not there"):
+        pickle.loads(packed)  # noqa: S301
+
+
+def test_nobody_is_told_that_a_network_was_converted(tmp_path: Path) -> None:
+    file = weights(tmp_path, UNET)
+    told = subprocess.run(
+        [sys.executable, "-c", _CONVERT, str(file), UNET.model_dump_json()], capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.strip() == "[]"

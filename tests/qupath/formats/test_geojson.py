@@ -1,0 +1,130 @@
+"""Annotations of GeoJSON files as QuPath writes them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cellgennet_qupath.core.errors import EntryDataError
+from cellgennet_qupath.qupath.formats.geojson import read_annotations
+from cellgennet_qupath.qupath.project import Plane
+
+SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]]}
+ID = str(uuid.UUID(int=7))
+
+
+def feature(geometry: object = SQUARE, identifier: object = ID, **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "Feature",
+        "id": identifier,
+        "geometry": geometry,
+        "properties": {"objectType": "annotation", **properties},
+    }
+
+
+def write(path: Path, content: object) -> Path:
+    text = json.dumps(content, ensure_ascii=False)
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "a.geojson.gz"])
+@pytest.mark.parametrize("shape", ["collection", "list", "single"])
+def test_collections_lists_and_single_features(tmp_path: Path, name: str, shape: str) -> None:
+    one = feature(classification={"name": "Größe", "color": [1, 2, 3]})
+    content: Any = {"collection": {"type": "FeatureCollection", "features": [one]}, "list": [one]}
+    (found,) = read_annotations(write(tmp_path / name, content.get(shape, one)))
+    assert found.id == ID
+    assert found.path_class == "Größe"
+    assert found.roi == "Rectangle"
+    assert found.geometry.area == 16
+    assert found.plane == Plane()
+    assert not found.locked
+
+
+def test_every_member_that_qupath_writes(tmp_path: Path) -> None:
+    geometry = {**SQUARE, "plane": {"c": -1, "z": 2, "t": 1}, "isEllipse": True}
+    whole = feature(
+        geometry,
+        classification={"names": ["Tumor", "Positive"], "color": [200, 50, 50]},
+        name="n",
+        color=[1, 2, 3],
+        isLocked=True,
+        measurements={"Area": "NaN"},
+    )
+    (found,) = read_annotations(write(tmp_path / "a.geojson", [whole]))
+    assert (found.path_class, found.name, found.color) == ("Tumor: Positive", "n", (1, 2, 3))
+    assert (found.locked, found.plane, found.roi) == (True, Plane(-1, 2, 1), "Ellipse")
+
+
+@pytest.mark.parametrize("kind", ["detection", "cell", "tile", "tmaCore", "root", "PathCellObject"])
+def test_other_objects_are_left_out(tmp_path: Path, kind: str) -> None:
+    features = [feature(objectType=kind), feature(objectType="annotation")]
+    assert len(read_annotations(write(tmp_path / "a.geojson", features))) == 1
+
+
+def test_what_has_no_type_is_an_annotation_as_in_qupath(tmp_path: Path) -> None:
+    bare = {"type": "Feature", "geometry": SQUARE}
+    old = {"type": "Feature", "id": "PathDetectionObject", "geometry": SQUARE, "properties": {}}
+    (found,) = read_annotations(write(tmp_path / "a.geojson", [bare, old]))
+    assert found.path_class == ""
+    assert uuid.UUID(found.id)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "roi"),
+    [
+        ({"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 0]]]}, "Polygon"),
+        ({"type": "MultiPolygon", "coordinates": [SQUARE["coordinates"]]}, "Geometry"),
+        ({"type": "Point", "coordinates": [1, 2]}, "Points"),
+        ({"type": "MultiPoint", "coordinates": [[1, 2], [3, 4]]}, "Points"),
+        ({"type": "LineString", "coordinates": [[1, 2], [3, 4]]}, "Line"),
+        ({"type": "LineString", "coordinates": [[1, 2], [3, 4], [5, 0]]}, "Polyline"),
+    ],
+)
+def test_names_of_shapes(tmp_path: Path, geometry: dict[str, Any], roi: str) -> None:
+    (found,) = read_annotations(write(tmp_path / "a.geojson", feature(geometry)))
+    assert found.roi == roi
+    assert found.geometry.geom_type == geometry["type"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "3",
+        '["a"]',
+        "[" * 100_000,
+        json.dumps(feature(None)),
+        json.dumps(feature(3)),
+        json.dumps(feature({"type": "Circle"})),
+        json.dumps(feature({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]})),
+        json.dumps(feature({"type": "Point", "coordinates": [1e300, 0]})),
+        json.dumps({"properties": 3}),
+    ],
+)
+def test_what_is_no_geojson_is_told_in_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(EntryDataError, match=r"a\.geojson") as raised:
+        read_annotations(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_packed_file_cut_off(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.geojson.gz", [feature()] * 50)
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(EntryDataError):
+        read_annotations(path)
+    path.write_bytes(b"not packed at all")
+    with pytest.raises(EntryDataError):
+        read_annotations(path)

@@ -1,0 +1,413 @@
+"""A project's images one after the other: failures told, interruptions resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import shapely
+from numpy.typing import NDArray
+
+from cellgennet_qupath.core.errors import Interrupted, UsageError
+from cellgennet_qupath.core.progress import Silent
+from cellgennet_qupath.nuclei import Nuclei, NucleiBlocks, collect, empty
+from cellgennet_qupath.qupath.project import (
+    DEFAULTS,
+    Annotation,
+    ImageEntry,
+    ObjectCounts,
+    StainVectors,
+    WriteOptions,
+    WrittenDetections,
+)
+from cellgennet_qupath.segmentation.assemble import TileNuclei
+from cellgennet_qupath.segmentation.batch import segment_project
+from cellgennet_qupath.segmentation.checkpoint import Checkpoint
+from cellgennet_qupath.segmentation.model import Model
+from cellgennet_qupath.segmentation.result import ImageResult
+
+from .fakes import ColourReader, draw, model
+
+DISCS = [(float(x), float(y), 10.0) for x in range(40, 400, 60) for y in range(40, 260, 60)]
+
+
+class MemoryProject:
+    """A project whose detections are kept in memory."""
+
+    backend = "memory"
+    version = "0.7.0"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: Sequence[ImageEntry] = ()
+        self.drawn: dict[str, list[Annotation]] = {}
+        self.found: dict[str, Nuclei] = {}
+        self.writes: list[str] = []
+
+    @property
+    def work_folder(self) -> Path:
+        return self.path / "cellgennet"
+
+    def add(self, name: str, image: NDArray[np.uint8] | None) -> ImageEntry:
+        file = self.path / f"{name}.png"
+        if image is not None:
+            assert cv2.imwrite(str(file), image[..., ::-1])
+        size = None if image is None else (image.shape[1], image.shape[0])
+        number = str(len(self.entries) + 1)
+        entry = ImageEntry(
+            number, name, file.as_uri(), file if image is not None else None, size, (0.25, 0.25)
+        )
+        self.entries = (*self.entries, entry)
+        return entry
+
+    def change(self, entry: ImageEntry, **changes: object) -> None:
+        self.entries = tuple(replace(e, **changes) if e is entry else e for e in self.entries)
+
+    def annotations(self, entry: ImageEntry) -> list[Annotation]:
+        return self.drawn.get(entry.id, [])
+
+    def counts(self, entry: ImageEntry) -> ObjectCounts:
+        return ObjectCounts()
+
+    def stains(self, entry: ImageEntry) -> StainVectors | None:
+        return None
+
+    def detections(self, entry: ImageEntry) -> Nuclei:
+        return self.found.get(entry.id, empty())
+
+    def write_detections(
+        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: WriteOptions = DEFAULTS
+    ) -> WrittenDetections:
+        self.found[entry.id] = collect(nuclei)
+        self.how = writing
+        self.writes.append(entry.id)
+        place = self.work_folder / f"{entry.id}.written"
+        place.write_text(str(len(nuclei)), encoding="utf-8")
+        return WrittenDetections(len(nuclei), place, "kept in memory")
+
+    def close(self) -> None:
+        return None
+
+    def __enter__(self) -> MemoryProject:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Listener(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> MemoryProject:
+    return MemoryProject(tmp_path)
+
+
+def picture() -> NDArray[np.uint8]:
+    return draw(440, 300, DISCS)
+
+
+def segment(project: MemoryProject, fake: Model | None = None, **options: object) -> list[ImageResult]:
+    return segment_project(project, fake or model(), **{"tile": 128, **options})  # type: ignore[arg-type]
+
+
+def stop_at(call: int) -> ColourReader:
+    def before(number: int) -> None:
+        if number == call:
+            raise KeyboardInterrupt
+
+    return ColourReader(before=before)
+
+
+def outlines(nuclei: Nuclei) -> list[str]:
+    return [outline.wkt for outline in nuclei.polygons]
+
+
+def test_every_image_gets_its_nuclei(project: MemoryProject) -> None:
+    for name in ("one", "two"):
+        project.add(name, picture())
+    results = segment(project)
+    assert [(r.name, r.status, r.count) for r in results] == [
+        ("one", "done", len(DISCS)),
+        ("two", "done", len(DISCS)),
+    ]
+    assert set(project.found["1"].classes) == {"Nucleus"}
+    assert project.found["1"].measurements["Area µm^2"].median() == pytest.approx(np.pi * 6.25, rel=0.1)
+    assert f"{len(DISCS)} nuclei" in results[0].sentence()
+    assert results[0].as_dict()["detections"] == len(DISCS)
+    assert list((project.work_folder / "runs").glob("*")) == []
+
+
+def test_one_bad_image_does_not_stop_the_others(project: MemoryProject) -> None:
+    project.add("lost", None)
+    project.add("torn", picture())
+    file = project.path / "torn.png"
+    file.write_bytes(file.read_bytes()[:500])
+    project.change(project.add("other size", picture()), size=(880, 600))
+    project.change(project.add("turned", picture()), rotated=True)
+    project.add("good", picture())
+    listener = Listener()
+    results = segment(project, reporter=listener)
+    assert [r.status for r in results] == ["failed"] * 4 + ["done"]
+    assert project.writes == ["5"]
+    assert "was not found" in results[0].reason
+    assert "torn.png" in results[1].reason
+    assert "880 x 600" in results[2].reason
+    assert "rotated" in results[3].reason
+    assert len(listener.warnings) == 4
+    assert all("\n" not in r.sentence() for r in results)
+
+
+def test_a_fault_of_ours_is_one_line_too(project: MemoryProject) -> None:
+    project.add("one", picture())
+
+    def fail(number: int) -> None:
+        raise RuntimeError("out of\nmemory")
+
+    (result,) = segment(project, model(ColourReader(before=fail)))
+    assert result.status == "failed"
+    assert result.reason == "unexpected RuntimeError: out of memory"
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (np.full((300, 300, 3), 255, np.uint8), "no tissue"),
+        (draw(300, 300, [(x, 100.0, 2.2) for x in range(20, 300, 12)]), "too small"),
+    ],
+)
+def test_no_nuclei_have_a_reason(project: MemoryProject, image: NDArray[np.uint8], reason: str) -> None:
+    project.add("bare", image)
+    (result,) = segment(project, model(min_area_um2=20.0))
+    assert (result.status, result.count) == ("done", 0)
+    assert reason in result.reason
+    assert result.reason in result.sentence()
+    assert len(project.found["1"]) == 0
+
+
+def test_a_foreground_below_the_threshold_is_told(project: MemoryProject) -> None:
+    project.add("faint", picture())
+    (result,) = segment(project, model(ColourReader(strength=0.3)))
+    assert result.count == 0
+    assert "at most 0.30, 0.45 is needed" in result.reason
+
+
+def test_a_pixel_size_of_no_microscope_is_suspected(project: MemoryProject) -> None:
+    project.change(project.add("odd", picture()), mpp=(0.02, 0.02))
+    (result,) = segment(project, model(ColourReader(strength=0.3)))
+    assert (result.status, result.count) == ("done", 0)
+    assert "pixel size is probably wrong (0.02 µm per pixel)" in result.reason
+
+
+def test_pixels_larger_than_a_nucleus_are_refused(project: MemoryProject) -> None:
+    project.change(project.add("millimetres", picture()), mpp=(25.0, 25.0))
+    (result,) = segment(project)
+    assert result.status == "failed"
+    assert "25 µm, larger than a nucleus" in result.reason
+
+
+def test_within_a_class(project: MemoryProject) -> None:
+    inside = project.add("inside", picture())
+    project.add("without", picture())
+    project.drawn[inside.id] = [
+        Annotation("a", shapely.box(0, 0, 130, 300), "Rectangle", "Tumor"),
+        Annotation("b", shapely.box(300, 0, 440, 300), "Rectangle", "Stroma"),
+        Annotation("c", shapely.Point(200, 40), "Points", "Tumor"),
+    ]
+    first, second = segment(project, within="Tumor")
+    assert first.count == sum(x < 130 for x, _, _ in DISCS)
+    assert (second.status, project.writes) == ("skipped", [inside.id])
+    assert "Tumor" in second.sentence()
+
+
+def test_images_are_chosen_by_pattern(project: MemoryProject) -> None:
+    for name in ("liver 1", "liver 2", "spleen"):
+        project.add(name, picture())
+    assert [r.name for r in segment(project, images=["liver*"])] == ["liver 1", "liver 2"]
+    assert [r.name for r in segment(project, images=["3", "liver 1.png"])] == ["liver 1", "spleen"]
+    with pytest.raises(UsageError, match=r"kidney.*liver 1, liver 2, spleen"):
+        segment(project, images=["liver*", "kidney"])
+
+
+def test_a_project_without_images(project: MemoryProject) -> None:
+    with pytest.raises(UsageError, match="no images"):
+        segment(project)
+
+
+def test_an_interrupted_run_goes_on(project: MemoryProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.add("one", picture())
+    project.add("two", picture())
+    whole = ColourReader()
+    segment(project, model(whole))
+    expected = outlines(project.found["2"])
+
+    with pytest.raises(Interrupted, match="1 of 2 images are done") as stopped:
+        segment(project, model(stop_at(whole.calls - 2)))
+    assert stopped.value.exit_code == 130
+    kept = {file.name for file in (project.work_folder / "runs").glob("*/2/tile_*.parquet")}
+    assert kept
+
+    stored: list[str] = []
+    store = Checkpoint.__setitem__
+
+    def noted(checkpoint: Checkpoint, index: int, tile: TileNuclei) -> None:
+        stored.append(f"tile_{index:06d}.parquet")
+        store(checkpoint, index, tile)
+
+    monkeypatch.setattr(Checkpoint, "__setitem__", noted)
+    project.writes.clear()
+    first, _ = segment(project)
+    assert stored
+    assert kept.isdisjoint(stored)
+    assert len(kept) + len(stored) == 4 * 3
+    assert project.writes == ["2"]
+    assert outlines(project.found["2"]) == expected
+    assert (first.count, first.seconds) == (len(DISCS), 0)
+    assert "in an earlier run" in first.sentence()
+    assert list((project.work_folder / "runs").glob("*/*")) == []
+
+
+def test_restart_begins_anew(project: MemoryProject) -> None:
+    project.add("one", picture())
+    with pytest.raises(Interrupted):
+        segment(project, model(stop_at(3)))
+    training = project.work_folder / "runs" / "train-1" / "state"
+    training.mkdir(parents=True)
+    again = ColourReader()
+    segment(project, model(again), resume=False)
+    assert again.calls > 3
+    assert training.is_dir()
+    whole = ColourReader()
+    segment(project, model(whole))
+    assert again.calls == whole.calls
+
+
+@pytest.mark.parametrize("what", ["slide", "model", "tile", "mpp", "within"])
+def test_nothing_is_resumed_from_something_else(project: MemoryProject, what: str) -> None:
+    entry = project.add("one", picture())
+    project.drawn[entry.id] = [Annotation("a", shapely.box(0, 0, 440, 300), "Rectangle", "Tumor")]
+    with pytest.raises(Interrupted):
+        segment(project, model(stop_at(3)))
+    options: dict[str, object] = {}
+    fake = model()
+    if what == "slide":
+        assert cv2.imwrite(str(entry.slide), draw(440, 300, DISCS[:-1])[..., ::-1])
+    elif what == "model":
+        fake = replace(fake, fingerprint="another")
+    else:
+        options = {what: {"tile": 64, "mpp": 0.26, "within": "Tumor"}[what]}
+    segment(project, fake, **options)
+    resumed = outlines(project.found["1"])
+    assert isinstance(fake.predictor, ColourReader)
+    calls = fake.predictor.calls
+    fresh = replace(fake, predictor=ColourReader())
+    segment(project, fresh, resume=False, **options)
+    assert outlines(project.found["1"]) == resumed
+    assert fresh.predictor.calls == calls
+
+
+def test_only_what_failed_is_done_again(project: MemoryProject) -> None:
+    project.add("good", picture())
+    bad = project.add("bad", picture())
+    assert bad.slide is not None
+    content = bad.slide.read_bytes()
+    bad.slide.write_bytes(b"")
+    assert [r.status for r in segment(project)] == ["done", "failed"]
+    bad.slide.write_bytes(content)
+    project.writes.clear()
+    assert [r.status for r in segment(project)] == ["done", "done"]
+    assert project.writes == ["2"]
+
+
+def test_detections_that_were_deleted_are_made_again(project: MemoryProject) -> None:
+    project.add("good", picture())
+    project.add("lost", None)
+    segment(project)
+    (project.work_folder / "1.written").unlink()
+    project.writes.clear()
+    segment(project)
+    assert project.writes == ["1"]
+
+
+def test_a_damaged_checkpoint_is_told_and_restart_helps(project: MemoryProject) -> None:
+    project.add("one", picture())
+    with pytest.raises(Interrupted):
+        segment(project, model(stop_at(15)))
+    file = next((project.work_folder / "runs").glob("*/1/tile_*.parquet"))
+    file.write_bytes(file.read_bytes()[:60])
+    (result,) = segment(project)
+    assert result.status == "failed"
+    assert "--restart" in result.reason
+    (result,) = segment(project, resume=False)
+    assert result.count == len(DISCS)
+
+
+def test_a_half_written_tile_counts_for_nothing(project: MemoryProject) -> None:
+    project.add("one", picture())
+    with pytest.raises(Interrupted):
+        segment(project, model(stop_at(3)))
+    folder = next((project.work_folder / "runs").glob("*/1"))
+    (folder / ".tile_000004.parquet.1234.part").write_bytes(b"half")
+    (result,) = segment(project)
+    assert result.count == len(DISCS)
+
+
+def test_the_pixel_size_decides_the_scale(project: MemoryProject) -> None:
+    small = cv2.resize(picture(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    project.change(project.add("coarse", small), mpp=(0.5, 0.5))
+    project.change(project.add("unknown", picture()), mpp=None)
+    listener = Listener()
+    coarse, unknown = segment(project, reporter=listener)
+    assert len(listener.warnings) == 1
+    assert coarse.count == len(DISCS)
+    assert shapely.area(project.found["1"].polygons).mean() == pytest.approx(np.pi * 25, rel=0.15)
+    assert project.found["1"].measurements["Area µm^2"].mean() == pytest.approx(np.pi * 6.25, rel=0.15)
+    assert unknown.status == "failed"
+    assert "--mpp" in unknown.reason
+    (known,) = segment(project, images=["unknown"], mpp=0.25)
+    assert known.count == len(DISCS)
+    (plain,) = segment(project, replace(model(), mpp=None), images=["unknown"])
+    assert plain.count == len(DISCS)
+    assert "Area px^2" in project.found["2"].measurements.columns
+
+
+def test_a_slide_far_coarser_than_the_model_is_warned_of(project: MemoryProject) -> None:
+    project.change(project.add("coarse", picture()[::4, ::4]), mpp=(1.0, 1.0))
+    listener = Listener()
+    segment(project, reporter=listener)
+    assert "much coarser" in listener.warnings[0]
+
+
+def test_nuclei_become_cells_inside_their_annotation(project: MemoryProject) -> None:
+    one = project.add("one", picture())
+    frame = shapely.box(15, 15, 140, 140)
+    project.drawn[one.id] = [Annotation("a", frame, "Rectangle", "Tumor")]
+    (result,) = segment(project, cells=2.0, within="Tumor", existing="keep")
+    assert result.status == "done"
+    assert project.how.existing == "keep"
+    assert project.how.within == "Tumor"
+    assert project.how.history["cells"] == "2 µm"
+    found = project.found[one.id]
+    assert found.cells is not None
+    grown = shapely.area(found.cells) - shapely.area(found.polygons)
+    # by 8 pixels all around discs of radius 10
+    assert 0.9 * np.pi * (18**2 - 10**2) < grown.max() < 1.1 * np.pi * (18**2 - 10**2)
+    outside = shapely.difference(found.cells, shapely.union(frame, found.polygons))
+    assert shapely.area(outside).max() < 1e-6
+
+
+def test_cells_need_a_pixel_size(project: MemoryProject) -> None:
+    one = project.add("one", picture())
+    project.change(one, mpp=None)
+    (result,) = segment(project, cells=2.0)
+    assert result.status == "failed"
+    assert "--mpp" in result.reason

@@ -1,0 +1,341 @@
+"""Reading samples: any cut gives the same ones, things stay where they are, whatever file they come from."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cellgennet_qupath.core.errors import SlideError
+from cellgennet_qupath.geometry.coordinates import grid_size, index_to_full
+from cellgennet_qupath.slides.reader import SlideReader, level_downsample, open_slide
+
+Pixels = NDArray[np.uint8]
+
+
+def shrink(image: Pixels, step: int) -> Pixels:
+    """The mean of blocks, the remainder dropped, as pyramids are made."""
+    rows, columns = image.shape[0] // step, image.shape[1] // step
+    blocks = image[: rows * step, : columns * step].reshape(rows, step, columns, step, -1)
+    return np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
+
+
+def write_pyramid(path: Path, image: Pixels, steps: tuple[int, ...] = (2, 4), **first: object) -> Path:
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(image, photometric="rgb", tile=(64, 64), subifds=len(steps), **first)
+        for step in steps:
+            tiff.write(shrink(image, step), photometric="rgb", tile=(64, 64), subfiletype=1)
+    return path
+
+
+def noise(rows: int, columns: int, seed: int = 0) -> Pixels:
+    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(rows, columns, 3)), (2, 2, 0))
+    return np.clip(128 + 300 * smooth, 0, 255).astype(np.uint8)
+
+
+@functools.cache
+def pyramid() -> Path:
+    """One pyramid of odd size for all examples (a temporary folder that lives as long as the tests)."""
+    folder = Path(_FOLDER.name)
+    return write_pyramid(folder / "odd.ome.tif", noise(301, 423), (2, 4))
+
+
+_FOLDER = tempfile.TemporaryDirectory()
+
+
+@functools.cache
+def opened() -> SlideReader:
+    return open_slide(pyramid())
+
+
+@functools.cache
+def whole(downsample: float) -> Pixels:
+    reader = opened()
+    columns, rows = grid_size(reader.width, reader.height, downsample)
+    return reader.read_grid(-20, -20, columns + 40, rows + 40, downsample, fill=7)
+
+
+DOWNSAMPLES = st.sampled_from([0.5, 0.7, 1.0, 1.3, 1.7, 2.0, 2.02, 3.0, 4.0, 5.5, 9.0])
+
+
+@settings(max_examples=80)
+@given(
+    downsample=DOWNSAMPLES,
+    left=st.integers(0, 500),
+    top=st.integers(0, 500),
+    columns=st.integers(1, 90),
+    rows=st.integers(1, 90),
+)
+def test_any_cut_of_the_grid_gives_the_same_samples(
+    downsample: float, left: int, top: int, columns: int, rows: int
+) -> None:
+    plane = whole(downsample)
+    left, top = min(left, plane.shape[1] - columns), min(top, plane.shape[0] - rows)
+    if left < 0 or top < 0:
+        columns, rows = columns + min(left, 0), rows + min(top, 0)
+        left, top = max(left, 0), max(top, 0)
+    tile = opened().read_grid(left - 20, top - 20, columns, rows, downsample, fill=7)
+    assert np.array_equal(tile, plane[top : top + rows, left : left + columns])
+
+
+def test_requests_too_large_for_one_reading_are_the_same_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    for downsample in (1.0, 1.7, 6.0):
+        expected = whole(downsample)
+        monkeypatch.setattr("cellgennet_qupath.slides.reader._LARGEST_WINDOW", 900)
+        halved = opened().read_grid(-20, -20, expected.shape[1], expected.shape[0], downsample, fill=7)
+        monkeypatch.undo()
+        assert np.array_equal(halved, expected)
+
+
+@pytest.mark.parametrize("downsample", [0.5, 1.0, 1.7, 2.0, 2.6, 4.0, 5.0])
+def test_outside_the_image_is_fill_and_nothing_inside_is(tmp_path: Path, downsample: float) -> None:
+    path = write_pyramid(tmp_path / "grey.tif", np.full((101, 67, 3), 90, np.uint8))
+    with open_slide(path) as reader:
+        columns, rows = grid_size(67, 101, downsample)
+        out = reader.read_grid(-3, -2, columns + 7, rows + 9, downsample, fill=200)
+    inside = np.zeros(out.shape[:2], bool)
+    inside[2 : 2 + rows, 3 : 3 + columns] = True
+    assert (out[inside] == 90).all()
+    assert (out[~inside] == 200).all()
+
+
+def test_far_outside_is_all_fill() -> None:
+    assert (opened().read_grid(10_000, -500, 8, 5, 1.7, fill=3) == 3).all()
+    assert opened().read_grid(0, 0, 0, 4, 1.0).shape == (4, 0, 3)
+
+
+def test_stored_levels_are_copied(tmp_path: Path) -> None:
+    image = noise(256, 192)
+    with open_slide(write_pyramid(tmp_path / "p.tif", image)) as reader:
+        assert reader.level_downsamples == (1.0, 2.0, 4.0)
+        assert np.array_equal(reader.read_grid(0, 0, 192, 256, 1.0), image)
+        assert np.array_equal(reader.read_grid(0, 0, 96, 128, 2.0), shrink(image, 2))
+        assert np.array_equal(reader.read_grid(5, 7, 20, 30, 4.0), shrink(image, 4)[7:37, 5:25])
+
+
+@pytest.mark.parametrize(("full", "level", "step"), [(1023, 255, 4), (1023, 256, 4), (46000, 11500, 4)])
+def test_levels_of_rounded_size_have_whole_steps(full: int, level: int, step: float) -> None:
+    assert level_downsample(full, level) == step
+
+
+def test_levels_that_fit_no_whole_step_have_the_ratio() -> None:
+    assert level_downsample(10_000, 4_000) == 2.5
+    assert level_downsample(30_000, 10_000) == 3.0
+
+
+@functools.cache
+def blobs() -> tuple[Path, NDArray[np.float64]]:
+    """Gaussian blobs on white, and their centres in full-resolution coordinates."""
+    rng = np.random.default_rng(4)
+    ys, xs = np.mgrid[0:5, 0:6]
+    centres = np.stack([xs.ravel(), ys.ravel()], 1) * 75.0 + 45 + rng.uniform(-8, 8, (30, 2))
+    y, x = np.mgrid[0:403, 0:477] + 0.5
+    dark = sum(np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 6.0**2)) for cx, cy in centres)
+    image = np.rint(255 - 220 * np.clip(dark, 0, 1))[..., None].repeat(3, 2).astype(np.uint8)
+    return write_pyramid(Path(_FOLDER.name) / "blobs.tif", image), centres
+
+
+@pytest.mark.parametrize("downsample", [0.5, 1.0, 1.7, 2.0, 3.0, 4.3])
+def test_things_stay_where_they_are(downsample: float) -> None:
+    path, centres = blobs()
+    with open_slide(path) as reader:
+        columns, rows = grid_size(reader.width, reader.height, downsample)
+        image = reader.read_grid(-6, -6, columns + 12, rows + 12, downsample)
+    dark = 255.0 - image[..., 0]
+    for x, y in centres:
+        reach = 26 / downsample
+        col, row = x / downsample + 6, y / downsample + 6
+        r0, c0 = int(row - reach), int(col - reach)
+        part = dark[r0 : int(row + reach) + 1, c0 : int(col + reach) + 1]
+        cy, cx = ndimage.center_of_mass(part)
+        near = max(0.1, 0.03 * downsample)
+        assert index_to_full(cx, downsample, c0 - 6) == pytest.approx(x, abs=near)
+        assert index_to_full(cy, downsample, r0 - 6) == pytest.approx(y, abs=near)
+
+
+def test_a_pickled_reader_opens_the_file_again() -> None:
+    copy = pickle.loads(pickle.dumps(opened()))  # noqa: S301
+    with copy:
+        assert np.array_equal(copy.read_grid(3, 4, 30, 20, 1.7), opened().read_grid(3, 4, 30, 20, 1.7))
+
+
+# What files hold
+
+
+RGB = noise(70, 90, seed=3)
+GREY = RGB[..., 1].copy()
+ALPHA = np.linspace(0, 255, 70 * 90).reshape(70, 90).astype(np.uint8)
+OVER_WHITE = np.rint(RGB * (ALPHA[..., None] / 255) + 255 * (1 - ALPHA[..., None] / 255)).astype(np.uint8)
+
+
+def read(path: Path, series: int = 0) -> Pixels:
+    with open_slide(path, series) as reader:
+        return reader.read_grid(0, 0, reader.width, reader.height, 1.0)
+
+
+@pytest.mark.parametrize("tile", [None, (32, 32)])
+@pytest.mark.parametrize(
+    ("image", "options", "expected"),
+    [
+        (RGB, {"photometric": "rgb"}, RGB),
+        (RGB.transpose(2, 0, 1), {"photometric": "rgb", "planarconfig": "separate"}, RGB),
+        (GREY, {"photometric": "minisblack"}, GREY[..., None].repeat(3, 2)),
+        (GREY, {"photometric": "miniswhite"}, 255 - GREY[..., None].repeat(3, 2)),
+        (RGB.astype(np.uint16) * 257, {"photometric": "rgb"}, RGB),
+        (
+            RGB.astype(np.uint16) * 16,
+            {"photometric": "rgb", "extratags": [(340, "H", 3, [0] * 3), (341, "H", 3, [4080] * 3)]},
+            RGB,
+        ),
+        (np.dstack([RGB, ALPHA]), {"photometric": "rgb", "extrasamples": ["unassalpha"]}, OVER_WHITE),
+        (np.dstack([RGB, ALPHA]), {"photometric": "rgb", "extrasamples": ["unspecified"]}, RGB),
+        (RGB, {"photometric": "rgb", "compression": "zlib", "predictor": True}, RGB),
+    ],
+    ids=["rgb", "planar", "grey", "inverted", "16 bit", "12 in 16 bit", "alpha", "extra", "deflate"],
+)
+def test_tiffs_of_every_layout(
+    tmp_path: Path, image: Pixels, options: dict[str, object], expected: Pixels, tile: tuple[int, int] | None
+) -> None:
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, np.ascontiguousarray(image), tile=tile, **options)
+    assert np.array_equal(read(path), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "expected"),
+    [
+        ("a.png", RGB[..., ::-1], RGB),
+        ("grey.png", GREY, GREY[..., None].repeat(3, 2)),
+        ("deep.png", RGB[..., ::-1].astype(np.uint16) * 257, RGB),
+        ("alpha.png", np.dstack([RGB[..., ::-1], ALPHA]), OVER_WHITE),
+        ("ünïcode name.bmp", RGB[..., ::-1], RGB),
+    ],
+)
+def test_pictures(tmp_path: Path, name: str, image: Pixels, expected: Pixels) -> None:
+    path = tmp_path / name
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+    assert np.array_equal(read(path), expected)
+
+
+def test_a_jpeg_is_close(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(cv2.imencode(".jpg", RGB[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
+    assert np.abs(read(path).astype(int) - RGB).mean() < 6
+
+
+def test_the_second_image_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "two.ome.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(RGB, photometric="rgb", metadata={"PhysicalSizeX": 1.0, "PhysicalSizeY": 1.0})
+        second = {"PhysicalSizeX": 500.0, "PhysicalSizeXUnit": "nm"}
+        second |= {"PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"}
+        tiff.write(RGB[:50, ::-1], photometric="rgb", tile=(32, 32), metadata=second)
+    assert np.array_equal(read(path, 1), RGB[:50, ::-1])
+    with open_slide(path, 1) as reader:
+        assert reader.mpp == pytest.approx((0.5, 0.5))
+    with pytest.raises(SlideError, match="no image number 3, only 2"):
+        open_slide(path, 2)
+
+
+def test_missing_tiles_are_white(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.tif"
+    tifffile.imwrite(path, RGB, photometric="rgb", tile=(32, 32), compression="zlib")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        counts = tiff.pages[0].tags["TileByteCounts"]
+        counts.overwrite([0 if i == 4 else n for i, n in enumerate(counts.value)])
+        offsets = tiff.pages[0].tags["TileOffsets"]
+        offsets.overwrite([0 if i == 4 else n for i, n in enumerate(offsets.value)])
+    expected = RGB.copy()
+    expected[32:64, 32:64] = 255
+    assert np.array_equal(read(path), expected)
+    with open_slide(path) as reader:
+        assert np.array_equal(reader.read_grid(40, 40, 40, 20, 1.0), expected[40:60, 40:80])
+
+
+def test_a_real_svs(shared: Path) -> None:
+    with open_slide(shared / "data" / "slides" / "CMU-1-Small-Region.svs") as reader:
+        assert (reader.width, reader.height) == (2220, 2967)
+        assert reader.mpp == pytest.approx((0.499, 0.499))
+        right = reader.read_grid(2200, 2950, 40, 40, 1.0)
+        assert (right[17:] == 255).all() and (right[:, 20:] == 255).all()
+        assert right[:17, :20].min() < 250
+
+
+# What can go wrong
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match=r"gone\.svs: does not exist"):
+        open_slide(tmp_path / "gone.svs")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.tif", b"", "is empty"),
+        ("text.png", b"hello, I am no picture", "not an image"),
+        ("head.tif", b"II*\0", "damaged"),
+        ("cut.jpg", cv2.imencode(".jpg", RGB)[1].tobytes()[:900], "cut short"),
+        ("cut.png", cv2.imencode(".png", RGB)[1].tobytes()[:900], "damaged"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SlideError, match=reason) as caught:
+        open_slide(tmp_path / name)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_folder_is_no_slide(tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match="cannot be opened"):
+        open_slide(tmp_path)
+
+
+def test_a_truncated_pyramid_is_told_on_opening(tmp_path: Path) -> None:
+    path = tmp_path / "cut.tif"
+    tifffile.imwrite(path, RGB, photometric="rgb", tile=(32, 32), compression="jpeg")
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(SlideError, match=r"cut\.tif: is (cut short|damaged)"):
+        open_slide(path)
+
+
+def test_a_tile_that_cannot_be_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "bad.tif"
+    tifffile.imwrite(path, RGB, photometric="rgb", tile=(32, 32), compression="jpeg")
+    with tifffile.TiffFile(path) as tiff:
+        offset, count = tiff.pages[0].dataoffsets[4], tiff.pages[0].databytecounts[4]
+    data = bytearray(path.read_bytes())
+    data[offset : offset + count] = bytes(count)
+    path.write_bytes(data)
+    with open_slide(path) as reader:
+        assert reader.read_grid(0, 0, 32, 32, 1.0).shape == (32, 32, 3)
+        with pytest.raises(
+            SlideError, match=r"bad\.tif: a tile near x=40, y=40 of level 0 cannot be decoded"
+        ):
+            reader.read_grid(40, 40, 10, 10, 1.0)
+
+
+def test_stacks_and_odd_channels_are_refused(tmp_path: Path) -> None:
+    stack = tmp_path / "stack.ome.tif"
+    tifffile.imwrite(stack, np.stack([RGB, RGB]), photometric="rgb", metadata={"axes": "ZYXS"})
+    with pytest.raises(SlideError, match="stack of images"):
+        open_slide(stack)
+    channels = tmp_path / "five.ome.tif"
+    five = np.zeros((5, 20, 30), np.uint8)
+    tifffile.imwrite(channels, five, photometric="minisblack", metadata={"axes": "CYX"})
+    with pytest.raises(SlideError, match=r"5 channel\(s\)"):
+        open_slide(channels)
+    floats = tmp_path / "float.tif"
+    tifffile.imwrite(floats, RGB.astype(np.float32), photometric="rgb")
+    with pytest.raises(SlideError, match="float32 pixels without a stated range"):
+        open_slide(floats)

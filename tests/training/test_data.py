@@ -1,0 +1,177 @@
+"""What a project offers to learn from, and what is said about what it lacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import shapely
+
+from cellgennet_qupath.core.config import Config, PseudoConfig
+from cellgennet_qupath.core.errors import SupervisionError
+from cellgennet_qupath.core.progress import Silent
+from cellgennet_qupath.qupath.project import Annotation, ImageEntry
+from cellgennet_qupath.training.data import SlideTile, load_training_data
+
+CONFIG = Config(pseudo=PseudoConfig(tile=128, tiles=6))
+
+
+class Listener(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def warn(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@dataclass
+class Folder:
+    """As much of a project as gathering needs."""
+
+    path: Path
+    entries: list[ImageEntry] = field(default_factory=list)
+    drawn: dict[str, list[Annotation]] = field(default_factory=dict)
+
+    def annotations(self, entry: ImageEntry) -> list[Annotation]:
+        return self.drawn.get(entry.id, [])
+
+    def add(self, *annotations: Annotation, mpp: float | None = 0.25, seed: int = 0) -> ImageEntry:
+        number = str(len(self.entries) + 1)
+        slide = self.path / f"{number}.png"
+        rng = np.random.default_rng(seed)
+        image = np.clip(rng.normal((150, 90, 140), 25, (300, 400, 3)), 0, 255).astype(np.uint8)
+        cv2.imwrite(str(slide), image)
+        pixel = None if mpp is None else (mpp, mpp)
+        entry = ImageEntry(number, f"slide {number}", slide.as_uri(), slide, (400, 300), pixel)
+        self.entries.append(entry)
+        self.drawn[number] = list(annotations)
+        return entry
+
+
+def drawn(geometry: shapely.Geometry, path_class: str = "") -> Annotation:
+    return Annotation("", geometry, "Polygon", path_class)
+
+
+def region(x: int = 20, y: int = 30, path_class: str = "Training") -> list[Annotation]:
+    discs = [shapely.Point(x + 20 + 25 * i, y + 25).buffer(8) for i in range(3)]
+    return [drawn(shapely.box(x, y, x + 100, y + 60), path_class), *(drawn(disc) for disc in discs)]
+
+
+def test_windows_hold_what_was_drawn(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    project.add(*region(), *region(200, 150, "Validation"))
+    material = load_training_data(project, CONFIG, None, Silent())
+    facts = material.describe()
+    assert facts["training_nuclei"] == facts["validation_nuclei"] == 3
+    assert facts["training_labelled_pixels"] == 100 * 60
+    assert material.mpp == 0.25
+    (window,) = material.training
+    assert window.image.shape[:2] == window.known.shape
+    assert window.known.sum() == 100 * 60
+
+
+def test_unlabelled_places_leave_out_what_is_labelled(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    project.add(*region(), *region(200, 150, "Validation"))
+    material = load_training_data(project, CONFIG, None, Silent())
+    tiles = [place.read() for place in material.places]
+    assert 1 <= len(tiles) <= 6
+    assert all(tile.image.shape == (128, 128, 3) for tile in tiles)
+    assert any(tile.usable.any() for tile in tiles)
+    assert not all(tile.usable.all() for tile in tiles)
+
+
+def test_what_is_ignored_or_kept_for_validation_is_no_unlabelled_place(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    ignored = drawn(shapely.box(160, 20, 220, 60), "Ignore folds")
+    project.add(*region(), *region(200, 150, "Validation"), ignored)
+    everywhere = CONFIG.model_copy(update={"pseudo": PseudoConfig(tile=128, tiles=100)})
+    usable = np.zeros((300, 400), bool)
+    for place in load_training_data(project, everywhere, None, Silent()).places:
+        assert isinstance(place, SlideTile)
+        y, x = place.box.y0, place.box.x0
+        usable[y : y + 128, x : x + 128] |= place.read().usable
+    assert not usable[20:60, 160:220].any()
+    assert not usable[150:210, 200:300].any()
+    assert not usable[30:90, 20:120].any()
+    assert usable.sum() == 300 * 400 - 60 * 40 - 2 * 100 * 60
+
+
+def test_the_same_seed_chooses_the_same_places(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    project.add(*region())
+    first, again = (load_training_data(project, CONFIG, None, Silent()).places for _ in range(2))
+    assert [p.box for p in first] == [p.box for p in again]
+
+
+def test_without_validation_a_window_is_held_out_and_told(tmp_path: Path) -> None:
+    project, listener = Folder(tmp_path), Listener()
+    project.add(*region())
+    project.add(*region(), seed=1)
+    material = load_training_data(project, CONFIG, None, listener)
+    assert len(material.training) == len(material.validation) == 1
+    assert material.training[0].source != material.validation[0].source
+    assert any("held out" in line for line in listener.lines)
+
+
+def test_a_single_window_checks_itself_and_says_that_this_is_little(tmp_path: Path) -> None:
+    project, listener = Folder(tmp_path), Listener()
+    project.add(*region())
+    material = load_training_data(project, CONFIG, None, listener)
+    assert material.validation == material.training
+    assert any("say little" in line for line in listener.lines)
+
+
+def test_nothing_to_train_on(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    project.add(drawn(shapely.box(1, 1, 20, 20), "Stroma"))
+    with pytest.raises(SupervisionError, match="no annotation to train on"):
+        load_training_data(project, CONFIG, None, Silent())
+
+
+def test_an_unreadable_slide_is_left_out_and_told(tmp_path: Path) -> None:
+    project, listener = Folder(tmp_path), Listener()
+    project.add(*region())
+    broken = project.add(*region())
+    assert broken.slide is not None
+    broken.slide.write_bytes(b"no image")
+    material = load_training_data(project, CONFIG, None, listener)
+    assert material.describe()["images"] == 1
+    assert any("Left out" in line and "2.png" in line for line in listener.lines)
+
+
+def test_an_uncalibrated_image_among_calibrated_ones_is_left_out_or_takes_the_option(tmp_path: Path) -> None:
+    project, listener = Folder(tmp_path), Listener()
+    project.add(*region())
+    project.add(*region(), mpp=None)
+    assert load_training_data(project, CONFIG, None, listener).describe()["images"] == 1
+    assert any("--mpp" in line for line in listener.lines)
+    assert load_training_data(project, CONFIG, 0.25, Silent()).describe()["images"] == 2
+
+
+def test_a_project_without_any_pixel_size_is_trained_at_full_resolution(tmp_path: Path) -> None:
+    project, listener = Folder(tmp_path), Listener()
+    project.add(*region(), mpp=None)
+    material = load_training_data(project, CONFIG, None, listener)
+    assert material.mpp is None
+    assert any("calibrated" in line for line in listener.lines)
+
+
+def test_a_coarser_working_resolution_shrinks_the_windows(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    project.add(*region())
+    coarse = load_training_data(project, CONFIG.model_copy(update={"mpp": 0.5}), None, Silent())
+    assert coarse.describe()["training_labelled_pixels"] == 50 * 30
+
+
+def test_a_project_that_wants_a_resolution_needs_a_pixel_size(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    project.add(*region(), mpp=None)
+    with pytest.raises(SupervisionError, match="can be used"):
+        load_training_data(project, CONFIG.model_copy(update={"mpp": 0.5}), None, Silent())

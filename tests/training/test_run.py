@@ -1,0 +1,208 @@
+"""Training on a handful of drawn nuclei: repeated, broken off and resumed, begun from a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cellgennet_qupath.annotations.labels import LabelRasters, Split
+from cellgennet_qupath.annotations.windows import LabelledWindow
+from cellgennet_qupath.bundle import Card, now, sha256, write_bundle
+from cellgennet_qupath.core.config import Config, PseudoConfig, config_from
+from cellgennet_qupath.core.errors import TrainingError
+from cellgennet_qupath.geometry.rectangle import Rectangle
+from cellgennet_qupath.training.material import TrainingData, UnlabelledTile
+from cellgennet_qupath.training.pseudo_label_store import rounds
+from cellgennet_qupath.training.run import Trained, train_model
+from cellgennet_qupath.training.start import init_config
+
+# Keras calls NumPy in a way that NumPy 2 warns of.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+TINY = config_from(
+    {
+        "threads": 1,
+        "teacher": {
+            "filters": 4, "depth": 1, "rays": 8, "patch": 64, "batch": 1, "epochs": 2, "steps_per_epoch": 2,
+        },
+        "pseudo": {"tile": 128, "rounds": 2},
+        "student": {"architecture": "unet", "width": 4, "levels": 2, "patch": 64, "batch": 1}
+        | {"epochs": 4, "steps_per_epoch": 2},
+        "loss": {"warm_up": 0.3},
+    },
+    "test",
+)  # fmt: skip
+
+
+def discs(seed: int, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """Dark discs on a light ground, and their labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((size, size), np.int32)
+    y, x = np.mgrid[:size, :size]
+    for number, (cy, cx) in enumerate(
+        np.argwhere(np.ones((3, 3))) * 40 + 24 + rng.integers(-4, 4, (9, 2)), 1
+    ):
+        labels[(y - cy) ** 2 + (x - cx) ** 2 < 120] = number
+    image = np.where(labels[..., None] > 0, 0.3, 0.9) + rng.normal(0, 0.03, (size, size, 3))
+    return image.astype(np.float32), labels
+
+
+class DrawnPlace:
+    def read(self) -> UnlabelledTile:
+        image, _ = discs(9)
+        return UnlabelledTile(image, np.ones(image.shape[:2], bool), "unlabelled")
+
+
+def material() -> TrainingData:
+    windows = []
+    for seed, split in ((0, Split.TRAINING), (1, Split.VALIDATION)):
+        image, labels = discs(seed)
+        rasters = LabelRasters(labels, (labels > 0).astype(np.int8), np.zeros(labels.shape, bool))
+        windows.append(LabelledWindow(image, rasters, Rectangle(0, 0, 128, 128), split, f"drawn {seed}"))
+    return TrainingData(0.5, 2, windows[:1], windows[1:], [DrawnPlace()])
+
+
+def weights(trained: Trained) -> list[str]:
+    files = [trained.files["teacher"] / "weights_best.h5", trained.files["student.safetensors"]]
+    return [sha256(file) for file in files]
+
+
+class Interrupting:
+    """A listener that pulls the plug after so many steps of a stage."""
+
+    def __init__(self, stage: str, steps: int) -> None:
+        self._stage, self._steps = stage, steps
+
+    def say(self, line: str) -> None: ...
+
+    def warn(self, line: str) -> None: ...
+
+    def track(self, what: str, total: float | None, unit: str = "") -> Any:
+        return _Plug(self._steps if what.startswith(self._stage) else -1)
+
+
+class _Plug:
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def __enter__(self) -> _Plug:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return folder, train_model(material(), folder, TINY)
+
+
+def test_a_seed_gives_one_result(whole: tuple[Path, Trained], tmp_path: Path) -> None:
+    assert weights(train_model(material(), tmp_path / "again", TINY)) == weights(whole[1])
+
+
+# Steps: the first advance tells of those done before; an epoch has two.
+@pytest.mark.parametrize(
+    ("stage", "steps"),
+    [
+        ("teacher", 2),
+        ("teacher", 4),
+        ("pseudo-labels of the teacher", 1),
+        ("pseudo-labels of the student", 1),
+        ("student", 2),
+        ("student", 6),
+        ("student", 8),
+    ],
+)
+def test_broken_off_and_resumed_is_as_never_broken_off(
+    whole: tuple[Path, Trained], tmp_path: Path, stage: str, steps: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_model(material(), tmp_path / "run", TINY, reporter=Interrupting(stage, steps))
+    resumed = train_model(material(), tmp_path / "run", TINY, resume=True)
+    assert weights(resumed) == weights(whole[1])
+
+
+def test_the_averaged_student_is_asked_after_the_warm_up_and_then_evenly() -> None:
+    def asked(epochs: int, **of: float) -> list[int]:
+        settings = {"student": {"epochs": epochs}, "loss": {"warm_up": of["warm_up"]}}
+        return rounds(config_from(settings | {"pseudo": {"rounds": of["rounds"]}}, "test"))
+
+    assert asked(10, warm_up=0.3, rounds=1) == [3]
+    assert asked(10, warm_up=0.25, rounds=2) == [3, 6]
+    assert asked(3, warm_up=0, rounds=5) == [0, 1, 2]
+    assert asked(4, warm_up=1, rounds=1) == []
+
+
+def test_each_is_asked_once_a_round_and_keeps_its_word(whole: tuple[Path, Trained]) -> None:
+    said = sorted(path.parent.name for path in whole[0].glob("pseudo/*/00000.npz"))
+    assert said == ["student-1", "student-2", "teacher", "tiles"]
+
+
+@pytest.mark.parametrize(("share", "asked"), [(0.0, {"teacher"}), (1.0, {"student-1"})])
+def test_who_has_no_share_is_not_asked(tmp_path: Path, share: float, asked: set[str]) -> None:
+    config = TINY.model_copy(update={"pseudo": PseudoConfig(student_share=share, rounds=1)})
+    train_model(material(), tmp_path / "run", config)
+    assert {path.parent.name for path in tmp_path.glob("run/pseudo/*/00000.npz")} == asked | {"tiles"}
+
+
+def test_other_settings_are_not_resumed(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_model(material(), tmp_path / "run", TINY, reporter=Interrupting("teacher", 4))
+    other = TINY.model_copy(update={"seed": 1})
+    with pytest.raises(TrainingError, match="settings changed"):
+        train_model(material(), tmp_path / "run", other, resume=True)
+
+
+def test_the_report_shows_losses_scores_and_samples(whole: tuple[Path, Trained]) -> None:
+    page = (whole[0] / "report" / "training.html").read_text(encoding="utf-8")
+    assert "Losses of the teacher" in page and "Losses of the student" in page
+    assert "drawn 1" in page and "<image href=" in page
+
+
+def test_annotations_alone_need_no_teacher(tmp_path: Path) -> None:
+    loss = TINY.loss.model_copy(update={"distillation": 0.0, "consistency": 0.0})
+    trained = train_model(material(), tmp_path / "run", TINY.model_copy(update={"loss": loss}))
+    assert set(trained.files) == {"student.safetensors"}
+    assert set(trained.scores) == {"student"}
+
+
+def test_a_training_begins_where_a_bundle_ends(whole: tuple[Path, Trained], tmp_path: Path) -> None:
+    card = Card(name="b", created=now(), mpp=0.4, config=TINY.model_dump(mode="json"))
+    bundle = write_bundle(tmp_path / "b.cgn", card, whole[1].files)
+    asked = Config.model_validate({"student": {"width": 32, "learning_rate": 0.5}})
+    config = init_config(bundle, asked)
+    assert (config.student.width, config.student.levels, config.mpp) == (4, 2, 0.4)
+    assert config.student.learning_rate == 0.5
+    assert config.teacher.init == bundle.teacher.resolve()
+
+    from safetensors.numpy import load_file
+
+    from cellgennet_qupath.training.student import StudentTrainer
+
+    trainer = StudentTrainer(config.student, config.loss, config.pseudo, 4, 0)
+    trainer.save_weights(tmp_path / "start.safetensors")
+    begun, ended = load_file(tmp_path / "start.safetensors"), load_file(bundle.student)
+    assert all(np.array_equal(begun[name], ended[name]) for name in ended)
+    with pytest.raises(TrainingError, match="another shape"):
+        wide = config.student.model_copy(update={"width": 8})
+        StudentTrainer(wide, config.loss, config.pseudo, 4, 0)
+
+
+def test_what_was_not_broken_off_begins_anew(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Listener(Interrupting):
+        def warn(self, line: str) -> None:
+            told.append(line)
+
+    train_model(material(), tmp_path / "run", TINY, "teacher", True, Listener("none", 0))
+    assert told and "Nothing to resume" in told[0]
