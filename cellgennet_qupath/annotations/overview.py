@@ -6,9 +6,9 @@ from typing import Any
 
 from ..core.config import ClassNames
 from ..core.errors import CellGenNetError
+from ..qupath.images import open_image
 from ..qupath.project import ImageEntry, Project
 from ..slides.pixel_size import resolve_mpp
-from ..slides.reader import open_slide
 from .labels import Split, interpret
 
 
@@ -51,22 +51,24 @@ def _describe(project: Project, entry: ImageEntry, mpp: float | None) -> dict[st
             "validation_nuclei": supervision.count(Split.VALIDATION),
         }
     except CellGenNetError as error:
-        problems.append(str(error))
+        problems.append(_problem(entry, error))
     slide_mpp = None
-    if entry.slide is None:
-        problems.append(f"its slide was not found ({entry.uri}); say where with --slides DIR")
-    else:
-        try:
-            with open_slide(entry.slide, entry.series) as reader:
-                image["width"], image["height"] = reader.width, reader.height
-                slide_mpp = reader.mpp
-        except CellGenNetError as error:
-            problems.append(str(error))
+    try:
+        with open_image(entry) as reader:
+            image["width"], image["height"] = reader.width, reader.height
+            slide_mpp = reader.mpp
+    except CellGenNetError as error:
+        problems.append(_problem(entry, error))
     try:
         image["mpp"] = resolve_mpp(entry.mpp, slide_mpp, mpp, entry.name).mpp
         if image["mpp"] is None:
             problems.append("it has no pixel size; give --mpp or set it in QuPath (Image tab)")
     except CellGenNetError as error:
-        problems.append(str(error))
+        problems.append(_problem(entry, error))
     image["problem"] = "; ".join(problems) or None
     return image
+
+
+def _problem(entry: ImageEntry, error: CellGenNetError) -> str:
+    """An error as one part of an image's line, which begins with the image's name already."""
+    return str(error).removeprefix(f"{entry.name}: ").rstrip(".")

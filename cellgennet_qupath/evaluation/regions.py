@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from ..annotations.labels import UNKNOWN, Split, Supervision, interpret, render
 from ..annotations.windows import label_boxes
 from ..core.config import ClassNames
-from ..core.errors import CellGenNetError, SlideError, SupervisionError, UsageError
+from ..core.errors import CellGenNetError, SupervisionError, UsageError
 from ..core.progress import SILENT, Reporter
 from ..geometry.rectangle import Rectangle
+from ..qupath.images import open_image
 from ..qupath.project import Annotation, ImageEntry, Project
 from ..slides.pixel_size import resolve_mpp
 from ..slides.reader import open_slide, slide_size
@@ -196,10 +197,8 @@ def _entry_fields(
     classes: ClassNames,
     mpp: float | None,
 ) -> list[EvaluationRegion]:
-    if entry.slide is None:
-        raise SlideError(entry.name, f"its slide was not found ({entry.uri})", "Say where with --slides")
-    with open_slide(entry.slide, entry.series) as reader:
-        whole = (reader.width, reader.height)
+    with open_image(entry) as reader:
+        slide, whole = reader.path, (reader.width, reader.height)
         known = resolve_mpp(entry.mpp, reader.mpp, mpp, entry.name).mpp
     training = shapely.union_all(supervision.regions[Split.TRAINING])
     boxes = label_boxes(supervision, Split.VALIDATION, 1.0, _MARGIN)
@@ -217,13 +216,13 @@ def _entry_fields(
                 name=entry.name if len(boxes) == 1 else f"{entry.name} #{number}",
                 image=entry.name,
                 group=_surroundings(annotations, classes, shapely.centroid(regions)),
-                slide=entry.slide,
+                slide=slide,
                 series=entry.series,
                 box=box,
                 whole=whole,
                 mpp=known,
                 trained=bool(shapely.area(shapely.intersection(training, regions)) > 0),
-                keys=(entry.name, Path(entry.name).stem, entry.slide.name, entry.slide.stem, entry.id),
+                keys=(entry.name, Path(entry.name).stem, slide.name, slide.stem, entry.id),
                 truth=_window_truth(supervision, box),
             )
         )

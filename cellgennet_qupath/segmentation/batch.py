@@ -26,13 +26,13 @@ from ..core.errors import (
     CellGenNetError,
     EntryDataError,
     Interrupted,
-    SlideError,
     UsageError,
 )
 from ..core.progress import SILENT, Reporter
 from ..measure.cells import cell_outlines
 from ..measure.compartments import measure_cells, stain_comes_first
 from ..nuclei import Nuclei, NucleiBlocks
+from ..qupath.images import open_image
 from ..qupath.parents import parents_of
 from ..qupath.project import (
     Existing,
@@ -45,7 +45,7 @@ from ..qupath.project import (
 from ..qupath.stains import can_be_separated
 from ..slides.normalisation import estimate
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
-from ..slides.reader import SlideReader, open_slide
+from ..slides.reader import SlideReader
 from ..slides.tissue import tissue_mask
 from .checkpoint import Checkpoint, remove
 from .model import Model
@@ -200,7 +200,7 @@ def _segment_image(run: _Run, entry: ImageEntry) -> ImageResult:
         within = geometry_of_class(run.project.annotations(entry), run.within)
         if within is None:
             return ImageResult(entry.id, entry.name, "skipped", reason=f"no annotation of class {run.within}")
-    with _opened(entry) as reader:
+    with open_image(entry) as reader:
         calibration = resolve_mpp(entry.mpp, reader.mpp, run.mpp, entry.name)
         downsample = 1.0 if run.model.mpp is None else downsample_for(calibration, run.model.mpp)
         if calibration.mpp is not None and calibration.mpp > _LARGEST_PIXEL:
@@ -288,29 +288,6 @@ def _cells(
             [shape_of.get(parent) for parent in parents_of(nuclei, annotations, run.within)], dtype=object
         )
     return cell_outlines(nuclei.polygons, micrometres, mpp, size, within)
-
-
-def _opened(entry: ImageEntry) -> SlideReader:
-    if entry.slide is None:
-        raise SlideError(
-            entry.name, f"its slide was not found ({entry.uri})", "Say where it lies with --slides"
-        )
-    if entry.rotated:
-        raise SlideError(
-            entry.name,
-            "it is rotated or cropped in the project, and its pixels are not those of the file",
-            "Add the slide to the project without rotation",
-        )
-    reader = open_slide(entry.slide, entry.series)
-    if entry.size is not None and entry.size != (reader.width, reader.height):
-        reader.close()
-        raise SlideError(
-            entry.slide,
-            f"is {reader.width} x {reader.height} pixels, but the project says "
-            f"{entry.size[0]} x {entry.size[1]}: it is another slide, or another image of the file",
-            "Give the folder of the right one with --slides",
-        )
-    return reader
 
 
 def _stains(run: _Run, entry: ImageEntry) -> StainVectors | None:

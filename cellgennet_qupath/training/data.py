@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from ..annotations.labels import Split, Supervision, interpret, render
 from ..annotations.windows import LabelledWindow, label_boxes, labelled_window
 from ..core.config import Config
-from ..core.errors import CellGenNetError, SlideError, SupervisionError
+from ..core.errors import CellGenNetError, SupervisionError
 from ..core.progress import Reporter
 from ..geometry.coordinates import grid_size
 from ..geometry.rectangle import Rectangle
+from ..qupath.images import open_image
 from ..qupath.project import ImageEntry, Project
 from ..slides.normalisation import Normalisation, estimate
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
-from ..slides.reader import SlideReader, open_slide
+from ..slides.reader import SlideReader
 from ..slides.tissue import tissue_mask
 from .material import TrainingData, UnlabelledTile
 from .patches import generator
@@ -51,7 +52,7 @@ class SlideTile:
     def read(self) -> UnlabelledTile:
         """The picture of the place and where in it tissue shows that is neither labelled nor withheld."""
         box, step = self.box, self.source.downsample
-        with _open(self.source.entry) as reader:
+        with open_image(self.source.entry) as reader:
             image = _read(reader, self.source, box)
             mask = tissue_mask(reader, self.source.mpp)
             columns, rows = grid_size(reader.width, reader.height, step)
@@ -83,7 +84,7 @@ def load_training_data(
             supervision = interpret(project.annotations(entry), config.classes)
             for reason, count in supervision.skipped.items():
                 reporter.warn(f"{entry.name}: {count} annotation(s) skipped: {reason}.")
-            with _open(entry) as reader:
+            with open_image(entry) as reader:
                 calibration = resolve_mpp(entry.mpp, reader.mpp, mpp, entry.name)
             readable.append((entry, supervision, calibration))
         except CellGenNetError as error:
@@ -107,7 +108,7 @@ def load_training_data(
                 )
                 continue
             downsample = 1.0 if target is None else downsample_for(calibration, target)
-            with _open(entry) as reader:
+            with open_image(entry) as reader:
                 normalisation = estimate(
                     reader, downsample, config.normalisation, tissue_mask(reader, calibration.mpp)
                 )
@@ -129,7 +130,7 @@ def _places(sources: Sequence[TrainingSlide], config: Config) -> list[SlideTile]
     size = config.pseudo.tile
     per_image: list[list[SlideTile]] = []
     for number, source in enumerate(sources):
-        with _open(source.entry) as reader:
+        with open_image(source.entry) as reader:
             columns, rows = grid_size(reader.width, reader.height, source.downsample)
             mask = tissue_mask(reader, source.mpp)
         step = source.downsample
@@ -145,12 +146,6 @@ def _places(sources: Sequence[TrainingSlide], config: Config) -> list[SlideTile]
     for turn in range(max((len(boxes) for boxes in per_image), default=0)):
         chosen += [boxes[turn] for boxes in per_image if turn < len(boxes)]
     return chosen[: config.pseudo.tiles]
-
-
-def _open(entry: ImageEntry) -> SlideReader:
-    if entry.slide is None:
-        raise SlideError(entry.name, f"its slide was not found ({entry.uri})", "Say where with --slides")
-    return open_slide(entry.slide, entry.series)
 
 
 def _read(reader: SlideReader, source: TrainingSlide, box: Rectangle) -> NDArray[np.float32]:

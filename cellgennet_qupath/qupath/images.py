@@ -1,0 +1,36 @@
+"""The pixels of a project's entry: opened and checked the same way by every command."""
+
+from __future__ import annotations
+
+from ..core.errors import SlideError
+from ..slides.reader import SlideReader, open_slide
+from .project import ImageEntry
+
+
+def open_image(entry: ImageEntry) -> SlideReader:
+    """Open an entry's slide, so that its pixels are those on which the entry's objects were drawn.
+
+    Use it in a ``with`` block. Raises SlideError where the slide was not found or cannot be read, where
+    the project rotates or crops it, and where its size is not the recorded one.
+    """
+    if entry.slide is None:
+        raise SlideError(
+            entry.name, f"its slide was not found ({entry.uri})", "Name its folder with --slides DIR"
+        )
+    if entry.rotated:
+        raise SlideError(
+            entry.name,
+            "it is rotated or cropped in the project, so its pixels are not those of the file",
+            "Add the slide to the project without rotation",
+        )
+    reader = open_slide(entry.slide, entry.series)
+    size = (reader.width, reader.height)
+    if entry.size is not None and entry.size != size:
+        reader.close()
+        raise SlideError(
+            entry.slide,
+            f"is {size[0]} x {size[1]} pixels, but the project recorded {entry.size[0]} x {entry.size[1]}: "
+            "it is another slide, or another image of the file",
+            "Name the folder of the right one with --slides DIR",
+        )
+    return reader
