@@ -1,7 +1,7 @@
-"""The model bundle: a folder ``NAME.cgn`` that holds all that segmentation needs, and how it came about.
+"""The model bundle: a folder ``NAME.cgn`` with all that segmentation needs, and a record of its training.
 
-``model.yaml`` is the card; it lists the checksum of every other file, and nothing is read from a bundle
-whose files do not match. No file in it can run code.
+``model.yaml`` is the card; it lists the checksum of every other file, and a bundle whose files do not match
+is refused. No file in it can run code. The package ships one bundle, in ``pretrained/``.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ STUDENT = "student.safetensors"
 TEACHER = "teacher"
 REPORT = "report"
 FORMAT = 1
+PRETRAINED = Path(__file__).with_name("pretrained")
+"""Folder of the bundles that come with the package."""
 
 
 class Card(BaseModel):
-    """What ``model.yaml`` says. Sizes in µm per pixel; times in minutes."""
+    """The content of ``model.yaml``. ``mpp`` is in µm per pixel; times are ISO 8601, UTC."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,7 +53,7 @@ class Card(BaseModel):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk whose checksums were found right."""
+    """A bundle on disk whose checksums have been verified."""
 
     path: Path
     card: Card
@@ -64,12 +66,12 @@ class Bundle:
 
     @property
     def teacher(self) -> Path:
-        """The teacher's StarDist folder. Raises BundleError where it was left out."""
+        """The teacher's StarDist folder. Raises BundleError where the bundle holds only a student."""
         return self._part(TEACHER, "teacher")
 
     @property
     def holds_teacher(self) -> bool:
-        """Whether the teacher came along."""
+        """Whether the bundle includes the teacher, which segmentation does not need."""
         return (self.path / TEACHER).is_dir()
 
     def _part(self, name: str, what: str) -> Path:
@@ -79,23 +81,27 @@ class Bundle:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the card, and so of everything in the bundle."""
+        """SHA-256 of the card, which holds the checksums of all other files, in hexadecimal."""
         return sha256(self.path / CARD)
 
 
 def load_bundle(path: Path) -> Bundle:
-    """Open a bundle and verify it. Raises BundleError naming the file at fault."""
+    """Open a bundle and verify its checksums.
+
+    Raises BundleError, naming the file at fault, where ``path`` is not a bundle, is damaged, or was written
+    by a newer version.
+    """
     card_file = path / CARD
     if not path.exists():
         raise BundleError(path, "there is no such model bundle", "Train one with `cellgennet train`")
     if not card_file.is_file():
-        raise BundleError(path, f"is no model bundle (it has no {CARD})", "Give the folder NAME.cgn")
+        raise BundleError(path, f"is not a model bundle (no {CARD})", "Name the folder NAME.cgn itself")
     try:
         raw = yaml.safe_load(card_file.read_text(encoding="utf-8"))
         card = Card.model_validate(raw)
         config = Config.model_validate(card.config)
     except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
-        raise BundleError(card_file, "is damaged", "Copy the bundle again or train anew") from error
+        raise BundleError(card_file, "is damaged", "Copy the bundle again or retrain") from error
     if card.format > FORMAT:
         raise BundleError(path, "was written by a newer version", "Update cellgennet-qupath")
     for name, expected in card.checksums.items():
@@ -103,22 +109,26 @@ def load_bundle(path: Path) -> Bundle:
         if not file.resolve().is_relative_to(path.resolve()):
             raise BundleError(card_file, f"names a file outside the bundle ({name})", "Do not use it")
         if not file.is_file():
-            raise BundleError(file, "is missing from the bundle", "Copy the bundle again or train anew")
+            raise BundleError(file, "is missing from the bundle", "Copy the bundle again or retrain")
         if sha256(file) != expected:
             raise BundleError(
-                file, "has a wrong checksum: the file was changed or damaged", "Copy the bundle again"
+                file, "has a wrong checksum: the file was changed or is damaged", "Copy the bundle again"
             )
     return Bundle(path, card, config)
 
 
 def write_bundle(path: Path, card: Card, files: Mapping[str, Path], reports: Path | None = None) -> Bundle:
-    """Put a bundle together beside its place and move it there whole; an older one is replaced.
+    """Write a bundle as a whole: it is assembled beside ``path`` and then moved there.
+
+    An older bundle at ``path`` is replaced.
 
     files   : name inside the bundle -> file or folder to copy.
-    reports : folder whose content becomes ``report/``.
+    reports : folder whose contents become ``report/``.
+
+    Raises BundleError where ``path`` exists and is not a bundle.
     """
     if path.exists() and not (path / CARD).is_file():
-        raise BundleError(path, "exists and is no model bundle", "Choose another name for -o")
+        raise BundleError(path, f"exists and is not a model bundle (no {CARD})", "Choose another name for -o")
     part = path.with_name(path.name + ".part")
     if part.exists():
         shutil.rmtree(part)
@@ -148,19 +158,38 @@ def write_bundle(path: Path, card: Card, files: Mapping[str, Path], reports: Pat
     return load_bundle(path)
 
 
+def pretrained_bundle() -> Path:
+    """The bundle that ships with the package. Raises BundleError where this version has none."""
+    shipped = sorted(PRETRAINED.glob("*.cgn"))
+    if not shipped:
+        raise BundleError(
+            "pretrained model",
+            "does not ship with this version",
+            "Train a model (`cellgennet train`) and name it with -m",
+        )
+    return shipped[-1]
+
+
+def named_bundle(name: Path | None) -> Path:
+    """The path of the bundle that a user names: a folder; the pretrained one for ``pretrained`` or None."""
+    if name is None or name.name == str(name) == "pretrained":
+        return pretrained_bundle()
+    return name
+
+
 def sha256(path: Path) -> str:
-    """Checksum of a file, in hexadecimal."""
+    """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def now() -> str:
-    """The time, as cards and run records write it."""
+    """The current time, UTC, as cards and run records write it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def versions() -> dict[str, str]:
-    """Versions of this package and of what decides its results."""
+    """Versions of this package and of the installed libraries that affect its results."""
     names = (
         "cellgennet-qupath",
         "numpy",
@@ -173,10 +202,10 @@ def versions() -> dict[str, str]:
         "tiffslide",
         "openvino",
     )
-    found = {}
+    installed = {}
     for name in names:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed

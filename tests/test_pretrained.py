@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cellgennet_qupath.bundle import load_bundle
-from cellgennet_qupath.core.resources import named_bundle, pretrained_bundle, sample_projects
+from cellgennet_qupath.bundle import load_bundle, named_bundle, pretrained_bundle
+from cellgennet_qupath.core.resources import sample_projects
 from cellgennet_qupath.demo import score_project
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.slides.reader import slide_size

@@ -70,8 +70,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Score models on a project's Validation regions, or on a FOLDER of images/ and labels/."""
-    from ..bundle import load_bundle
-    from ..core.resources import named_bundle
+    from ..bundle import load_bundle, named_bundle
     from ..evaluation.run import evaluate
     from ..report.evaluation_page import REPORT, check_output, write_report
 

@@ -83,8 +83,7 @@ def command(
     as_json: bool,
 ) -> int:
     """Find every nucleus of every image and put it into the project, as a detection or a cell."""
-    from ..bundle import load_bundle
-    from ..core.resources import named_bundle
+    from ..bundle import load_bundle, named_bundle
 
     if dask is not None and workers > 1:
         raise click.UsageError("--workers and --dask exclude each other.")

@@ -48,9 +48,8 @@ def command(
     threads: int | None,
 ) -> None:
     """Train a model on a project's annotations: a teacher, its pseudo-labels, a light student."""
-    from ..bundle import load_bundle
+    from ..bundle import load_bundle, named_bundle
     from ..core.config import load_config
-    from ..core.resources import named_bundle
 
     config = load_config(config_file)
     if threads is not None:

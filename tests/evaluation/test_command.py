@@ -102,10 +102,10 @@ def test_without_a_model_the_pretrained_one_is_meant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = labelled_folder(tmp_path / "d", 1)
-    monkeypatch.setattr("cellgennet_qupath.core.resources._PACKAGE", tmp_path / "package")
+    monkeypatch.setattr("cellgennet_qupath.bundle.PRETRAINED", tmp_path / "pretrained")
     code, _, err = told(capsys, folder, "-o", tmp_path / "r")
     assert (code, "name it with -m" in err) == (1, True)
-    shutil.copytree(untrained.path, tmp_path / "package" / "pretrained" / "untrained.cgn")
+    shutil.copytree(untrained.path, tmp_path / "pretrained" / "untrained.cgn")
     code, out, _ = told(capsys, folder, "-o", tmp_path / "r", "--mpp", 0.5, "--no-classical", "--json")
     assert code == 0
     assert [row["method"] for row in json.loads(out)["methods"]] == ["untrained"]
