@@ -69,6 +69,10 @@ class TrainingError(CellGenNetError):
     """A training run that cannot start, go on or be resumed."""
 
 
+class MissingExtraError(CellGenNetError):
+    """An optional part of the installation (an extra) that a command needs and that is not installed."""
+
+
 class QuPathError(CellGenNetError):
     """A QuPath that is missing, too old, or refused an operation."""
 
