@@ -84,7 +84,7 @@ def settings(row: str, seed: int, config: Config, tiles: int) -> Config:
     elif row == "no-cutmix":
         pseudo = pseudo.model_copy(update={"cutmix": 0.0})
     elif row == "no-doubt":
-        pseudo = pseudo.model_copy(update={"sharpness": 0.0})
+        pseudo = pseudo.model_copy(update={"uncertainty_decay": 0.0})
     elif row == "teacher-alone":
         pseudo = pseudo.model_copy(update={"student_share": 0.0})
     elif row == "student-alone":

@@ -1,6 +1,6 @@
-"""The configuration of a training run: every knob, its default and its bounds.
+"""The configuration of a training run: every setting, its default and its bounds.
 
-A YAML file may set any of them; unknown names and impossible values are refused. The whole
+A YAML file may set any of them; unknown names and impossible values are rejected. The whole
 configuration of a run is kept in its model bundle.
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import fnmatch
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigError
+from .progress import SILENT, Reporter
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -21,7 +22,27 @@ Weight = Annotated[float, Field(ge=0.0)]
 
 
 class _Section(BaseModel):
+    """A group of settings. A renamed setting keeps its old name as its ``serialization_alias``.
+
+    Old names are still accepted, in files of settings and in the cards of bundles; new ones are written.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def old_names(cls) -> dict[str, str]:
+        """The present name of each setting that was renamed, by its old name."""
+        fields = cls.model_fields.items()
+        return {field.serialization_alias: name for name, field in fields if field.serialization_alias}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            return raw
+        old = cls.old_names()
+        # A setting given under both names is left as it is, and so rejected as unknown.
+        return {old[key] if key in old and old[key] not in raw else key: raw[key] for key in raw}
 
 
 class ClassNames(_Section):
@@ -46,7 +67,7 @@ class NormalisationConfig(_Section):
 
 
 class TeacherConfig(_Section):
-    """The StarDist teacher. ``init``: a StarDist model folder to start from."""
+    """The StarDist teacher. ``init``: a StarDist model folder whose weights it starts from."""
 
     init: Path | None = None
     rays: Annotated[int, Field(ge=8, le=128)] = 32
@@ -62,24 +83,24 @@ class TeacherConfig(_Section):
 
 
 class PseudoConfig(_Section):
-    """Pseudo-labels: what the teacher says about unlabelled tissue, and how far it is believed.
+    """Pseudo-labels: soft labels predicted for unlabelled tissue, and the weight they get.
 
-    views         : the four rotations, or these and their mirror images, are averaged.
-    sharpness     : k in the confidence ``|2p - 1| * exp(-k * sd)``.
-    miss_doubt    : factor on the confidence where the soft label says "background": what a network
-                    misses, it misses in all views alike.
-    student_share : the averaged student's share in the soft labels once it has been asked; the rest is
-                    the teacher's.
-    rounds        : how often the averaged student is asked, first after ``loss.warm_up`` and then evenly
-                    over the rest of the training; before that it knows nothing.
-    batch         : unlabelled patches per step.
-    cutmix        : share of an unlabelled patch that shows another one when the student learns from it.
-    tiles         : at most this many tiles of ``tile`` pixels per project.
+    views             : the four rotations, or these and their mirror images, are averaged.
+    uncertainty_decay : k in the confidence ``|2p - 1| * exp(-k * sd)``.
+    background_weight : factor on the confidence where the soft label says "background": a nucleus that a
+                        network misses, it misses in all views.
+    student_share     : the averaged student's share in the soft labels once it has made predictions; the
+                        rest is the teacher's.
+    rounds            : how many times the averaged student predicts, first after ``loss.warm_up``, then at
+                        even intervals over the rest of the training. Before that its predictions are noise.
+    batch             : unlabelled patches per step.
+    cutmix            : share of an unlabelled patch that is replaced by another patch.
+    tiles             : at most this many tiles of ``tile`` pixels per project.
     """
 
     views: Literal[4, 8] = 4
-    sharpness: Weight = 3.0
-    miss_doubt: Fraction = 1.0
+    uncertainty_decay: Weight = Field(default=3.0, serialization_alias="sharpness")
+    background_weight: Fraction = Field(default=1.0, serialization_alias="miss_doubt")
     student_share: Fraction = 0.8
     rounds: Positive = 2
     batch: Positive = 2
@@ -91,12 +112,12 @@ class PseudoConfig(_Section):
 class StudentConfig(_Section):
     """The student, a light U-Net. ``init``: the weights of a student of the same shape to start from.
 
-    architecture : "efficientnet-lite0", whose encoder has seen ImageNet, or "unet", a plain one.
-    width   : channels of the decoder's last level; of a plain U-Net's first level, doubled at each of its
-              ``levels`` levels (the encoder's own are fixed).
-    restart : the learning rate falls along a cosine before each round of pseudo-labels and begins it anew
-              at this share of ``learning_rate``.
-    dropout : rate at the deepest level; level ``i`` of ``n`` gets ``dropout * i / (n - 1)``.
+    architecture : "efficientnet-lite0", whose encoder is pretrained on ImageNet, or "unet", a plain one.
+    width        : channels of the decoder's last level; of a plain U-Net's first level, doubled at each of
+                   its ``levels`` levels (the encoder's own are fixed).
+    restart      : the learning rate decays along a cosine before each round of pseudo-labels and restarts
+                   at this share of ``learning_rate``.
+    dropout      : rate at the deepest level; level ``i`` of ``n`` gets ``dropout * i / (n - 1)``.
     """
 
     init: Path | None = None
@@ -117,11 +138,11 @@ class StudentConfig(_Section):
 class LossConfig(_Section):
     """Weights of the terms of the joint objective (see docs/method.md for the equations).
 
-    contact is how much more the object map weighs where two nuclei come near each other.
-    warm_up and ramp_up are shares of the training: for the first the student learns from annotations alone,
-    over the second the terms of unlabelled tissue come in.
-    Without distillation and consistency the student learns from the annotations alone, and no teacher
-    is trained for it.
+    touching_weight is how much more the object map counts where two nuclei touch or nearly touch.
+    warm_up and ramp_up are shares of the training: during the first the student learns from annotations
+    alone, over the second the terms of unlabelled tissue are faded in.
+    With distillation and consistency at 0 the student learns from the annotations alone, and no teacher
+    is trained.
     """
 
     bce: Weight = 1.0
@@ -129,7 +150,7 @@ class LossConfig(_Section):
     tversky_alpha: Fraction = 0.5
     tversky_beta: Fraction = 0.5
     objectness: Weight = 1.0
-    contact: Weight = 0.0
+    touching_weight: Weight = Field(default=0.0, serialization_alias="contact")
     distillation: Weight = 1.0
     consistency: Weight = 0.0
     warm_up: Fraction = 0.57
@@ -137,12 +158,12 @@ class LossConfig(_Section):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether any term looks at unlabelled tissue."""
+        """Whether any term uses unlabelled tissue."""
         return self.distillation > 0 or self.consistency > 0
 
 
 class Config(_Section):
-    """Everything that decides a training run."""
+    """All settings of a training run."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     threads: Annotated[int, Field(ge=0)] = 0
@@ -154,11 +175,15 @@ class Config(_Section):
     student: StudentConfig = StudentConfig()
     loss: LossConfig = LossConfig()
 
+    def fingerprint_text(self) -> str:
+        """The settings as JSON under their oldest names: the same text in every version."""
+        return self.model_dump_json(by_alias=True)
 
-def load_config(path: Path | None) -> Config:
+
+def load_config(path: Path | None, reporter: Reporter = SILENT) -> Config:
     """The configuration of a YAML file, or the defaults without one.
 
-    Raises ConfigError naming the first key at fault.
+    Old names of settings are accepted and reported once. Raises ConfigError naming the first key at fault.
     """
     if path is None:
         return Config()
@@ -172,7 +197,22 @@ def load_config(path: Path | None) -> Config:
         return Config()
     if not isinstance(raw, dict):
         raise ConfigError(path, "holds no settings", "Write `name: value` lines")
-    return config_from(raw, path)
+    config = config_from(raw, path)
+    renamed = _renamed(raw)
+    if renamed:
+        reporter.warn(f"{path}: settings were renamed: {', '.join(renamed)}. The old names still work.")
+    return config
+
+
+def _renamed(raw: dict[str, Any]) -> list[str]:
+    """Which settings of a file have their old names: "section.old is now section.new"."""
+    return [
+        f"{section}.{key} is now {section}.{field.default.old_names()[key]}"
+        for section, field in Config.model_fields.items()
+        if isinstance(field.default, _Section) and isinstance(raw.get(section), dict)
+        for key in raw[section]
+        if key in field.default.old_names()
+    ]
 
 
 def config_from(raw: object, source: object) -> Config:

@@ -162,6 +162,6 @@ class PseudoLabels:
         said = heard(opinions[0])
         for other in opinions[1:]:
             said = mix(said, heard(other), self._config.student_share)
-        steady = agreement(said.std, self._config.sharpness) * posed(usable)[:, :, None]
+        steady = agreement(said.std, self._config.uncertainty_decay) * posed(usable)[:, :, None]
         picture = _picture(posed(image, 2))
         return recolour(picture, rng, 0.3), recolour(picture, rng, 1.0), said.mean, steady

@@ -171,7 +171,7 @@ def _prepared(folder: Path, material: TrainingData, config: Config, resume: bool
 
 
 def _identity(material: TrainingData, config: Config) -> str:
-    digest = hashlib.sha256(config.model_dump_json().encode())
+    digest = hashlib.sha256(config.fingerprint_text().encode())
     for window in [*material.training, *material.validation]:
         for array in (window.image, window.labels.objects, window.labels.foreground):
             digest.update(np.ascontiguousarray(array).tobytes())

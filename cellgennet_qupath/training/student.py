@@ -99,7 +99,7 @@ class StudentTrainer:
         foreground, weight_f = _pooled(self._tensor(labelled.foreground))
         objectness, known = _pooled(self._tensor(labelled.objectness))
         near, _ = _pooled(self._tensor(labelled.contact))
-        weight_o = losses.object_weight(known, near, cfg.contact)
+        weight_o = losses.object_weight(known, near, cfg.touching_weight)
         images = [_channels_first(self._tensor(labelled.image))]
         if unlabelled is not None:
             pasted = self._tensor(unlabelled.pasted)[:, None] > 0
@@ -116,7 +116,7 @@ class StudentTrainer:
             theirs = logits[len(foreground) :]
             soft = _paste(_channels_first(self._tensor(unlabelled.targets)), pasted)
             steady = _paste(_channels_first(self._tensor(unlabelled.agreement)), pasted)
-            believed = losses.belief(soft, steady, self._pseudo.miss_doubt)
+            believed = losses.belief(soft, steady, self._pseudo.background_weight)
             terms["distillation"] = losses.distillation(theirs, soft, believed)
             if cfg.consistency > 0:
                 with torch.no_grad():

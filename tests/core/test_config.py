@@ -1,0 +1,63 @@
+"""Settings under their old names: still read, reported once in a user's file, silent in a bundle."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cellgennet_qupath.bundle import load_bundle, named_bundle
+from cellgennet_qupath.core.config import Config, config_from, load_config
+from cellgennet_qupath.core.errors import ConfigError
+from cellgennet_qupath.core.progress import SILENT, Remembering
+
+OLD = "pseudo:\n  sharpness: 2\n  miss_doubt: 0.5\nloss:\n  contact: 4\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "settings.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_old_names_in_a_file_of_settings_are_read_and_reported_once(tmp_path: Path) -> None:
+    listener = Remembering(SILENT)
+    config = load_config(written(tmp_path, OLD), listener)
+    assert (config.pseudo.uncertainty_decay, config.pseudo.background_weight) == (2, 0.5)
+    assert config.loss.touching_weight == 4
+    (line,) = listener.warnings
+    assert "pseudo.sharpness is now pseudo.uncertainty_decay" in line
+    assert "pseudo.miss_doubt is now pseudo.background_weight" in line
+    assert "loss.contact is now loss.touching_weight" in line
+
+
+def test_new_names_are_not_reported(tmp_path: Path) -> None:
+    listener = Remembering(SILENT)
+    config = load_config(written(tmp_path, "loss: {touching_weight: 4}"), listener)
+    assert config.loss.touching_weight == 4
+    assert listener.warnings == []
+
+
+def test_one_setting_under_both_names_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"loss\.contact"):
+        load_config(written(tmp_path, "loss: {contact: 4, touching_weight: 4}"))
+
+
+def test_new_names_are_written() -> None:
+    written = config_from(yaml.safe_load(OLD), "test").model_dump(mode="json")
+    assert written["loss"]["touching_weight"] == 4
+    assert not {"contact", "sharpness", "miss_doubt"} & {*written["loss"], *written["pseudo"]}
+
+
+def test_the_shipped_bundle_has_old_names_and_opens() -> None:
+    bundle = load_bundle(named_bundle(None))
+    assert "miss_doubt" in bundle.card.config["pseudo"]
+    assert bundle.config.loss.touching_weight == bundle.card.config["loss"]["contact"] == 4
+
+
+def test_runs_of_earlier_versions_are_recognised_as_the_same() -> None:
+    # Of the version before the settings were renamed: its runs can be resumed.
+    digest = hashlib.sha256(Config().fingerprint_text().encode()).hexdigest()
+    assert digest == "8609b1bac77e4ec7f327a8a5d73c28ef4ba7dfaa0d85a4189716066c1721e119"
