@@ -1,6 +1,6 @@
-"""The command line: parse, print, exit. What a command does lies elsewhere.
+"""The command line: parse, print, exit. The work itself is done by the rooms below.
 
-Commands are imported when they are called, so that ``cellgennet --help`` answers at once.
+A command is imported when it is called, so that ``cellgennet --help`` answers at once.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from .. import __version__
 from ..core.errors import CellGenNetError, Interrupted
 
 COMMANDS = {
-    "doctor": "Check this computer: Python, QuPath, Java, devices, versions.",
-    "inspect": "Show a project's images, annotations, and what can be trained on.",
+    "doctor": "Check this installation and say what each command still needs.",
+    "inspect": "Show a project's images, annotations and training material.",
     "train": "Train a model on a project's annotations.",
-    "segment": "Find every nucleus of every image of a project.",
+    "segment": "Segment every nucleus of every image of a project.",
     "export": "Write the measurements of a project to one table.",
-    "evaluate": "Tell how far to trust a model: scores, comparisons and a report to read.",
-    "groovy": "Install the scripts that run this from within QuPath.",
-    "demo": "Show the whole way on a small project that comes with the package.",
+    "evaluate": "Score models against expert annotations and write an HTML report.",
+    "groovy": "Install the scripts that run these commands from within QuPath.",
+    "demo": "Run the whole workflow on a small project that ships with the package.",
 }
 
 
 class _Commands(click.Group):
-    """A group that knows its commands by name and imports one when it is asked for."""
+    """A group that knows its commands by name and imports each on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -49,9 +49,9 @@ class _Commands(click.Group):
     cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(__version__, prog_name="cellgennet")
-@click.option("--debug", is_flag=True, help="Show where in the program an error arose.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cellgennet(debug: bool) -> None:
-    """Nucleus segmentation for QuPath projects, learnt from a few annotated rectangles."""
+    """Nucleus segmentation for QuPath projects, learned from a few annotated rectangles."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line; returns 0 done, 1 error, 2 wrong usage, 3 some images failed, 130 interrupted."""
     debug = "--debug" in arguments
-    # Wherever it stands: users add it to the end of the line that just failed.
+    # Accepted anywhere: users append it to the command that just failed.
     arguments = [argument for argument in arguments if argument != "--debug"]
     if debug:
         logging.basicConfig(stream=sys.stderr)
@@ -75,19 +75,19 @@ def run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except CellGenNetError as error:
-        return _told(str(error), error.exit_code, debug)
+        return _failed(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, click.Abort):
-        return _told("interrupted.", Interrupted.exit_code, debug)
+        return _failed("interrupted.", Interrupted.exit_code, debug)
     except Exception as error:
         kind = type(error).__name__
         line = (
             f"internal error ({kind}: {error}). This is a bug: please report it with the output of --debug."
         )
-        return _told(" ".join(line.split()), 1, debug)
+        return _failed(" ".join(line.split()), 1, debug)
     return result if isinstance(result, int) else 0
 
 
-def _told(line: str, code: int, debug: bool) -> int:
+def _failed(line: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     click.echo(f"Error: {line}" if code != Interrupted.exit_code else line, err=True)

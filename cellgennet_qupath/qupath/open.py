@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import QuPathError
+from ..core.extras import require
 from ..core.progress import SILENT, Reporter
 from .files import FilesBackend
 from .java.installation import find_qupath
@@ -30,9 +31,11 @@ def open_project(
     size_of  : (width, height) of a slide file, to tell slides of one name apart.
     writable : take the project's lock, so that ``write_detections`` may be called.
 
-    Close it, or use it in a ``with`` block. Raises ProjectError, LockedError, and QuPathError where
-    QuPath is asked for and missing.
+    Close it, or use it in a ``with`` block. Raises ProjectError, LockedError, and for
+    ``backend="qupath"`` MissingExtraError without paquo and QuPathError without QuPath.
     """
+    if backend == "qupath":
+        require("qupath", "--backend qupath")
     found = None if backend == "files" else find_qupath()
     if backend == "qupath" and found is None:
         raise QuPathError(

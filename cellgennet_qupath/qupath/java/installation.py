@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core.extras import missing
+
 
 @dataclass(frozen=True)
 class Installation:
@@ -17,7 +19,9 @@ class Installation:
 
 
 def find_qupath() -> Installation | None:
-    """The installation that paquo finds by its configuration; None where there is none."""
+    """The installation that paquo finds by its configuration; None without one, or without paquo."""
+    if missing("qupath"):
+        return None
     from paquo._config import settings, to_kwargs
     from paquo.jpype_backend import find_qupath as search
 
