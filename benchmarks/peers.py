@@ -111,9 +111,9 @@ class PeerPredictor:
     peer: Peer
     segment: Segment
 
-    def predict(self, field: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
+    def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
         rows, columns = pixels.shape[:2]
-        step = 1.0 if self.peer.mpp is None or field.mpp is None else self.peer.mpp / field.mpp
+        step = 1.0 if self.peer.mpp is None or region.mpp is None else self.peer.mpp / region.mpp
         size = (max(1, round(columns / step)), max(1, round(rows / step)))
         shrunk = pixels if step == 1 else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         number, row, _ = objects(np.asarray(self.segment(np.asarray(shrunk, np.uint8))))
@@ -147,7 +147,7 @@ def table(evaluation: Evaluation, absent: dict[str, str]) -> str:
     lines += [
         f"| {name} | not run: {why} |{' |' * len(COLUMNS)} {seen[name]} |" for name, why in absent.items()
     ]
-    return "\n".join(lines) + f"\n\nMeans over {len(evaluation.fields)} images; hd95 in {evaluation.unit}.\n"
+    return "\n".join(lines) + f"\n\nMeans over {len(evaluation.regions)} images; hd95 in {evaluation.unit}.\n"
 
 
 @click.command()
@@ -189,8 +189,8 @@ def main(
         else:
             predictors.append(PeerPredictor(peer.name, peer, peer.load(weights)))
     predictors.append(ClassicalBaseline())
-    fields = folder_regions(data, mpp=mpp, split=split, group_by=group_by, reporter=listener)
-    evaluation = evaluate(fields, predictors, listener)
+    regions = folder_regions(data, mpp=mpp, split=split, group_by=group_by, reporter=listener)
+    evaluation = evaluate(regions, predictors, listener)
     notes = [
         f"Public weights of {peer.name} have seen public images ({peer.seen}), perhaps these."
         for peer in PEERS

@@ -1,4 +1,4 @@
-"""Drawn tissue with known nuclei, someone who finds most of them, and a bundle that took no training."""
+"""Fixtures: drawn tissue with known nuclei, a predictor that misses some of them, an untrained bundle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONFIG = Config(student=StudentConfig(architecture="unet", width=4, levels=2))
 
 
 def tissue(seed: int, side: int = 160) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """RGB and labels of some purple discs on pink."""
+    """Purple discs on pink: uint8 RGB (side, side, 3), and their labels, int32 (side, side)."""
     rng = np.random.default_rng(seed)
     image = np.full((side, side, 3), (225, 170, 200), np.float32)
     labels = np.zeros((side, side), np.int32)
@@ -41,7 +41,7 @@ def tissue(seed: int, side: int = 160) -> tuple[NDArray[np.uint8], NDArray[np.in
 
 @pytest.fixture(scope="session")
 def labelled_folder() -> Callable[[Path, int], Path]:
-    """Writes ``images/`` and ``labels/`` with so many pictures into a folder."""
+    """Writes a folder with ``images/`` and ``labels/``, of this number of images."""
 
     def write(folder: Path, count: int) -> Path:
         for part in ("images", "labels"):
@@ -57,15 +57,15 @@ def labelled_folder() -> Callable[[Path, int], Path]:
 
 @dataclass(frozen=True)
 class Shaky:
-    """Knows the truth, moves it, and leaves some of it out."""
+    """Predicts the true nuclei, shifted, and misses every nth of them."""
 
     name: str
     shift: int = 1
-    forgets: int = 5
+    misses: int = 5
 
-    def predict(self, field: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
-        true, _ = field.truth()
-        labels = np.roll(np.where(true % self.forgets == 0, 0, true), self.shift, 1)
+    def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
+        true, _ = region.truth()
+        labels = np.roll(np.where(true % self.misses == 0, 0, true), self.shift, 1)
         return Prediction(labels, np.linspace(0.4, 0.95, int(labels.max(initial=0)), dtype=np.float32))
 
 
@@ -78,14 +78,14 @@ def shaky() -> Callable[..., Shaky]:
 def evaluation(
     labelled_folder: Callable[[Path, int], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Evaluation:
-    """Two methods on six pictures."""
+    """Two methods on six images."""
     folder = labelled_folder(tmp_path_factory.mktemp("data"), 6)
     return evaluate(folder_regions(folder, mpp=0.5), [Shaky("ours"), Shaky("theirs", 4, 2)])
 
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A student that knows nothing, with thresholds that let some of it pass."""
+    """An untrained student, with thresholds so low that it predicts some nuclei."""
     from safetensors.torch import save_file
 
     folder = tmp_path_factory.mktemp("bundle")

@@ -1,4 +1,4 @@
-"""``cellgennet evaluate``: how far to trust a model, as numbers and as a page to read."""
+"""``cellgennet evaluate``: score models against expert annotations and write an HTML report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from .reporter import reporter
 if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..core.progress import Reporter
-    from ..evaluation.predictors import Predictor
     from ..evaluation.regions import EvaluationRegion
 
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     "models",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Model bundle (repeatable; the report is about the first); default: the pretrained one.",
+    help="Model bundle (repeatable; the report is about the first). Default: the pretrained one.",
 )
 @click.option(
     "-o",
@@ -38,18 +37,20 @@ if TYPE_CHECKING:
     "--predictions",
     multiple=True,
     metavar="NAME=FOLDER",
-    help="Results of another tool: label images or GeoJSON, one for each image (repeatable).",
+    help="Results of another tool: a folder with a label image or GeoJSON file per image (repeatable).",
 )
-@click.option("--teacher/--no-teacher", default=True, show_default=True, help="Also run a bundle's teacher.")
+@click.option(
+    "--teacher/--no-teacher", default=True, show_default=True, help="Also score the bundles' teachers."
+)
 @click.option(
     "--classical/--no-classical",
     default=True,
     show_default=True,
-    help="Also run a method without learning, to compare with.",
+    help="Also score a classical baseline (thresholding and watershed).",
 )
-@click.option("--split", help="Of a folder with manifest.csv: only images of this split.")
+@click.option("--split", help="Only images of this split (folder with manifest.csv).")
 @click.option(
-    "--group-by", metavar="COLUMN", help="Of a folder with manifest.csv: the column that groups images."
+    "--group-by", metavar="COLUMN", help="Column by which images are grouped (folder with manifest.csv)."
 )
 @mpp_option
 @threads_option
@@ -69,22 +70,30 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Score models on a project's Validation regions, or on a FOLDER of images/ and labels/."""
+    """Score models against expert annotations and write an HTML report.
+
+    PROJECT is a QuPath project, whose Validation regions are evaluated, or a folder with images/ and labels/.
+    """
     from ..bundle import load_bundle, named_bundle
+    from ..evaluation.predictors import predictors_for
+    from ..evaluation.regions import folder_regions
     from ..evaluation.run import evaluate
     from ..report.evaluation_page import REPORT, check_output, write_report
 
     check_output(output)
-    others = [_named(text) for text in predictions]
+    others = _named_folders(predictions)
     bundles = [load_bundle(named_bundle(path)) for path in models or (None,)]
     listener = reporter()
     is_project = project.is_file() or (project / "project.qpproj").is_file()
     if is_project:
-        fields = _project_fields(project, backend, slides, bundles[0], mpp, listener)
+        regions = _project_regions(project, backend, slides, bundles[0], mpp, listener)
     else:
-        fields = _folder_fields(project, mpp, split, group_by, listener)
-    predictors = _predictors(bundles, others, teacher, classical, threads or 0, listener)
-    evaluation = evaluate(fields, predictors, listener)
+        regions = folder_regions(project, mpp=mpp, split=split, group_by=group_by, reporter=listener)
+    predictors = predictors_for(
+        bundles, others, teacher=teacher, classical=classical, threads=threads or 0, reporter=listener
+    )
+    listener.say(f"Comparing: {', '.join(one.name for one in predictors)}.")
+    evaluation = evaluate(regions, predictors, listener)
     notes = []
     if is_project:
         notes.append(
@@ -104,17 +113,22 @@ def command(
     click.echo(f"Report: {output / REPORT}")
 
 
-def _named(text: str) -> tuple[str, Path]:
-    name, _, folder = text.partition("=")
-    if not name or not Path(folder).is_dir() or not folder:
-        raise click.BadParameter(
-            f"{text}: write NAME=FOLDER with a folder that exists", param_hint="--predictions"
-        )
-    return name, Path(folder)
+def _named_folders(texts: tuple[str, ...]) -> dict[str, Path]:
+    folders: dict[str, Path] = {}
+    for text in texts:
+        name, _, folder = text.partition("=")
+        if not name or not folder or not Path(folder).is_dir():
+            raise click.BadParameter(
+                f"{text}: write NAME=FOLDER with an existing folder", param_hint="--predictions"
+            )
+        if name in folders:
+            raise click.BadParameter(f"two results are named {name}", param_hint="--predictions")
+        folders[name] = Path(folder)
+    return folders
 
 
-def _project_fields(
-    project: Path,
+def _project_regions(
+    path: Path,
     backend: Backend,
     slides: Path | None,
     bundle: Bundle,
@@ -123,58 +137,5 @@ def _project_fields(
 ) -> list[EvaluationRegion]:
     from ..evaluation.regions import project_regions
 
-    with opened(project, backend, slides, listener) as found:
-        return project_regions(found, bundle.config.classes, mpp=mpp, reporter=listener)
-
-
-def _folder_fields(
-    folder: Path, mpp: float | None, split: str | None, group_by: str | None, listener: Reporter
-) -> list[EvaluationRegion]:
-    from ..evaluation.regions import folder_regions
-
-    return folder_regions(folder, mpp=mpp, split=split, group_by=group_by, reporter=listener)
-
-
-def _predictors(
-    bundles: list[Bundle],
-    others: list[tuple[str, Path]],
-    teacher: bool,
-    classical: bool,
-    threads: int,
-    listener: Reporter,
-) -> list[Predictor]:
-    """Everyone to evaluate, under names that differ."""
-    from ..bundle import STUDENT, TEACHER
-    from ..evaluation.predictors import (
-        ClassicalBaseline,
-        PrecomputedPredictor,
-        StudentPredictor,
-        TeacherPredictor,
-    )
-    from ..segmentation.model import Model
-
-    taken: set[str] = {name for name, _ in others} | {"classical"}
-
-    def free(name: str) -> str:
-        chosen, number = name, 2
-        while chosen in taken:
-            chosen, number = f"{name} ({number})", number + 1
-        taken.add(chosen)
-        return chosen
-
-    found: list[Predictor] = []
-    for bundle in bundles:
-        has_student = (bundle.path / STUDENT).is_file()
-        has_teacher = (bundle.path / TEACHER).is_dir()
-        if has_student or not has_teacher:
-            found.append(StudentPredictor(free(bundle.card.name), Model.from_bundle(bundle, threads)))
-        if has_teacher and (teacher or not has_student):
-            found.append(TeacherPredictor(free(f"{bundle.card.name} teacher"), bundle, threads))
-    names = [name for name, _ in others]
-    if len(set(names)) < len(names):
-        raise click.BadParameter("two results have the same name", param_hint="--predictions")
-    found += [PrecomputedPredictor(name, folder) for name, folder in others]
-    if classical:
-        found.append(ClassicalBaseline())
-    listener.say(f"To compare: {', '.join(one.name for one in found)}.")
-    return found
+    with opened(path, backend, slides, listener) as project:
+        return project_regions(project, bundle.config.classes, mpp=mpp, reporter=listener)

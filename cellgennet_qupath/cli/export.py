@@ -17,25 +17,25 @@ from .reporter import reporter
     "--output",
     type=click.Path(path_type=Path),
     required=True,
-    help="The file to write; its ending says the format: csv, tsv, csv.gz, parquet, geojson, h5ad. "
-    "{image} in its name stands for each image's own: one file per image.",
+    help="File to write; its ending sets the format: csv, tsv, csv.gz, parquet, geojson, h5ad. "
+    "With {image} in the name, one file per image is written.",
 )
 @click.option(
     "--neighbours",
     is_flag=True,
-    help="Add the distance to the nearest nucleus, and the number and density within 50 µm.",
+    help="Add the distance to the nearest nucleus, and the number and density of nuclei within 50 µm.",
 )
 @click.option(
     "--summary",
     is_flag=True,
-    help="Instead of nuclei: counts, density, means and quantiles of each image and annotation.",
+    help="Write one row per image and annotation instead: counts, density, means and quantiles.",
 )
 def command(
     project: Path, backend: Backend, slides: Path | None, output: Path, neighbours: bool, summary: bool
 ) -> None:
-    """Write the measurements of all detections of a project to one file, or to one for each image."""
+    """Export the measurements of all detections of a project to one file, or to one file per image."""
     from ..tables.project import export_project
 
-    with opened(project, backend, slides) as found:
-        count = export_project(found, output, neighbours=neighbours, summary=summary, reporter=reporter())
+    with opened(project, backend, slides) as source:
+        count = export_project(source, output, neighbours=neighbours, summary=summary, reporter=reporter())
     click.echo(f"{count} nuclei: {output}")

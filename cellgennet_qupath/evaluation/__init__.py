@@ -1,1 +1,1 @@
-"""Who is judged on what: regions, predictors, the run, the verdict."""
+"""Evaluation of methods on annotated regions: regions, predictors, the run, the verdict."""

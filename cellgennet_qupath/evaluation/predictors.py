@@ -1,9 +1,9 @@
-"""Who is evaluated: a bundle's student and teacher, a classical method, and what other tools have left."""
+"""Methods to evaluate: a bundle's student and teacher, a classical baseline, results of other tools."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,8 +18,10 @@ from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
-from ..bundle import Bundle
-from ..core.errors import EntryDataError, SupervisionError
+from ..bundle import STUDENT, Bundle
+from ..core.errors import EntryDataError, SupervisionError, UsageError
+from ..core.extras import install_line, missing, require
+from ..core.progress import SILENT, Reporter
 from ..geometry.contours import label_polygons
 from ..geometry.coordinates import full_to_edge
 from ..geometry.raster import rasterize
@@ -38,41 +40,48 @@ from .regions import LABEL_ENDINGS, EvaluationRegion, read_labels
 
 _CONTEXT = 64
 _TILE = 512
+_CLASSICAL = "classical"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The nuclei of a field: labels int32 (rows, columns) of its box at full resolution, and of label
-    1 ... n the probability, float32 (n,), NaN where none is known."""
+    """The nuclei that a method predicts in a region.
+
+    labels      : int32 (rows, columns) of the region's box at full resolution, 0 for background.
+    probability : float32 (n,) of the nuclei labelled 1 ... n; NaN where the method gives none.
+    """
 
     labels: NDArray[np.int32]
     probability: NDArray[np.float32]
 
 
 class Predictor(Protocol):
-    """Something that finds nuclei, by the name that the report calls it."""
+    """A method that segments nuclei, under the name that the report uses."""
 
     @property
     def name(self) -> str: ...
 
-    def predict(self, field: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
-        """The nuclei of a field; ``pixels`` are its own."""
+    def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
+        """Segment a region.
+
+        pixels : uint8 (rows, columns, 3), RGB of the region's box at full resolution.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class StudentPredictor:
-    """A bundle's student, run as ``segment`` runs it: by tiles, with the slide's own normalisation."""
+    """A bundle's student, run as by ``segment``: in tiles, with the normalisation of the whole slide."""
 
     name: str
     model: Model
 
-    def predict(self, field: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
-        box = field.box
+    def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
+        box = region.box
         wanted = shapely.box(box.x0 - _CONTEXT, box.y0 - _CONTEXT, box.x1 + _CONTEXT, box.y1 + _CONTEXT)
-        with open_slide(field.slide, field.series) as reader:
-            downsample = _downsample(field, self.model.mpp)
-            tissue = tissue_mask(reader, field.mpp)
+        with open_slide(region.slide, region.series) as reader:
+            downsample = _downsample(region, self.model.mpp)
+            tissue = tissue_mask(reader, region.mpp)
             area = Area(tissue, wanted)
             task = SlideTask(
                 pixels=reader,
@@ -84,14 +93,14 @@ class StudentPredictor:
             )
             tiles = plan_tiles(reader.width, reader.height, downsample, self.model, area, _TILE)
             nuclei = segment_slide(task, tiles).nuclei
-        return Prediction(_drawn(nuclei.polygons, field), nuclei.probability)
+        return Prediction(_rasterized(nuclei.polygons, region), nuclei.probability)
 
 
 class TeacherPredictor:
-    """A bundle's teacher with its own thresholds."""
+    """A bundle's StarDist teacher with the thresholds of its card."""
 
     def __init__(self, name: str, bundle: Bundle, threads: int = 0) -> None:
-        """Raises BundleError where the bundle holds no teacher."""
+        """Load the teacher; ``threads`` 0 uses all. Raises BundleError where the bundle has none."""
         from ..networks.stardist import Teacher
 
         self.name = name
@@ -99,79 +108,124 @@ class TeacherPredictor:
         self._teacher = Teacher(bundle.teacher, threads=threads)
         self._teacher.load_weights(bundle.teacher / "weights_best.h5")
 
-    def predict(self, field: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
+    def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
         card = self._bundle.card
-        step = _downsample(field, card.mpp)
-        box = field.box
+        step = _downsample(region, card.mpp)
+        box = region.box
         corners = full_to_edge(np.array([box.x0, box.y0, box.x1, box.y1]), step)
-        # An even start: the teacher may work on half the grid.
+        # An even origin: the teacher may predict on a grid of half the resolution.
         x, y = (int(np.floor(v / 2)) * 2 - _CONTEXT for v in corners[:2])
         columns, rows = int(np.ceil(corners[2])) + _CONTEXT - x, int(np.ceil(corners[3])) + _CONTEXT - y
-        with open_slide(field.slide, field.series) as reader:
-            tissue = tissue_mask(reader, field.mpp)
+        with open_slide(region.slide, region.series) as reader:
+            tissue = tissue_mask(reader, region.mpp)
             normalisation = estimate(reader, step, self._bundle.config.normalisation, tissue)
             image = normalisation.apply(reader.read_grid(x, y, columns, rows, step))
-        # Beyond the image's edge there is no paper: the white there would look like the end of the tissue.
-        image = _mirrored(image, (x, y), step, field.whole)
+        # Beyond the image's edge the reader returns white, which would look like the end of the tissue.
+        image = _mirrored(image, (x, y), step, region.whole)
         maps = self._teacher.predict(image)
         limits = card.teacher_thresholds
         labels, probability = self._teacher.instances(maps, (rows, columns), limits["prob"], limits["nms"])
-        # Of overlapping nuclei a later one may have hidden an earlier one wholly.
+        # Where nuclei overlap, a later one may have covered an earlier one completely.
         number, row, _ = objects(labels)
-        return Prediction(_drawn(label_polygons(row + 1, step, (x, y)), field), probability[number - 1])
+        polygons = label_polygons(row + 1, step, (x, y))
+        return Prediction(_rasterized(polygons, region), probability[number - 1])
 
 
 @dataclass(frozen=True)
 class ClassicalBaseline:
-    """What was done before learning; see ``classical_labels``."""
+    """Segmentation without machine learning, as a lower bound; see ``classical_labels``."""
 
-    name: str = "classical"
+    name: str = _CLASSICAL
 
-    def predict(self, field: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
-        labels = classical_labels(pixels, field.mpp or NOMINAL_MPP)
+    def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
+        labels = classical_labels(pixels, region.mpp or NOMINAL_MPP)
         return Prediction(labels, np.full(int(labels.max(initial=0)), np.nan, np.float32))
 
 
 @dataclass(frozen=True)
 class PrecomputedPredictor:
-    """Results of another tool: a folder with a label image or a GeoJSON file for each image, named as it."""
+    """Results of another tool: a folder with a label image or a GeoJSON file for each image.
+
+    A file has the name of the image, of its slide file, or the image's id (``EvaluationRegion.keys``).
+    """
 
     name: str
     folder: Path
 
-    def predict(self, field: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
-        endings = (*LABEL_ENDINGS, ".geojson", ".geojson.gz", ".json")
-        for key in field.keys:
-            for ending in endings:
+    def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
+        for key in region.keys:
+            for ending in (*LABEL_ENDINGS, ".geojson", ".geojson.gz", ".json"):
                 file = self.folder / f"{key}{ending}"
                 if file.is_file():
-                    return (
-                        self._from_labels(file, field) if ending in LABEL_ENDINGS else _outlined(file, field)
-                    )
+                    read = _read_label_image if ending in LABEL_ENDINGS else _read_geojson
+                    return read(file, region)
         raise SupervisionError(
             self.folder,
-            f"holds no result for the image {field.image}",
-            f"Add {field.keys[0]}.png or {field.keys[0]}.geojson, an empty one if nothing was found",
+            f"contains no result for the image {region.image}",
+            f"Add {region.keys[0]}.png or {region.keys[0]}.geojson; leave it empty if there are no nuclei",
         )
 
-    def _from_labels(self, file: Path, field: EvaluationRegion) -> Prediction:
-        labels = read_labels(file)
-        box = field.box
-        if labels.shape == (field.whole[1], field.whole[0]):
-            labels = labels[box.y0 : box.y1, box.x0 : box.x1]
-        if labels.shape != (box.rows, box.columns):
-            raise SupervisionError(
-                file, f"is not of the size of {field.image}", "Write it at full resolution"
+
+def predictors_for(
+    bundles: Sequence[Bundle],
+    predictions: Mapping[str, Path],
+    *,
+    teacher: bool = True,
+    classical: bool = True,
+    threads: int = 0,
+    reporter: Reporter = SILENT,
+) -> list[Predictor]:
+    """The methods to compare, under unique names; the first is the first bundle's student.
+
+    predictions : results of other tools, name -> folder (see ``PrecomputedPredictor``).
+    teacher     : also the bundles' teachers, skipped with a warning where the packages of the extra "train"
+                  are not installed; of a bundle without a student, the teacher is always included.
+    classical   : also the classical baseline.
+    threads     : processor threads; 0 for all.
+
+    Raises BundleError, MissingExtraError where a bundle has only a teacher and the extra is not installed,
+    and UsageError where another tool's results are named like the classical baseline.
+    """
+    if classical and _CLASSICAL in predictions:
+        raise UsageError(
+            _CLASSICAL, "is the name of the built-in baseline", "Choose another name or leave it out"
+        )
+    taken = {*predictions, _CLASSICAL}
+
+    def unique(name: str) -> str:
+        chosen, number = name, 2
+        while chosen in taken:
+            chosen, number = f"{name} ({number})", number + 1
+        taken.add(chosen)
+        return chosen
+
+    predictors: list[Predictor] = []
+    for bundle in bundles:
+        has_student = (bundle.path / STUDENT).is_file()
+        if has_student or not bundle.holds_teacher:
+            model = Model.from_bundle(bundle, threads)
+            predictors.append(StudentPredictor(unique(bundle.card.name), model))
+        if not has_student and bundle.holds_teacher:
+            require("train", f"the teacher of {bundle.card.name}")
+        elif teacher and bundle.holds_teacher and missing("train"):
+            reporter.warn(
+                f"The teacher of {bundle.card.name} is not scored. To add it: {install_line('train')}."
             )
-        highest = int(labels.max(initial=0))
-        return Prediction(np.maximum(labels, 0), np.full(highest, np.nan, np.float32))
+            continue
+        if bundle.holds_teacher and (teacher or not has_student):
+            predictors.append(TeacherPredictor(unique(f"{bundle.card.name} teacher"), bundle, threads))
+    predictors += [PrecomputedPredictor(name, folder) for name, folder in predictions.items()]
+    return [*predictors, ClassicalBaseline()] if classical else predictors
 
 
 def classical_labels(pixels: NDArray[np.uint8], mpp: float) -> NDArray[np.int32]:
-    """Nuclei of an RGB picture of ``mpp`` µm per pixel, as labels 0 ... n, by a method from before learning.
+    """Segment nuclei by thresholding: int32 (rows, columns), 0 for background and 1 ... n for nuclei.
 
-    Haematoxylin (Ruifrok and Johnston 2001), Otsu's threshold, and a watershed of the distance to the
-    background. Nothing in it is fitted to any data.
+    pixels : uint8 (rows, columns, 3), RGB.
+    mpp    : µm per pixel.
+
+    Haematoxylin by colour deconvolution (Ruifrok and Johnston 2001), Otsu's threshold, and a watershed of
+    the distance to the background. No parameter is fitted to data.
     """
     micron = 1 / mpp
     stain = cv2.GaussianBlur(rgb2hed(pixels)[..., 0].astype(np.float32), (0, 0), 0.5 * micron)
@@ -193,27 +247,39 @@ def classical_labels(pixels: NDArray[np.uint8], mpp: float) -> NDArray[np.int32]
     kept = np.flatnonzero(area[1:] >= 8 * micron**2) + 1
     renumbered = np.zeros(len(area), np.int32)
     renumbered[kept] = np.arange(1, len(kept) + 1)
-    found: NDArray[np.int32] = renumbered[labels]
-    return found
+    result: NDArray[np.int32] = renumbered[labels]
+    return result
 
 
-def _outlined(file: Path, field: EvaluationRegion) -> Prediction:
-    """The polygons of a GeoJSON file, whatever kind of object they are; others are left out."""
+def _read_label_image(file: Path, region: EvaluationRegion) -> Prediction:
+    """The labels of a region, from a label image of the region or of the whole image."""
+    labels = read_labels(file)
+    box = region.box
+    if labels.shape == (region.whole[1], region.whole[0]):
+        labels = labels[box.y0 : box.y1, box.x0 : box.x1]
+    if labels.shape != (box.rows, box.columns):
+        raise SupervisionError(file, f"differs in size from {region.image}", "Write it at full resolution")
+    highest = int(labels.max(initial=0))
+    return Prediction(np.maximum(labels, 0), np.full(highest, np.nan, np.float32))
+
+
+def _read_geojson(file: Path, region: EvaluationRegion) -> Prediction:
+    """The polygons of a GeoJSON file, of any object type; other geometries are skipped."""
     polygons: list[shapely.Geometry] = []
     probability: list[float] = []
     for feature in features(file):
         try:
             geometry = shapely.from_geojson(json.dumps(feature["geometry"]))
         except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
-            raise EntryDataError(file, "holds a feature without a geometry", "Write it again") from error
+            raise EntryDataError(file, "contains a feature without a geometry", "Export it again") from error
         if geometry is not None and geometry.geom_type in ("Polygon", "MultiPolygon"):
             polygons.append(geometry)
-            probability.append(_stated((feature.get("properties") or {}).get("measurements")))
-    return Prediction(_drawn(polygons, field), np.array(probability, np.float32))
+            probability.append(_probability((feature.get("properties") or {}).get("measurements")))
+    return Prediction(_rasterized(polygons, region), np.array(probability, np.float32))
 
 
-def _stated(measurements: Any) -> float:
-    """The detection probability among a feature's measurements; NaN where there is none."""
+def _probability(measurements: Any) -> float:
+    """The detection probability among a feature's measurements; NaN if it has none."""
     named: Iterable[tuple[str, object]] = ()
     if isinstance(measurements, dict):
         named = measurements.items()
@@ -225,20 +291,20 @@ def _stated(measurements: Any) -> float:
     return float("nan")
 
 
-def _drawn(polygons: Any, field: EvaluationRegion) -> NDArray[np.int32]:
-    return rasterize(polygons, (field.box.rows, field.box.columns), 1.0, (field.box.x0, field.box.y0))
+def _rasterized(polygons: Any, region: EvaluationRegion) -> NDArray[np.int32]:
+    return rasterize(polygons, (region.box.rows, region.box.columns), 1.0, (region.box.x0, region.box.y0))
 
 
-def _downsample(field: EvaluationRegion, mpp: float | None) -> float:
+def _downsample(region: EvaluationRegion, mpp: float | None) -> float:
     if mpp is None:
         return 1.0
-    return downsample_for(Calibration(field.mpp, field.mpp, None, field.image), mpp)
+    return downsample_for(Calibration(region.mpp, region.mpp, None, region.image), mpp)
 
 
 def _mirrored(
     image: NDArray[np.float32], origin: tuple[int, int], step: float, whole: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """The window with what lies beyond the image replaced by its reflection."""
+    """The window with everything beyond the image's edge replaced by a reflection of the image."""
     x, y = origin
     columns, rows = int(whole[0] / step), int(whole[1] / step)
     left, top = max(0, -x), max(0, -y)

@@ -1,4 +1,4 @@
-"""What to evaluate on: pictures whose every nucleus is known."""
+"""Evaluation regions: images, or parts of slides, in which every nucleus is annotated."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ Truth = tuple[NDArray[np.int32], NDArray[np.bool_] | None]
 
 @dataclass(frozen=True)
 class EvaluationRegion:
-    """A picture with its truth: an image of a folder, or a window around validation regions of a slide.
+    """An image with its ground truth: a whole image of a folder, or a window of a slide.
 
-    name    : unlike that of every other field; ``image`` is the name of the image it lies in.
-    group   : the tissue or class it belongs to, "" for none.
-    box     : where in the image, in full-resolution pixels.
+    name    : unique among the regions of an evaluation; ``image`` is the name of the image that contains it.
+    group   : the tissue or class to which it belongs; "" for none.
+    box     : its position in the image, in full-resolution pixels.
     whole   : width and height of the image.
-    mpp     : µm per full-resolution pixel; None if nobody knows.
-    trained : whether some of it lies in a training region too.
-    keys    : names under which other tools may have kept the image's result.
-    truth   : reads the true nuclei, int32 (rows, columns) of the box, and where nothing is known
-              (None: everything is).
+    mpp     : µm per full-resolution pixel; None if unknown.
+    trained : whether a part of it is inside a training region.
+    keys    : names under which other tools may have stored the image's result.
+    truth   : reads the true nuclei, int32 (rows, columns) of the box, and a mask of the unknown pixels, bool
+              of the same shape (None: all are known).
     """
 
     name: str
@@ -59,24 +59,29 @@ class EvaluationRegion:
     truth: Callable[[], Truth]
 
     def pixels(self) -> NDArray[np.uint8]:
-        """RGB (rows, columns, 3) of the box. Raises SlideError."""
+        """RGB of the box at full resolution, uint8 (rows, columns, 3). Raises SlideError."""
         with open_slide(self.slide, self.series) as reader:
             return reader.read_grid(self.box.x0, self.box.y0, self.box.columns, self.box.rows, 1.0)
 
 
 def read_labels(path: Path) -> NDArray[np.int32]:
-    """A label image (PNG or TIFF of any integer type), int32 (rows, columns). Raises SupervisionError."""
+    """Read a label image, PNG or TIFF of any integer type, as int32 (rows, columns).
+
+    Raises SupervisionError where the file is not a label image.
+    """
     try:
         if path.suffix.lower() in (".tif", ".tiff"):
             labels = tifffile.imread(path)
         else:
-            # Read by Python: OpenCV itself cannot open every name on Windows.
+            # Python reads the file, because OpenCV cannot open every path on Windows.
             labels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     except (OSError, ValueError, cv2.error) as error:
         raise SupervisionError(path, "cannot be read as a label image") from error
     if labels is None or labels.ndim != 2 or labels.dtype.kind not in "iub":
         raise SupervisionError(
-            path, "is no label image", "It needs one channel of whole numbers: 0, and one for each nucleus"
+            path,
+            "is not a label image",
+            "It needs one channel of whole numbers: 0 for background, 1, 2, 3 ... for the nuclei",
         )
     return np.asarray(labels, np.int32)
 
@@ -89,43 +94,48 @@ def folder_regions(
     group_by: str | None = None,
     reporter: Reporter = SILENT,
 ) -> list[EvaluationRegion]:
-    """The images of a folder that holds ``images/`` and ``labels/``, or several such folders.
+    """The images of a folder with ``images/`` and ``labels/``, or of several such folders inside it.
 
-    split    : only the images whose row in ``folder/manifest.csv`` (``file``, ``split`` and, where there are
-               several folders, ``dataset``) says so.
-    group_by : column of the manifest that groups images; without it they are grouped by folder.
-    Images without labels are told and left out. Raises UsageError and SupervisionError.
+    mpp      : µm per pixel of images without a pixel size.
+    split    : only images of this split, according to ``folder/manifest.csv`` (columns ``file``, ``split``
+               and, with several folders, ``dataset``).
+    group_by : column of the manifest by which images are grouped; None groups them by folder.
+
+    Images without labels are skipped with a warning. Raises UsageError where the manifest is missing or lacks
+    a column, and SupervisionError where no image is left.
     """
-    sets = sorted(p.parent for p in folder.rglob("images") if (p.parent / "labels").is_dir())
-    if not sets:
+    datasets = sorted(p.parent for p in folder.rglob("images") if (p.parent / "labels").is_dir())
+    if not datasets:
         raise SupervisionError(
-            folder, "is no QuPath project and holds no images/ with labels/ beside it", "Name another folder"
+            folder,
+            "is neither a QuPath project nor a folder with images/ and labels/",
+            "Check the path",
         )
     rows = _manifest(folder, [c for c in ("split" if split else None, group_by) if c])
-    fields = []
-    for place in sets:
-        group = "" if len(sets) == 1 else place.relative_to(folder).as_posix()
-        for image in sorted((place / "images").iterdir()):
+    regions = []
+    for dataset in datasets:
+        group = "" if len(datasets) == 1 else dataset.relative_to(folder).as_posix()
+        for image in sorted((dataset / "images").iterdir()):
             if image.suffix.lower() not in _IMAGE_ENDINGS:
                 continue
-            row = rows.get((place.name, image.name)) or rows.get(("", image.name)) or {}
+            row = rows.get((dataset.name, image.name)) or rows.get(("", image.name)) or {}
             if split and row.get("split") != split:
                 continue
-            labels = _label_file(place / "labels", image.stem)
+            labels = _label_file(dataset / "labels", image.stem)
             size = slide_size(image)
             if labels is None or size is None:
-                reporter.warn(f"Left out: {image}: {'no label image' if size else 'no readable image'}.")
+                reporter.warn(f"Skipped: {image}: {'no label image' if size else 'not a readable image'}.")
                 continue
             named = row.get(group_by, "") if group_by else group
             name = f"{group}/{image.stem}" if group else image.stem
-            fields.append(_folder_field(name, named, image, labels, size, mpp))
-    if not fields:
+            regions.append(_folder_region(name, named, image, labels, size, mpp))
+    if not regions:
         raise SupervisionError(
             folder,
-            f"holds no image with labels{f' of split {split}' if split else ''}",
-            "Name another folder",
+            f"contains no image with labels{f' of split {split}' if split else ''}",
+            "Check the folder" + (" and --split" if split else ""),
         )
-    return fields
+    return regions
 
 
 def _manifest(folder: Path, needed: Sequence[str]) -> dict[tuple[str, str], dict[str, str]]:
@@ -133,7 +143,7 @@ def _manifest(folder: Path, needed: Sequence[str]) -> dict[tuple[str, str], dict
         return {}
     file = folder / "manifest.csv"
     if not file.is_file():
-        raise UsageError(file, "is missing", f"It names each image (`file`) and its `{'`, `'.join(needed)}`")
+        raise UsageError(file, "is missing", f"It lists each image (`file`) and its `{'`, `'.join(needed)}`")
     with file.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
         absent = [column for column in ("file", *needed) if column not in (reader.fieldnames or ())]
@@ -147,13 +157,13 @@ def _label_file(folder: Path, stem: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _folder_field(
+def _folder_region(
     name: str, group: str, image: Path, labels: Path, size: tuple[int, int], mpp: float | None
 ) -> EvaluationRegion:
     def truth() -> Truth:
         true = read_labels(labels)
         if true.shape != (size[1], size[0]):
-            raise SupervisionError(labels, f"is not of the size of {image.name}")
+            raise SupervisionError(labels, f"differs in size from {image.name}")
         return true, None
 
     with open_slide(image) as reader:
@@ -166,31 +176,33 @@ def _folder_field(
 def project_regions(
     project: Project, classes: ClassNames, *, mpp: float | None = None, reporter: Reporter = SILENT
 ) -> list[EvaluationRegion]:
-    """A window around the validation regions of every image of a project; overlapping ones share a window.
+    """Windows around the validation regions of all images of a project; nearby regions share a window.
 
-    A window belongs to the smallest annotation of a class with no meaning here ("Tumour", "Stroma") that
-    holds its centre. Images that cannot be read are told and left out. Raises SupervisionError where no
-    region is left.
+    mpp : µm per pixel of images without a pixel size.
+
+    The group of a window is the class of the smallest annotation around its centre that is not one of
+    ``classes`` ("Tumour", "Stroma"). Images that cannot be read are skipped with a warning. Raises
+    SupervisionError where no region is left.
     """
-    fields: list[EvaluationRegion] = []
+    regions: list[EvaluationRegion] = []
     for entry in project.entries:
         try:
             annotations = project.annotations(entry)
             supervision = interpret(annotations, classes)
             if supervision.regions[Split.VALIDATION]:
-                fields += _entry_fields(entry, annotations, supervision, classes, mpp)
+                regions += _entry_regions(entry, annotations, supervision, classes, mpp)
         except CellGenNetError as error:
-            reporter.warn(f"Left out: {error}")
-    if not fields:
+            reporter.warn(f"Skipped: {error}")
+    if not regions:
         raise SupervisionError(
             project.path,
-            f"has no region of class {classes.validation} that can be used",
+            f"has no usable region of class {classes.validation}",
             f"Draw rectangles of class {classes.validation} in QuPath and outline every nucleus in them",
         )
-    return fields
+    return regions
 
 
-def _entry_fields(
+def _entry_regions(
     entry: ImageEntry,
     annotations: Sequence[Annotation],
     supervision: Supervision,
@@ -200,9 +212,11 @@ def _entry_fields(
     with open_image(entry) as reader:
         slide, whole = reader.path, (reader.width, reader.height)
         known = resolve_mpp(entry.mpp, reader.mpp, mpp, entry.name).mpp
-    training = shapely.union_all(supervision.regions[Split.TRAINING])
+    training, validation = (
+        shapely.union_all(supervision.regions[split]) for split in (Split.TRAINING, Split.VALIDATION)
+    )
     boxes = label_boxes(supervision, Split.VALIDATION, 1.0, _MARGIN)
-    fields = []
+    regions = []
     for number, wide in enumerate(boxes, start=1):
         x0, y0 = max(0, wide.x0), max(0, wide.y0)
         x1, y1 = min(whole[0], wide.x0 + wide.columns), min(whole[1], wide.y0 + wide.rows)
@@ -210,23 +224,23 @@ def _entry_fields(
             continue
         box = Rectangle(x0, y0, x1, y1)
         area = shapely.box(x0, y0, x1, y1)
-        regions = shapely.intersection(shapely.union_all(supervision.regions[Split.VALIDATION]), area)
-        fields.append(
+        validated = shapely.intersection(validation, area)
+        regions.append(
             EvaluationRegion(
                 name=entry.name if len(boxes) == 1 else f"{entry.name} #{number}",
                 image=entry.name,
-                group=_surroundings(annotations, classes, shapely.centroid(regions)),
+                group=_surroundings(annotations, classes, shapely.centroid(validated)),
                 slide=slide,
                 series=entry.series,
                 box=box,
                 whole=whole,
                 mpp=known,
-                trained=bool(shapely.area(shapely.intersection(training, regions)) > 0),
+                trained=bool(shapely.area(shapely.intersection(training, validated)) > 0),
                 keys=(entry.name, Path(entry.name).stem, slide.name, slide.stem, entry.id),
                 truth=_window_truth(supervision, box),
             )
         )
-    return fields
+    return regions
 
 
 def _window_truth(supervision: Supervision, box: Rectangle) -> Callable[[], Truth]:

@@ -1,12 +1,13 @@
-"""Running everyone on every field, and the tables that come of it."""
+"""Run every predictor on every region, match its nuclei once, and derive all tables from that."""
 
 from __future__ import annotations
 
 import math
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.progress import SILENT, Reporter
-from ..metrics import strata as groups
-from ..metrics.boundary import boundary_scores
-from ..metrics.calibration import Reliability, correctness, reliability
-from ..metrics.scores import THRESHOLDS, hide_unknown, score
+from ..metrics import strata
+from ..metrics.boundary import matching_boundary_scores
+from ..metrics.calibration import CalibrationCurve, calibration_curve, correctness
+from ..metrics.matching import LabelMatching, Outcome, match_labels
+from ..metrics.scores import THRESHOLDS, score_matching
 from ..metrics.statistics import Comparison, bootstrap_interval, compare
-from .predictors import Predictor
+from .predictors import Prediction, Predictor
 from .regions import EvaluationRegion
 
 METRICS = (
@@ -34,15 +36,15 @@ DISTANCES = ("hausdorff", "hd95")
 
 
 @dataclass(frozen=True)
-class Labels:
-    """A label image, kept small: an evaluation holds every field's, from everyone."""
+class PackedLabels:
+    """A compressed label image: an evaluation keeps one for every method and region."""
 
     packed: bytes
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, labels: NDArray[np.int32]) -> Labels:
-        """Pack a label image."""
+    def of(cls, labels: NDArray[np.int32]) -> PackedLabels:
+        """Compress a label image (rows, columns)."""
         return cls(zlib.compress(np.ascontiguousarray(labels, np.int32).tobytes(), 1), labels.shape[:2])
 
     def unpack(self) -> NDArray[np.int32]:
@@ -51,128 +53,192 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """All results. The first method is the one that the report is about.
+class RegionResult:
+    """One method on one region; everything in it comes from a single matching of nuclei.
 
-    scores      : one row per method and field: ``method``, ``field``, ``image``, ``group``, ``seconds``,
-                  ``megapixels`` and ``METRICS``; distances in ``unit``, ``count_off`` is the size of
-                  ``count_error`` without its sign.
-    nuclei      : one row per method and true nucleus: see ``groups.true_nuclei``, with ``iou``; areas in
-                  samples.
-    reliability : of the methods that state probabilities.
-    predictions : (method, field name) -> labels.
-    unit        : "µm" where every field has a pixel size, else "px".
+    seconds     : time that the prediction took.
+    scores      : ``METRICS`` by name; distances in full-resolution pixels.
+    outcome     : labels of the nuclei that were detected, missed, correct and false positives.
+    nuclei      : one row per true nucleus: columns of ``strata.true_nuclei`` (areas in pixels) and ``iou``.
+    probability : float64 (k,) of the predicted nuclei that have one; ``correct``, bool (k,), says which of
+                  these match a true nucleus.
+    labels      : the predicted nuclei.
+    """
+
+    method: str
+    region: EvaluationRegion
+    seconds: float
+    scores: dict[str, float]
+    outcome: Outcome
+    nuclei: pd.DataFrame
+    probability: NDArray[np.float64]
+    correct: NDArray[np.bool_]
+    labels: PackedLabels
+
+    def row(self, scale: float) -> dict[str, Any]:
+        """The result as a row of ``Evaluation.scores``; distances are multiplied by ``scale``."""
+        rows, columns = self.labels.shape
+        return {
+            "method": self.method,
+            "field": self.region.name,
+            "image": self.region.image,
+            "group": self.region.group,
+            "seconds": self.seconds,
+            "megapixels": rows * columns / 1e6,
+            **{name: value * (scale if name in DISTANCES else 1) for name, value in self.scores.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The results of all methods on all regions, and the tables derived from them, each computed once.
+
+    methods : their names; the report is about the first.
+    results : (method, name of the region) -> result.
+
+    Column names of the tables are those of the CSV files: ``field`` is the region.
     """
 
     methods: list[str]
-    fields: list[EvaluationRegion]
-    scores: pd.DataFrame
-    nuclei: pd.DataFrame
-    reliability: dict[str, Reliability]
-    predictions: dict[tuple[str, str], Labels]
-    unit: str
+    regions: list[EvaluationRegion]
+    results: Mapping[tuple[str, str], RegionResult]
+
+    @property
+    def unit(self) -> str:
+        """Unit of distances: "µm" if every region has a pixel size, else "px"."""
+        return "µm" if all(region.mpp is not None for region in self.regions) else "px"
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """One row per method and region: ``method``, ``field``, ``image``, ``group``, ``seconds``,
+        ``megapixels`` and ``METRICS``; distances in ``unit``; ``count_off`` is |``count_error``|."""
+        calibrated = self.unit == "µm"
+        return pd.DataFrame(
+            [one.row((one.region.mpp or 1.0) if calibrated else 1.0) for one in self.results.values()]
+        )
+
+    @cached_property
+    def nuclei(self) -> pd.DataFrame:
+        """One row per method and true nucleus: ``RegionResult.nuclei`` with ``method`` and ``field``."""
+        parts = [one.nuclei.assign(method=one.method, field=one.region.name) for one in self.results.values()]
+        return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+    @cached_property
+    def calibration(self) -> dict[str, CalibrationCurve]:
+        """The calibration curve of each method that gives probabilities."""
+        curves = {}
+        for method in self.methods:
+            own = [one for one in self.results.values() if one.method == method and len(one.probability)]
+            if own:
+                curves[method] = calibration_curve(
+                    np.concatenate([one.probability for one in own]),
+                    np.concatenate([one.correct for one in own]),
+                )
+        return curves
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """Every pair of methods, by every metric of ``COMPARED``."""
+        comparisons: list[Comparison] = []
+        for metric in COMPARED:
+            table = self.scores.pivot(index="field", columns="method", values=metric)
+            comparisons += compare(metric, {m: table[m].to_numpy(np.float64) for m in self.methods})
+        return comparisons
+
+    @cached_property
+    def strata(self) -> pd.DataFrame:
+        """Detection rate by size, crowding and shape of the nuclei (``strata.summarise``)."""
+        return strata.summarise(self.nuclei)
 
     def of(self, method: str) -> pd.DataFrame:
-        """The scores of a method, field by field."""
+        """The rows of ``scores`` of one method."""
         return self.scores[self.scores["method"] == method]
 
     def summary(self, by_group: bool = False) -> pd.DataFrame:
-        """Means over fields with 95 % bootstrap intervals: ``method`` (, ``group``), ``images``, and for
-        each metric ``NAME``, ``NAME_low``, ``NAME_high``. Object counts are summed."""
-        keys = ["method", "group"] if by_group else ["method"]
-        rows: list[dict[str, Any]] = []
-        for key, part in self.scores.groupby(keys, sort=False):
-            row: dict[str, Any] = dict(zip(keys, key, strict=True)) | {"images": len(part)}
-            for name in METRICS:
-                if name.endswith("_objects"):
-                    row[name] = int(part[name].sum())
-                    continue
-                values = part[name].to_numpy(np.float64)
-                row[name] = float(np.nanmean(values)) if (~np.isnan(values)).any() else math.nan
-                row[f"{name}_low"], row[f"{name}_high"] = bootstrap_interval(values)
-            rows.append(row)
-        return pd.DataFrame(rows)
+        """Means over regions with 95 % bootstrap intervals, one row per method (and group).
 
-    def comparisons(self) -> list[Comparison]:
-        """Every pair of methods by every metric of ``COMPARED``."""
-        found = []
-        for metric in COMPARED:
-            table = self.scores.pivot(index="field", columns="method", values=metric)
-            found += compare(metric, {m: table[m].to_numpy(np.float64) for m in self.methods})
-        return found
+        Columns: ``method`` (, ``group``), ``images`` (number of regions), and for each metric ``NAME``,
+        ``NAME_low`` and ``NAME_high``. Object counts are summed.
+        """
+        return self._group_summary if by_group else self._method_summary
 
-    def kinds(self) -> pd.DataFrame:
-        """Nuclei by size, crowding and shape (``groups.summarise``)."""
-        return groups.summarise(self.nuclei)
+    @cached_property
+    def _method_summary(self) -> pd.DataFrame:
+        return _summarise(self.scores, ["method"])
+
+    @cached_property
+    def _group_summary(self) -> pd.DataFrame:
+        return _summarise(self.scores, ["method", "group"])
 
 
 def evaluate(
-    fields: Sequence[EvaluationRegion], predictors: Sequence[Predictor], reporter: Reporter = SILENT
+    regions: Sequence[EvaluationRegion], predictors: Sequence[Predictor], reporter: Reporter = SILENT
 ) -> Evaluation:
-    """Run every predictor on every field and score it. Names of fields and of predictors are unique."""
-    scores: list[dict[str, Any]] = []
-    nuclei: list[pd.DataFrame] = []
-    stated: dict[str, list[tuple[NDArray[np.float64], NDArray[np.bool_]]]] = {}
-    predictions = {}
-    calibrated = all(field.mpp is not None for field in fields)
-    with reporter.track("evaluating", len(fields) * len(predictors), "images") as task:
-        for field in fields:
-            pixels = field.pixels()
-            true, unknown = field.truth()
-            described = groups.true_nuclei(true, unknown)
+    """Run and score every predictor on every region. Names of regions and of predictors must be unique.
+
+    Raises SlideError and SupervisionError where a region cannot be read, and what a predictor raises.
+    """
+    results: dict[tuple[str, str], RegionResult] = {}
+    with reporter.track("evaluating", len(regions) * len(predictors), "images") as task:
+        for region in regions:
+            pixels = region.pixels()
+            true, unknown = region.truth()
+            nuclei = strata.true_nuclei(true, unknown)
             for predictor in predictors:
                 begin = time.monotonic()
-                found = predictor.predict(field, pixels)
+                prediction = predictor.predict(region, pixels)
                 seconds = time.monotonic() - begin
-                scale = (field.mpp or 1.0) if calibrated else 1.0
-                row = _scored(true, found.labels, unknown, scale)
-                scores.append(
-                    {
-                        "method": predictor.name,
-                        "field": field.name,
-                        "image": field.image,
-                        "group": field.group,
-                        "seconds": seconds,
-                        "megapixels": true.size / 1e6,
-                        **row,
-                    }
-                )
-                iou = groups.matched_iou(described, true, found.labels, unknown)
-                nuclei.append(described.assign(method=predictor.name, field=field.name, iou=iou))
-                if not np.isnan(found.probability).all():
-                    stated.setdefault(predictor.name, []).append(
-                        correctness(true, found.labels, found.probability, unknown)
-                    )
-                predictions[predictor.name, field.name] = Labels.of(found.labels)
-                task.advance(1, f"{predictor.name}: PQ {row['pq']:.2f}")
-    return Evaluation(
-        methods=[predictor.name for predictor in predictors],
-        fields=list(fields),
-        scores=pd.DataFrame(scores),
-        nuclei=pd.concat([part for part in nuclei if len(part)] or nuclei[:1], ignore_index=True),
-        reliability={
-            name: reliability(np.concatenate([p for p, _ in parts]), np.concatenate([r for _, r in parts]))
-            for name, parts in stated.items()
-        },
-        predictions=predictions,
-        unit="µm" if calibrated else "px",
+                matching = match_labels(true, prediction.labels, unknown)
+                result = _result(predictor.name, region, seconds, prediction, matching, nuclei)
+                results[predictor.name, region.name] = result
+                task.advance(1, f"{predictor.name}: PQ {result.scores['pq']:.2f}")
+    return Evaluation([predictor.name for predictor in predictors], list(regions), results)
+
+
+def _result(
+    method: str,
+    region: EvaluationRegion,
+    seconds: float,
+    prediction: Prediction,
+    matching: LabelMatching,
+    nuclei: pd.DataFrame,
+) -> RegionResult:
+    probability, correct = correctness(matching, prediction.probability)
+    return RegionResult(
+        method=method,
+        region=region,
+        seconds=seconds,
+        scores=_scores(matching),
+        outcome=matching.outcome,
+        nuclei=nuclei.assign(iou=strata.matched_iou(nuclei, matching)),
+        probability=probability,
+        correct=correct,
+        labels=PackedLabels.of(prediction.labels),
     )
 
 
-def visible(labels: NDArray[np.int32], unknown: NDArray[np.bool_] | None) -> NDArray[np.integer]:
-    """What of a label image counts."""
-    return labels if unknown is None else hide_unknown(labels, unknown)
-
-
-def _scored(
-    true: NDArray[np.int32], labels: NDArray[np.int32], unknown: NDArray[np.bool_] | None, scale: float
-) -> dict[str, float]:
-    outline = boundary_scores(true, labels, unknown)
-    row = score(true, labels, unknown).as_dict()
-    row |= {
-        "hausdorff": outline.hausdorff * scale,
-        "hd95": outline.hd95 * scale,
-        "boundary_f1": outline.boundary_f1,
-        "count_off": abs(row["count_error"]),
+def _scores(matching: LabelMatching) -> dict[str, float]:
+    boundary = matching_boundary_scores(matching)
+    scores = score_matching(matching).as_dict()
+    scores |= {
+        "hausdorff": boundary.hausdorff,
+        "hd95": boundary.hd95,
+        "boundary_f1": boundary.boundary_f1,
+        "count_off": abs(scores["count_error"]),
     }
-    return {name: row[name] for name in METRICS}
+    return {name: scores[name] for name in METRICS}
+
+
+def _summarise(scores: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for key, part in scores.groupby(keys, sort=False):
+        row: dict[str, Any] = dict(zip(keys, key, strict=True)) | {"images": len(part)}
+        for name in METRICS:
+            if name.endswith("_objects"):
+                row[name] = int(part[name].sum())
+                continue
+            values = part[name].to_numpy(np.float64)
+            row[name] = float(np.nanmean(values)) if (~np.isnan(values)).any() else math.nan
+            row[f"{name}_low"], row[f"{name}_high"] = bootstrap_interval(values)
+        rows.append(row)
+    return pd.DataFrame(rows)

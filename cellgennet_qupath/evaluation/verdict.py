@@ -1,6 +1,6 @@
-"""The result in words, for someone who looks at slides and not at metrics.
+"""The result in plain words, for readers who know slides better than metrics.
 
-The limits between good, fair and poor are this tool's own rules of thumb; docs/evaluation.md lists them.
+The limits between good, fair and poor are rules of thumb of this project; docs/evaluation.md lists them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIGNIFICANT = 0.05
 
 
 class Grade(StrEnum):
-    """How far to go with something."""
+    """How suitable the nuclei are for a use."""
 
     GOOD = "good"
     FAIR = "with care"
@@ -31,7 +31,7 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True)
 class Use:
-    """A use of the nuclei, how far to trust them for it, and the sentence that says why."""
+    """A use of the nuclei, how suitable they are for it, and the reason in one sentence."""
 
     what: str
     grade: Grade
@@ -40,8 +40,14 @@ class Use:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The headline, what it rests on, how it stands against the others, the uses, and what should make the
-    reader careful."""
+    """The first method of an evaluation, judged in words.
+
+    grade     : the grade of detecting single nuclei.
+    headline  : one sentence; ``sentences`` give the evidence.
+    compared  : one sentence for each other method.
+    uses      : a grade for each use of the nuclei.
+    warnings  : reasons for caution.
+    """
 
     grade: Grade
     headline: str
@@ -51,40 +57,42 @@ class Verdict:
     warnings: list[str]
 
 
-def judge(evaluation: Evaluation, comparisons: Sequence[Comparison]) -> Verdict:
+def judge(evaluation: Evaluation) -> Verdict:
     """Judge the first method of an evaluation."""
     method = evaluation.methods[0]
     rows = evaluation.of(method)
-    found, true, predicted = pooled(rows)
+    detected, true, predicted = pooled(rows)
     uses = _uses(evaluation, rows, true, predicted)
     grade = uses[1].grade
     headline = {
-        Grade.GOOD: f"{method} finds nuclei reliably on these images.",
-        Grade.FAIR: f"{method} finds most nuclei on these images; look at the pictures first.",
+        Grade.GOOD: f"{method} detects nuclei reliably on these images.",
+        Grade.FAIR: f"{method} detects most nuclei on these images; look at the pictures before using it.",
         Grade.POOR: f"{method} is not good enough on these images yet.",
     }[grade]
     if len(rows) < FEW_IMAGES or true < FEW_NUCLEI:
-        headline = f"{headline[:-1]}; but they are few."
+        headline = f"{headline[:-1]}, but the sample is small."
     if not true:
-        headline = f"There is no outlined nucleus to judge {method} by."
+        headline = f"There are no outlined nuclei to compare {method} with."
     sentences = [
-        f"It was checked on {_number(len(rows), _noun(evaluation))} with "
-        f"{_number(true, 'nucleus', 'nuclei')} that someone outlined by hand."
+        f"It was compared with {_number(true, 'nucleus', 'nuclei')} outlined by hand in "
+        f"{_number(len(rows), _noun(evaluation))}."
     ]
     if true and predicted:
         sentences.append(
-            f"Of 100 outlined nuclei it finds {_hundredths(found / true)}; of 100 nuclei that it draws, "
-            f"{_hundredths(found / predicted)} are nuclei of the expert."
+            f"Of 100 outlined nuclei it detects {_hundredths(detected / true)}; of 100 nuclei it predicts, "
+            f"{_hundredths(detected / predicted)} are correct."
         )
     sentences += _weakest(evaluation, method)
     compared = [
-        _against(c, method) for c in comparisons if c.metric == "pq" and method in (c.first, c.second)
+        _compared(c, method)
+        for c in evaluation.comparisons
+        if c.metric == "pq" and method in (c.first, c.second)
     ]
     return Verdict(grade, headline, sentences, compared, uses, _warnings(evaluation, rows, true))
 
 
 def pooled(rows: pd.DataFrame) -> tuple[int, int, int]:
-    """Nuclei found at IoU 0.5, true and predicted nuclei of all fields of one method together."""
+    """Detected (IoU 0.5), true and predicted nuclei, summed over the regions of one method."""
     true, predicted = int(rows["true_objects"].sum()), int(rows["predicted_objects"].sum())
     return round(float((rows["recall@0.5"] * rows["true_objects"]).sum())), true, predicted
 
@@ -98,63 +106,60 @@ def _uses(evaluation: Evaluation, rows: pd.DataFrame, true: int, predicted: int)
     direction = "too many" if deviation > 0 else "too few"
     return [
         _use(
-            "Counting, density",
+            "Counting and density",
             -max(abs(deviation), off / 2),
             (-0.1, -0.25),
-            f"{abs(deviation):.0%} {direction} in all; a typical image is off by {off:.0%}.",
+            f"{abs(deviation):.0%} {direction} in total; a typical image is off by {off:.0%}.",
         ),
         _use(
-            "Finding each nucleus",
+            "Detecting each nucleus",
             f1,
             (0.8, 0.65),
-            f"F1 {f1:.2f}: nuclei found and nuclei invented, in one number from 0 to 1.",
+            f"F1 {f1:.2f}: missed nuclei and false positives combined, from 0 to 1 (perfect).",
         ),
         _use(
             "Size and shape",
             overlap,
             (0.8, 0.7),
-            f"The outlines of the nuclei that it finds overlap the expert's by {overlap:.0%} on average.",
+            f"The outlines of detected nuclei overlap the expert's by {overlap:.0%} on average (IoU).",
         ),
         _use(
             "Nuclear area",
             dice,
             (0.85, 0.75),
-            f"Dice {dice:.2f}: how far both agree on which pixels are nucleus.",
+            f"Dice {dice:.2f}: agreement with the expert on which pixels are nucleus, from 0 to 1.",
         ),
     ]
 
 
 def _use(what: str, value: float, limits: tuple[float, float], why: str) -> Use:
     if math.isnan(value):
-        return Use(what, Grade.POOR, "There is no nucleus to judge it by.")
+        return Use(what, Grade.POOR, "There are no nuclei to compare with.")
     good, fair = limits
     return Use(what, Grade.GOOD if value >= good else Grade.FAIR if value >= fair else Grade.POOR, why)
 
 
 def _weakest(evaluation: Evaluation, method: str) -> list[str]:
-    kinds = evaluation.kinds()
-    kinds = kinds[(kinds["method"] == method) & (kinds["nuclei"] >= 10)]
-    if kinds.empty:
+    strata = evaluation.strata
+    strata = strata[(strata["method"] == method) & (strata["nuclei"] >= 10)]
+    if strata.empty:
         return []
     overall = float((evaluation.nuclei.loc[evaluation.nuclei["method"] == method, "iou"] > 0).mean())
-    worst = kinds.sort_values("found").iloc[0]
+    worst = strata.sort_values("found").iloc[0]
     if overall - float(worst["found"]) < 0.05:
-        return ["It finds nuclei of every size, crowded or apart, about equally well."]
-    names = {"crowded": "touching each other", "apart": "lying apart"}
-    return [
-        f"Its weak side are nuclei that are {names.get(str(worst['kind']), worst['kind'])}: of 100 of "
-        f"those it finds {_hundredths(float(worst['found']))}."
-    ]
+        return ["It detects nuclei of every size and shape, crowded or isolated, about equally well."]
+    stratum = "isolated" if worst["kind"] == "apart" else worst["kind"]
+    return [f"It is weakest on {stratum} nuclei: it detects {_hundredths(float(worst['found']))} of 100."]
 
 
-def _against(one: Comparison, method: str) -> str:
+def _compared(one: Comparison, method: str) -> str:
     other = one.second if one.first == method else one.first
     if one.images < FEW_IMAGES:
-        return f"There is too little to tell {method} and {other} apart."
+        return f"There are too few images to compare {method} with {other}."
     difference = one.difference if one.first == method else -one.difference
     low, high = (one.low, one.high) if one.first == method else (-one.high, -one.low)
     if math.isnan(one.holm) or one.holm > SIGNIFICANT:
-        return f"Between {method} and {other} there is no clear difference."
+        return f"There is no clear difference between {method} and {other}."
     better = "better" if difference > 0 else "worse"
     return (
         f"It is {better} than {other} (panoptic quality {difference:+.2f}, 95 % interval {low:+.2f} to "
@@ -165,50 +170,49 @@ def _against(one: Comparison, method: str) -> str:
 def _warnings(evaluation: Evaluation, rows: pd.DataFrame, true: int) -> list[str]:
     warnings = []
     noun = _noun(evaluation)
-    trained = [field.name for field in evaluation.fields if field.trained]
+    trained = [region.name for region in evaluation.regions if region.trained]
     if trained:
         warnings.append(
             f"{_number(len(trained), 'validation region')} overlap{'s' if len(trained) == 1 else ''} a "
-            f"Training region ({_listed(trained)}). A model trained on it has seen the answers there, and "
-            "the scores are too good."
+            f"Training region ({_listed(trained)}). A model trained there has seen these nuclei before, so "
+            "its scores are too optimistic."
         )
     if len(rows) < FEW_IMAGES or true < FEW_NUCLEI:
         warnings.append(
-            f"{_number(len(rows), noun)} with {_number(true, 'nucleus', 'nuclei')} are few: another "
-            f"choice could give other numbers. Aim at {FEW_IMAGES} {noun}s and {FEW_NUCLEI} nuclei "
-            "or more, from different slides."
+            f"The sample is small ({_number(len(rows), noun)}, {_number(true, 'nucleus', 'nuclei')}), and "
+            f"another one could give different scores. Aim for at least {FEW_IMAGES} {noun}s and "
+            f"{FEW_NUCLEI} nuclei from different slides."
         )
     images = rows["image"].nunique()
     if len(rows) >= FEW_IMAGES and images <= 2:
         warnings.append(
-            f"All regions lie on {_number(images, 'slide')}: the scores say little about other slides."
+            f"All regions are on {_number(images, 'slide')}: the scores say little about other slides."
         )
-    spread = rows.groupby("group", sort=False)["f1@0.5"].mean().dropna()
-    if len(spread) > 1 and spread.max() - spread.min() > 0.25:
+    f1 = rows.groupby("group", sort=False)["f1@0.5"].mean().dropna()
+    if len(f1) > 1 and f1.max() - f1.min() > 0.25:
         warnings.append(
-            f"It depends on the tissue: F1 is {spread.max():.2f} on {spread.idxmax() or 'the rest'} but "
-            f"{spread.min():.2f} on {spread.idxmin() or 'the rest'}."
+            f"Quality depends on the tissue: F1 is {f1.max():.2f} on {f1.idxmax() or 'other tissue'} but "
+            f"{f1.min():.2f} on {f1.idxmin() or 'other tissue'}."
         )
-    stated = evaluation.reliability.get(evaluation.methods[0])
-    if stated is not None and stated.error > 0.15:
+    calibration = evaluation.calibration.get(evaluation.methods[0])
+    if calibration is not None and calibration.error > 0.15:
         warnings.append(
-            f"Its probabilities are not to be taken at their word: they are too "
-            f"{'high' if stated.bias > 0 else 'low'}, and off by {stated.error:.2f} on average. Use them to "
-            "rank nuclei, not as chances."
+            f"Its probabilities are poorly calibrated: too {'high' if calibration.bias > 0 else 'low'}, with "
+            f"a mean error of {calibration.error:.2f}. Use them to rank nuclei, not as probabilities."
         )
     return warnings
 
 
 def p_value(p: float) -> str:
-    """A p value as papers print it."""
+    """A p value as it is printed in papers."""
     if math.isnan(p):
         return "p undefined"
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _noun(evaluation: Evaluation) -> str:
-    """What a field is to the reader."""
-    whole = all((field.box.columns, field.box.rows) == field.whole for field in evaluation.fields)
+    """The word for a region in sentences: "image" if all regions are whole images."""
+    whole = all((r.box.columns, r.box.rows) == r.whole for r in evaluation.regions)
     return "image" if whole else "region"
 
 

@@ -1,4 +1,4 @@
-"""How far predicted outlines lie from the true ones: Hausdorff distance, HD95, boundary F1."""
+"""Distances between predicted and true outlines: Hausdorff distance, HD95, boundary F1."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .scores import hide_unknown
+from .matching import LabelMatching, hide_unknown
 
 TOLERANCE = 2.0
-"""Samples by which an outline may lie off and still count as right in the boundary F1."""
+"""Samples by which an outline may be off and still count as correct in the boundary F1."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class BoundaryScores:
     """Distances in samples; NaN where neither image has an outline.
 
     hausdorff   : the largest distance from an outline sample of one foreground to the other's outline.
-    hd95        : the same with the 95th percentile in place of the maximum, the larger of both directions.
-    boundary_f1 : of the outlines of single objects: F1 of the samples that lie within the tolerance of the
-                  other's outlines (Csurka et al. 2013).
-    Where only one image has an outline, the distances are the length of the image's diagonal (there is
-    no larger one in it) and boundary_f1 is 0.
+    hd95        : the same with the 95th percentile instead of the maximum; the larger of both directions.
+    boundary_f1 : F1 of the samples of the single objects' outlines that are within the tolerance of the
+                  other image's outlines (Csurka et al. 2013).
+    Where only one image has an outline, the distances are the length of the image's diagonal, the largest
+    possible, and ``boundary_f1`` is 0.
     """
 
     hausdorff: float
@@ -38,28 +38,40 @@ def boundary_scores(
     unknown: NDArray[np.bool_] | None = None,
     tolerance: float = TOLERANCE,
 ) -> BoundaryScores:
-    """Compare the outlines of two label images.
+    """Compare the outlines of two label images; the arguments are those of ``matching.match_labels``.
 
-    true, predicted : integer (h, w), 0 for background.
-    unknown         : bool (h, w), where nothing is known, as in ``metrics.score``; an outline beside
-                      unknown samples may be the work of the cut and does not count.
-    tolerance       : samples, for boundary_f1.
-    Raises ValueError where the shapes differ.
+    tolerance : samples, for ``boundary_f1``.
+    An outline beside unknown samples may come from the cut there and is ignored. Raises ValueError where the
+    shapes differ.
     """
     if true.shape != predicted.shape:
         raise ValueError(f"label images of different shape: {true.shape} and {predicted.shape}")
-    usable = np.ones(true.shape, bool)
     if unknown is not None:
         true, predicted = hide_unknown(true, unknown), hide_unknown(predicted, unknown)
+    return _scores(true, predicted, unknown, tolerance)
+
+
+def matching_boundary_scores(matching: LabelMatching, tolerance: float = TOLERANCE) -> BoundaryScores:
+    """The boundary scores of two label images that have been matched."""
+    return _scores(matching.true, matching.predicted, matching.unknown, tolerance)
+
+
+def _scores(
+    true: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    unknown: NDArray[np.bool_] | None,
+    tolerance: float,
+) -> BoundaryScores:
+    usable = np.ones(true.shape, bool)
+    if unknown is not None:
         usable = cv2.dilate(unknown.view(np.uint8), np.ones((3, 3), np.uint8)) == 0
     here, there = (outlines(labels > 0) & usable for labels in (true, predicted))
-    forth, back = _distances(here, there), _distances(there, here)
-    diagonal = math.hypot(*true.shape)
-    if not len(forth) or not len(back):
-        hausdorff = hd95 = diagonal if len(forth) or len(back) else math.nan
+    forward, backward = _distances(here, there), _distances(there, here)
+    if not len(forward) or not len(backward):
+        hausdorff = hd95 = math.hypot(*true.shape) if len(forward) or len(backward) else math.nan
     else:
-        hausdorff = float(max(forth.max(), back.max()))
-        hd95 = float(max(np.percentile(forth, 95), np.percentile(back, 95)))
+        hausdorff = float(max(forward.max(), backward.max()))
+        hd95 = float(max(np.percentile(forward, 95), np.percentile(backward, 95)))
     here, there = (outlines(labels) & usable for labels in (true, predicted))
     return BoundaryScores(hausdorff, hd95, _f1(_distances(here, there), _distances(there, here), tolerance))
 
@@ -75,16 +87,16 @@ def outlines(labels: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.bool
 
 
 def _distances(here: NDArray[np.bool_], there: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """From every sample of one outline to the nearest of the other; infinite where there is none."""
+    """From every sample of one outline to the nearest of the other; infinite if the other is empty."""
     if not there.any():
         return np.full(int(here.sum()), np.inf)
-    away = cv2.distanceTransform((~there).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(away[here], np.float64)
+    distance = cv2.distanceTransform((~there).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance[here], np.float64)
 
 
-def _f1(forth: NDArray[np.float64], back: NDArray[np.float64], tolerance: float) -> float:
-    if not len(forth) and not len(back):
+def _f1(forward: NDArray[np.float64], backward: NDArray[np.float64], tolerance: float) -> float:
+    if not len(forward) and not len(backward):
         return math.nan
-    recall = float((forth <= tolerance).mean()) if len(forth) else 0.0
-    precision = float((back <= tolerance).mean()) if len(back) else 0.0
+    recall = float((forward <= tolerance).mean()) if len(forward) else 0.0
+    precision = float((backward <= tolerance).mean()) if len(backward) else 0.0
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

@@ -1,4 +1,4 @@
-"""Which object of one label image is which of another."""
+"""One-to-one matching of the objects of two label images."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
+MATCH_IOU = 0.5
+"""IoU from which a predicted object counts as a detection of the true one."""
+
 _TABLE_LIMIT = 1 << 24
-"""Up to this highest number a table of all numbers is made; above, the numbers are sorted."""
+"""Up to this highest label a lookup table of all labels is built; above it, the labels are sorted."""
 
 
 @dataclass(frozen=True)
 class Overlaps:
     """Every pair of objects that share a sample, of n true and m predicted objects.
 
-    true, predicted         : (k,) int64 rows of the pairs: 0 ... n - 1 and 0 ... m - 1.
-    intersection            : (k,) int64 shared samples.
-    true_area, predicted_area : (n,) and (m,) int64 samples of every object.
-    true_label, predicted_label : (n,) and (m,) their numbers in the label images.
+    true, predicted             : (k,) int64 rows of the pairs: 0 ... n - 1 and 0 ... m - 1.
+    intersection                : (k,) int64 shared samples.
+    true_area, predicted_area   : (n,) and (m,) int64 samples of every object.
+    true_label, predicted_label : (n,) and (m,) int64 their labels in the label images.
     """
 
     true: NDArray[np.int64]
@@ -53,6 +56,73 @@ class Matches:
 
     def __len__(self) -> int:
         return len(self.iou)
+
+
+@dataclass(frozen=True)
+class LabelMatching:
+    """Two label images matched: computed once, and the source of every score that compares them.
+
+    true, predicted : integer (h, w), without what is unknown (see ``hide_unknown``).
+    unknown         : bool (h, w); None where everything is known.
+    overlaps        : every pair of overlapping objects.
+    matches         : the pairs at IoU 0.5 (``MATCH_IOU``).
+    """
+
+    true: NDArray[np.integer]
+    predicted: NDArray[np.integer]
+    unknown: NDArray[np.bool_] | None
+    overlaps: Overlaps
+    matches: Matches
+
+    @property
+    def outcome(self) -> Outcome:
+        """Which objects were detected, missed, correct and false positives."""
+        detected = self.overlaps.true_label[self.matches.true]
+        correct = self.overlaps.predicted_label[self.matches.predicted]
+        return Outcome(
+            detected=detected,
+            missed=np.setdiff1d(self.overlaps.true_label, detected),
+            correct=correct,
+            false_positive=np.setdiff1d(self.overlaps.predicted_label, correct),
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Labels of the true objects that were detected or missed, and of the predicted objects that are
+    correct or false positives, int64 (k,) each."""
+
+    detected: NDArray[np.int64]
+    missed: NDArray[np.int64]
+    correct: NDArray[np.int64]
+    false_positive: NDArray[np.int64]
+
+
+def match_labels(
+    true: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    unknown: NDArray[np.bool_] | None = None,
+) -> LabelMatching:
+    """Match a predicted label image with the true one.
+
+    true, predicted : integer (h, w), 0 for background.
+    unknown         : bool (h, w), where nothing is known: objects with more than half of their samples
+                      there are left out on both sides; other objects lose the samples that lie there.
+    Raises ValueError where the shapes differ.
+    """
+    if unknown is not None:
+        true, predicted = hide_unknown(true, unknown), hide_unknown(predicted, unknown)
+    pairs = overlaps(true, predicted)
+    return LabelMatching(true, predicted, unknown, pairs, match(pairs, MATCH_IOU))
+
+
+def hide_unknown(labels: NDArray[np.integer], unknown: NDArray[np.bool_]) -> NDArray[np.integer]:
+    """Labels without what is unknown: 0 there, and without objects of which more than half lies there."""
+    number, row, area = objects(labels)
+    hidden = np.bincount(row[unknown & (row >= 0)], minlength=len(number))
+    # Row -1, the background, is the last of the table.
+    kept = np.append(np.where(2 * hidden > area, 0, number), 0)
+    return np.where(unknown, 0, kept[row])
 
 
 def overlaps(true: NDArray[np.integer], predicted: NDArray[np.integer]) -> Overlaps:
@@ -101,7 +171,7 @@ def match(pairs: Overlaps, threshold: float) -> Matches:
 def _assign(
     rows: NDArray[np.int64], columns: NDArray[np.int64], iou: NDArray[np.float64]
 ) -> NDArray[np.intp]:
-    """Which of the pairs to take so that each row and column occurs once: most pairs, then most IoU."""
+    """The pairs to keep so that each row and column occurs at most once: most pairs, then highest IoU."""
     if not len(rows):
         return np.empty(0, np.intp)
     _, row = np.unique(rows, return_inverse=True)
@@ -118,7 +188,8 @@ def _assign(
 def objects(
     labels: NDArray[np.integer],
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-    """Numbers above 0 in a label image (n,), row of each sample's object (-1: none), areas (n,)."""
+    """The objects of a label image: their labels (n,), the row of each sample's object (h, w), -1 for
+    background, and their areas in samples (n,)."""
     highest = int(labels.max(initial=0))
     if highest <= _TABLE_LIMIT:
         inside = np.maximum(labels, 0)

@@ -1,7 +1,7 @@
-"""Scores of a segmentation against the truth, per image and over images.
+"""Scores of a segmentation against the ground truth, per image and averaged over images.
 
-With both images empty of nuclei the scores are NaN (there is nothing to be right or wrong about);
-with one of them empty they are 0. Means over images leave NaN out.
+Where neither image contains an object the scores are NaN (undefined); where only one does they are 0.
+Means over images ignore NaN.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .matching import Overlaps, match, objects, overlaps
+from .matching import MATCH_IOU, LabelMatching, Matches, Overlaps, match, match_labels
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Objects found (matched), missed and invented at one IoU threshold."""
+    """True positives, false negatives and false positives at one IoU threshold."""
 
     true_positive: int
     false_negative: int
@@ -28,12 +28,12 @@ class Counts:
 
     @property
     def precision(self) -> float:
-        """Share of the predicted objects that are true."""
+        """TP / (TP + FP): share of the predicted objects that match a true one."""
         return _ratio(self.true_positive, self.true_positive + self.false_positive, self._total)
 
     @property
     def recall(self) -> float:
-        """Share of the true objects that were found."""
+        """TP / (TP + FN): share of the true objects that were detected."""
         return _ratio(self.true_positive, self.true_positive + self.false_negative, self._total)
 
     @property
@@ -48,16 +48,17 @@ class Counts:
 
 @dataclass(frozen=True)
 class Scores:
-    """How well one image was segmented.
+    """The scores of one image.
 
     dice, iou  : of foreground against background, in samples.
-    tpr, fpr   : share of the true foreground that was found, and of the true background that was taken
-                 for foreground, in samples; NaN where there is no such foreground or background.
-    aji        : aggregated Jaccard index (Kumar et al. 2017): every true object with the predicted
-                 one of highest IoU, which may serve twice.
+    tpr, fpr   : true positive rate (share of the true foreground predicted as such) and false positive rate
+                 (share of the true background predicted as foreground), in samples; NaN where there is no
+                 true foreground or background.
+    aji        : aggregated Jaccard index (Kumar et al. 2017): every true object is paired with the
+                 predicted one of highest IoU, which may be used more than once.
     pq, sq, rq : panoptic quality at IoU 0.5 and its factors (Kirillov et al. 2019): the mean IoU of the
                  matched objects, and their F1.
-    counts     : IoU threshold -> objects found, missed and invented.
+    counts     : IoU threshold -> TP, FN and FP.
     """
 
     dice: float
@@ -74,13 +75,13 @@ class Scores:
 
     @property
     def count_error(self) -> float:
-        """Predicted minus true objects, as a share of the true ones; NaN where there is none."""
+        """(predicted - true) / true objects; NaN without true objects."""
         if not self.true_objects:
             return math.nan
         return (self.predicted_objects - self.true_objects) / self.true_objects
 
     def as_dict(self) -> dict[str, float]:
-        """Flat, for a table or JSON; F1, precision and recall as ``f1@0.5`` and so on."""
+        """All scores by name, for a table or JSON; F1, precision and recall as ``f1@0.5`` and so on."""
         flat: dict[str, float] = {
             "f1@0.5": self.rq,
             "aji": self.aji,
@@ -95,10 +96,10 @@ class Scores:
             "true_objects": self.true_objects,
             "predicted_objects": self.predicted_objects,
         }
-        for threshold, found in self.counts.items():
-            flat[f"f1@{threshold:g}"] = found.f1
-            flat[f"precision@{threshold:g}"] = found.precision
-            flat[f"recall@{threshold:g}"] = found.recall
+        for threshold, counts in self.counts.items():
+            flat[f"f1@{threshold:g}"] = counts.f1
+            flat[f"precision@{threshold:g}"] = counts.precision
+            flat[f"recall@{threshold:g}"] = counts.recall
         return flat
 
 
@@ -108,34 +109,34 @@ def score(
     unknown: NDArray[np.bool_] | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> Scores:
-    """Compare a label image with the true one.
+    """Score a predicted label image against the true one; the arguments are those of ``match_labels``.
 
-    true, predicted : integer (h, w), 0 for background.
-    unknown         : bool (h, w), where nothing is known: objects with more than half of their samples
-                      there are left out on both sides, of the others those samples are.
     Raises ValueError where the shapes differ.
     """
-    if unknown is not None:
-        true, predicted = hide_unknown(true, unknown), hide_unknown(predicted, unknown)
-    pairs = overlaps(true, predicted)
-    counts = {threshold: _count(pairs, threshold) for threshold in thresholds}
-    matches = match(pairs, 0.5)
-    objects = _count(pairs, 0.5)
+    return score_matching(match_labels(true, predicted, unknown), thresholds)
+
+
+def score_matching(matching: LabelMatching, thresholds: Sequence[float] = THRESHOLDS) -> Scores:
+    """The scores of two label images that have been matched."""
+    pairs, matches = matching.overlaps, matching.matches
+    counts = {t: _count(pairs, matches if t == MATCH_IOU else match(pairs, t)) for t in thresholds}
+    at_half = _count(pairs, matches)
     something = len(pairs.true_area) + len(pairs.predicted_area)
     quality = float(matches.iou.mean()) if len(matches) else _ratio(0, 0, something)
     shared = int(pairs.intersection.sum())
-    foreground, painted = int(pairs.true_area.sum()), int(pairs.predicted_area.sum())
-    areas = foreground + painted
-    background = true.size - (0 if unknown is None else int(unknown.sum())) - foreground
+    foreground, predicted = int(pairs.true_area.sum()), int(pairs.predicted_area.sum())
+    areas = foreground + predicted
+    unknown = 0 if matching.unknown is None else int(matching.unknown.sum())
+    background = matching.true.size - unknown - foreground
     return Scores(
         dice=_ratio(2 * shared, areas, something),
         iou=_ratio(shared, areas - shared, something),
         tpr=_ratio(shared, foreground, 0),
-        fpr=_ratio(painted - shared, background, 0),
+        fpr=_ratio(predicted - shared, background, 0),
         aji=_aggregated_jaccard(pairs),
-        pq=quality * objects.f1,
+        pq=quality * at_half.f1,
         sq=quality,
-        rq=objects.f1,
+        rq=at_half.f1,
         true_objects=len(pairs.true_area),
         predicted_objects=len(pairs.predicted_area),
         counts=counts,
@@ -143,7 +144,7 @@ def score(
 
 
 def mean_scores(scores: Sequence[Scores]) -> dict[str, float]:
-    """The mean over images of every number in ``Scores.as_dict``, NaN left out; object counts summed."""
+    """The mean over images of every number in ``Scores.as_dict``, ignoring NaN; object counts are summed."""
     tables = [one.as_dict() for one in scores]
     means: dict[str, float] = {}
     for name in tables[0] if tables else ():
@@ -155,9 +156,9 @@ def mean_scores(scores: Sequence[Scores]) -> dict[str, float]:
     return means
 
 
-def _count(pairs: Overlaps, threshold: float) -> Counts:
-    found = len(match(pairs, threshold))
-    return Counts(found, len(pairs.true_area) - found, len(pairs.predicted_area) - found)
+def _count(pairs: Overlaps, matches: Matches) -> Counts:
+    matched = len(matches)
+    return Counts(matched, len(pairs.true_area) - matched, len(pairs.predicted_area) - matched)
 
 
 def _aggregated_jaccard(pairs: Overlaps) -> float:
@@ -166,22 +167,13 @@ def _aggregated_jaccard(pairs: Overlaps) -> float:
     best = order[first]
     used = np.unique(pairs.predicted[best])
     missed = pairs.true_area.sum() - pairs.true_area[true].sum()
-    invented = pairs.predicted_area.sum() - pairs.predicted_area[used].sum()
-    below = int(pairs.union[best].sum() + missed + invented)
-    return _ratio(int(pairs.intersection[best].sum()), below, below)
+    unused = pairs.predicted_area.sum() - pairs.predicted_area[used].sum()
+    union = int(pairs.union[best].sum() + missed + unused)
+    return _ratio(int(pairs.intersection[best].sum()), union, union)
 
 
-def hide_unknown(labels: NDArray[np.integer], unknown: NDArray[np.bool_]) -> NDArray[np.integer]:
-    """Labels without what is unknown: 0 there, and without objects more than half of which lie there."""
-    number, row, area = objects(labels)
-    hidden = np.bincount(row[unknown & (row >= 0)], minlength=len(number))
-    # Row -1, the background, is the last of the table.
-    kept = np.append(np.where(2 * hidden > area, 0, number), 0)
-    return np.where(unknown, 0, kept[row])
-
-
-def _ratio(above: float, below: float, something: int) -> float:
-    """above / below; where that is 0 / 0, NaN if there is nothing at all and 0 otherwise."""
-    if below:
-        return above / below
+def _ratio(numerator: float, denominator: float, something: int) -> float:
+    """The quotient; 0 / 0 is NaN where there are no objects at all and 0 otherwise."""
+    if denominator:
+        return numerator / denominator
     return 0.0 if something else math.nan

@@ -1,7 +1,7 @@
-"""Is one method better than another, by how much, and how sure is that: tests over images.
+"""Pairwise comparison of methods over images: differences, intervals, tests and effect sizes.
 
-Methods are run on the same images, so the signed-rank test of the paired differences is the one to go
-by. The unpaired Mann-Whitney U test stands beside it because the literature reports it.
+Methods are run on the same images, so the signed-rank test of the paired differences is the appropriate one.
+The unpaired Mann-Whitney U test is given as well because the literature reports it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 RESAMPLES = 2000
+_BATCH = 100
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two methods by one metric, over the n images on which it is defined for both.
+    """Two methods compared by one metric, over the images for which it is defined for both.
 
+    images                : number of these images.
     difference, low, high : mean of first minus second, and its 95 % bootstrap interval.
-    mann_whitney          : p of the Mann-Whitney U test, two-sided; stars of it as figures show them.
-    cliffs_delta          : effect size of that test: how much more often a value of the first is higher
-                            than one of the second than lower, -1 to 1.
-    wilcoxon, holm        : p of the Wilcoxon signed-rank test of the pairs, two-sided; the same after
+    mann_whitney          : p of the two-sided Mann-Whitney U test.
+    cliffs_delta          : effect size of that test: P(first > second) - P(first < second), -1 to 1.
+    wilcoxon, holm        : p of the two-sided Wilcoxon signed-rank test of the pairs, before and after
                             Holm's correction for all comparisons by this metric.
-    rank_biserial         : effect size of that test: the share of rank sums in favour of the first minus
+    rank_biserial         : effect size of that test: the share of the rank sum in favour of the first minus
                             that in favour of the second, -1 to 1.
     """
 
@@ -47,33 +48,33 @@ class Comparison:
 
     @property
     def stars(self) -> str:
-        """Stars of the Mann-Whitney test."""
+        """Significance stars of the Mann-Whitney test, as in the figures."""
         return stars(self.mann_whitney)
 
 
 def compare(metric: str, values: Mapping[str, ArrayLike]) -> list[Comparison]:
-    """Every pair of methods by one metric.
+    """Compare every pair of methods by one metric.
 
-    values : method -> its value on each image, the same images in the same order; NaN where undefined.
+    values : method -> (n,) its value on each image, in the same order; NaN where undefined.
     """
     columns = {name: np.asarray(column, np.float64) for name, column in values.items()}
     pairs = list(combinations(columns, 2))
     both = [_defined(columns[a], columns[b]) for a, b in pairs]
     corrected = holm([wilcoxon(x, y)[0] for x, y in both])
-    found = []
+    comparisons = []
     for (a, b), (x, y), after in zip(pairs, both, corrected, strict=True):
         unpaired, delta = mann_whitney(x, y)
         paired, biserial = wilcoxon(x, y)
         low, high = bootstrap_interval(x - y)
         difference = float((x - y).mean()) if len(x) else math.nan
-        found.append(
+        comparisons.append(
             Comparison(metric, a, b, len(x), difference, low, high, unpaired, delta, paired, after, biserial)
         )
-    return found
+    return comparisons
 
 
 def mann_whitney(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
-    """Two-sided p of the Mann-Whitney U test, and Cliff's delta. NaN without values."""
+    """p of the two-sided Mann-Whitney U test, and Cliff's delta; NaN without values."""
     x, y = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if not len(x) or not len(y):
         return math.nan, math.nan
@@ -84,9 +85,9 @@ def mann_whitney(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
 
 
 def wilcoxon(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
-    """Two-sided p of the signed-rank test of pairs, and the rank-biserial correlation. NaN without values.
+    """p of the two-sided signed-rank test of pairs, and the rank-biserial correlation; NaN without values.
 
-    Pairs without a difference take part in the ranking (Pratt 1959).
+    Pairs without a difference are included in the ranking (Pratt 1959).
     """
     difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     if not len(difference):
@@ -100,7 +101,7 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p values after Holm's step-down correction (Holm 1979), in the given order; NaN stay NaN."""
+    """p values after Holm's step-down correction (Holm 1979), in the same order; NaN stays NaN."""
     values = np.asarray(p, np.float64)
     corrected = np.full(len(values), np.nan)
     order = [int(i) for i in np.argsort(values) if not math.isnan(values[i])]
@@ -112,7 +113,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def stars(p: float) -> str:
-    """ns (p > 0.05), * (0.05 or less), ** (0.01), *** (0.001), **** (0.0001); "" for NaN."""
+    """Significance stars: ns (p > 0.05), * (p ≤ 0.05), ** (0.01), *** (0.001), **** (0.0001); "" for NaN."""
     if math.isnan(p):
         return ""
     return "*" * sum(p <= limit for limit in (0.05, 0.01, 0.001, 0.0001)) or "ns"
@@ -121,17 +122,26 @@ def stars(p: float) -> str:
 def bootstrap_interval(
     values: ArrayLike, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over images; NaN left out, (NaN, NaN) below two values."""
+    """Percentile bootstrap interval of the mean over images (Efron and Tibshirani 1993).
+
+    values : (n,) one value per image; NaN is ignored.
+    Returns (NaN, NaN) with fewer than two values. Equal seeds give equal intervals.
+    """
     known = np.asarray(values, np.float64)
     known = known[~np.isnan(known)]
     if len(known) < 2:
         return math.nan, math.nan
-    rng = np.random.default_rng(seed)
-    # A few resamples at a time: with thousands of images all together would not fit into memory.
-    sizes = [min(100, resamples - done) for done in range(0, resamples, 100)]
-    means = np.concatenate([known[rng.integers(0, len(known), (n, len(known)))].mean(axis=1) for n in sizes])
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    # In batches: all resamples of thousands of images at once would not fit into memory.
+    interval = stats.bootstrap(
+        (known,),
+        np.mean,
+        n_resamples=resamples,
+        batch=_BATCH,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
 
 
 def _defined(

@@ -1,4 +1,4 @@
-"""What every true nucleus is like, and whether it was found: scores by size, crowding and shape."""
+"""Detection rate of the true nuclei, stratified by size, crowding and shape."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import shapely
 from numpy.typing import NDArray
 
 from ..geometry.contours import label_polygons
-from .matching import match, objects, overlaps
-from .scores import hide_unknown
+from .matching import LabelMatching, hide_unknown, objects
 
 CROWDED = 1.0
-"""A nucleus is crowded where another one is no farther away than this many samples: they touch."""
+"""A nucleus is crowded if the gap to another one is at most this many samples: they touch."""
 IRREGULAR = 0.9
-"""A nucleus is irregular where it fills less than this share of its convex hull (its solidity)."""
+"""A nucleus is irregular if its solidity (area over convex hull area) is below this."""
+
+_COLUMNS = ["method", "by", "kind", "nuclei", "found", "overlap"]
 
 
 def true_nuclei(true: NDArray[np.integer], unknown: NDArray[np.bool_] | None = None) -> pd.DataFrame:
-    """One row for each true nucleus: ``label``, ``area`` (samples), ``solidity``, ``gap`` (samples to the
-    nearest other nucleus; infinite without one), ``crowded`` and ``irregular``.
+    """One row per true nucleus: ``label``, ``area`` (samples), ``solidity``, ``gap`` (samples to the nearest
+    other nucleus; infinite without one), ``crowded`` and ``irregular``.
 
-    Nuclei of which more than half is unknown are left out, though they still crowd others.
+    Nuclei of which more than half is unknown are left out, but count as neighbours of others.
     """
     number, rows, area = objects(true)
     polygons = label_polygons(rows + 1)
@@ -43,24 +44,16 @@ def true_nuclei(true: NDArray[np.integer], unknown: NDArray[np.bool_] | None = N
     return table.reset_index(drop=True)
 
 
-def matched_iou(
-    nuclei: pd.DataFrame,
-    true: NDArray[np.integer],
-    predicted: NDArray[np.integer],
-    unknown: NDArray[np.bool_] | None = None,
-) -> NDArray[np.float64]:
-    """IoU of each nucleus of ``true_nuclei`` with the predicted one it is matched with at 0.5; 0: missed."""
-    if unknown is not None:
-        true, predicted = hide_unknown(true, unknown), hide_unknown(predicted, unknown)
-    pairs = overlaps(true, predicted)
-    found = match(pairs, 0.5)
+def matched_iou(nuclei: pd.DataFrame, matching: LabelMatching) -> NDArray[np.float64]:
+    """IoU (n,) of each row of ``true_nuclei`` with the predicted nucleus matched to it; 0 if missed."""
     iou = np.zeros(len(nuclei))
-    iou[np.searchsorted(nuclei["label"], pairs.true_label[found.true])] = found.iou
+    detected = matching.overlaps.true_label[matching.matches.true]
+    iou[np.searchsorted(nuclei["label"], detected)] = matching.matches.iou
     return iou
 
 
 def size_limits(areas: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
-    """The areas below which a third, and two thirds, of the nuclei lie; NaN without nuclei."""
+    """The first and second tertile of the areas; NaN without nuclei."""
     if not len(areas):
         return float("nan"), float("nan")
     small, large = np.quantile(np.asarray(areas, np.float64), [1 / 3, 2 / 3])
@@ -68,17 +61,18 @@ def size_limits(areas: Sequence[float] | NDArray[np.float64]) -> tuple[float, fl
 
 
 def summarise(nuclei: pd.DataFrame) -> pd.DataFrame:
-    """Nuclei by method and kind: how many, the share that was found, and the mean IoU of those.
+    """The detection rate of each method in each stratum.
 
-    nuclei : rows with ``method``, ``area``, ``crowded``, ``irregular`` and ``iou``, of all images.
-    Returns columns ``method``, ``by``, ``kind``, ``nuclei``, ``found``, ``overlap``; kinds without nuclei
-    are left out.
+    nuclei : rows of all images with ``method``, ``area``, ``crowded``, ``irregular``, ``iou`` (0: missed).
+    Returns one row per method and stratum with nuclei: ``method``, ``by`` ("size", "crowding", "shape"),
+    ``kind`` (the stratum), ``nuclei`` (their number), ``found`` (share detected) and ``overlap`` (mean IoU of
+    those detected).
     """
     if nuclei.empty:
-        return pd.DataFrame(columns=["method", "by", "kind", "nuclei", "found", "overlap"])
+        return pd.DataFrame(columns=_COLUMNS)
     first = nuclei[nuclei["method"] == nuclei["method"].iloc[0]]
     small, large = size_limits(first["area"].to_numpy())
-    kinds = {
+    strata = {
         ("size", "small"): nuclei["area"] <= small,
         ("size", "medium"): (nuclei["area"] > small) & (nuclei["area"] <= large),
         ("size", "large"): nuclei["area"] > large,
@@ -90,12 +84,12 @@ def summarise(nuclei: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for method in dict.fromkeys(nuclei["method"]):
         own = nuclei["method"] == method
-        for (by, kind), chosen in kinds.items():
-            iou = nuclei.loc[own & chosen, "iou"]
+        for (by, stratum), members in strata.items():
+            iou = nuclei.loc[own & members, "iou"]
             if len(iou):
                 overlap = float(iou[iou > 0].mean()) if (iou > 0).any() else float("nan")
-                rows.append((method, by, kind, len(iou), float((iou > 0).mean()), overlap))
-    return pd.DataFrame(rows, columns=["method", "by", "kind", "nuclei", "found", "overlap"])
+                rows.append((method, by, stratum, len(iou), float((iou > 0).mean()), overlap))
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def _gaps(polygons: NDArray[np.object_]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The report: one HTML file, and the tables and figures in it as files beside it."""
+"""The report of an evaluation: one HTML page, and its tables and figures as separate files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from ..core.progress import SILENT, Reporter
 from ..evaluation.regions import EvaluationRegion
 from ..evaluation.run import LOWER_IS_BETTER, METRICS, Evaluation
 from ..evaluation.verdict import Verdict, judge, p_value
-from ..metrics.statistics import Comparison
 from . import plots
 from .overlay import Picture, picture
 from .pages import write_page
@@ -41,7 +40,7 @@ LABELS = {
     "precision@0.5": "Precision",
     "recall@0.5": "Recall",
     "true_objects": "Nuclei, true",
-    "predicted_objects": "Nuclei, found",
+    "predicted_objects": "Nuclei, predicted",
     "count_error": "Count error",
     "count_off": "|Count error|",
 } | {f"f1@{t}": f"F1@{t}" for t in (0.5, 0.6, 0.7, 0.8, 0.9)}
@@ -55,41 +54,42 @@ def write_report(
     notes: Sequence[str] = (),
     reporter: Reporter = SILENT,
 ) -> dict[str, Any]:
-    """Write the report of an evaluation into a folder and return what it says as plain data.
+    """Write the report of an evaluation into a folder and return its content as plain data (report.json).
 
-    folder  : gets ``report.html``, ``report.json``, ``per_image.csv``, ``summary.csv``, ``groups.csv``,
+    folder  : receives ``report.html``, ``report.json``, ``per_image.csv``, ``summary.csv``, ``groups.csv``,
               ``nuclei_kinds.csv``, ``tests.csv`` and ``figures/``; an earlier report there is replaced.
-    subject : what was evaluated on, for the title.
-    bundles : whose cards the report shows.
-    notes   : what the reader should know besides the scores, one sentence each.
-    Raises UsageError where the folder holds something else, and ExportError.
+    subject : name of the evaluated data, for the title.
+    bundles : the report shows their cards.
+    notes   : further warnings for the reader, one sentence each.
+
+    Raises UsageError where the folder contains anything but an earlier report, SlideError, and ExportError
+    where a file cannot be written.
     """
     check_output(folder)
-    comparisons = evaluation.comparisons()
-    verdict = judge(evaluation, comparisons)
+    verdict = judge(evaluation)
     figures = {
-        "box_plots": plots.box_plots(evaluation, comparisons),
+        "box_plots": plots.box_plots(evaluation),
         "thresholds": plots.threshold_curve(evaluation),
         "counts": plots.counts(evaluation),
-        "kinds": plots.kinds(evaluation),
+        "kinds": plots.strata(evaluation),
     }
-    if evaluation.reliability:
+    if evaluation.calibration:
         figures["calibration"] = plots.calibration(evaluation)
     worst, typical = examples(evaluation)
     with reporter.track("drawing examples", len(worst) + len(typical), "pictures") as task:
         pictures: dict[str, list[Picture]] = {"worst": [], "typical": []}
-        for kind, fields in (("worst", worst), ("typical", typical)):
-            for field in fields:
-                pictures[kind].append(picture(evaluation, field))
+        for kind, regions in (("worst", worst), ("typical", typical)):
+            for region in regions:
+                pictures[kind].append(picture(evaluation, region))
                 task.advance()
     summary, by_group = evaluation.summary(), evaluation.summary(by_group=True)
-    document = _document(evaluation, subject, bundles, notes, verdict, comparisons)
+    document = _document(evaluation, subject, bundles, notes, verdict)
     tables = {
         "per_image.csv": evaluation.scores,
         "summary.csv": summary,
         "groups.csv": by_group,
-        "nuclei_kinds.csv": evaluation.kinds(),
-        "tests.csv": pd.DataFrame([asdict(c) | {"stars": c.stars} for c in comparisons]),
+        "nuclei_kinds.csv": evaluation.strata,
+        "tests.csv": pd.DataFrame(_tests(evaluation)),
     }
     for name, table in tables.items():
         _write(folder / name, table.to_csv(index=False))
@@ -106,8 +106,8 @@ def write_report(
             "summary": summary.to_dict("records"),
             "by_group": by_group.to_dict("records"),
             "groups": [g for g in dict.fromkeys(evaluation.scores["group"]) if g],
-            "kinds": evaluation.kinds().to_dict("records"),
-            "comparisons": comparisons,
+            "strata": evaluation.strata.to_dict("records"),
+            "comparisons": evaluation.comparisons,
             "figures": figures,
             "pictures": pictures,
             "scores": evaluation.scores.to_dict("records"),
@@ -126,12 +126,12 @@ def write_report(
 
 
 def examples(evaluation: Evaluation) -> tuple[list[EvaluationRegion], list[EvaluationRegion]]:
-    """The fields with the lowest panoptic quality of the first method, and those around its median."""
+    """The regions with the lowest panoptic quality of the first method, and regions around its median."""
     rows = evaluation.of(evaluation.methods[0])[["field", "pq"]].dropna()
     order = rows.sort_values(["pq", "field"])["field"].tolist()
-    by_name = {field.name: field for field in evaluation.fields}
+    by_name = {region.name: region for region in evaluation.regions}
     if not order:
-        return [], evaluation.fields[:_EXAMPLES]
+        return [], evaluation.regions[:_EXAMPLES]
     count = min(_EXAMPLES, math.ceil(len(order) / 2))
     worst, rest = order[:count], order[count:]
     middle = max(0, min(len(order) // 2 - count // 2 - count, len(rest) - count))
@@ -140,21 +140,21 @@ def examples(evaluation: Evaluation) -> tuple[list[EvaluationRegion], list[Evalu
 
 
 def check_output(folder: Path) -> None:
-    """Raise UsageError unless ``folder`` is missing, empty or an earlier report."""
+    """Raise UsageError unless ``folder`` is missing, empty, or contains an earlier report."""
     if folder.is_file():
-        raise UsageError(folder, "is a file", "Give -o the name of a folder")
+        raise UsageError(folder, "is a file", "Name a folder with -o")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / REPORT).is_file():
-        raise UsageError(folder, "is not empty and holds no earlier report", "Name another folder")
+        raise UsageError(folder, "is not empty and contains no earlier report", "Choose another folder")
 
 
 def _best(summary: pd.DataFrame) -> dict[str, str]:
-    """Metric -> the method that is best by it; none where only one was run."""
-    found = {}
+    """Metric -> the best method; empty if there is only one method."""
+    best = {}
     for name in _MAIN:
         values = summary.set_index("method")[name].dropna()
         if len(values) > 1:
-            found[name] = str(values.idxmin() if name in LOWER_IS_BETTER else values.idxmax())
-    return found
+            best[name] = str(values.idxmin() if name in LOWER_IS_BETTER else values.idxmax())
+    return best
 
 
 def _document(
@@ -163,7 +163,6 @@ def _document(
     bundles: Sequence[Bundle],
     notes: Sequence[str],
     verdict: Verdict,
-    comparisons: Sequence[Comparison],
 ) -> dict[str, Any]:
     raw = {
         "subject": subject,
@@ -173,11 +172,11 @@ def _document(
         "notes": list(notes),
         "methods": evaluation.summary().to_dict("records"),
         "groups": evaluation.summary(by_group=True).to_dict("records"),
-        "kinds": evaluation.kinds().to_dict("records"),
+        "kinds": evaluation.strata.to_dict("records"),
         "images": evaluation.scores.to_dict("records"),
-        "tests": [asdict(c) | {"stars": c.stars} for c in comparisons],
+        "tests": _tests(evaluation),
         "calibration": {
-            name: {"error": one.error, "bias": one.bias} for name, one in evaluation.reliability.items()
+            name: {"error": one.error, "bias": one.bias} for name, one in evaluation.calibration.items()
         },
         "bundles": [
             {
@@ -194,8 +193,12 @@ def _document(
     return plain
 
 
+def _tests(evaluation: Evaluation) -> list[dict[str, Any]]:
+    return [asdict(comparison) | {"stars": comparison.stars} for comparison in evaluation.comparisons]
+
+
 def _plain(value: Any) -> Any:
-    """Plain data without NaN, which is no JSON."""
+    """Plain data for JSON, which has no NaN: null instead."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

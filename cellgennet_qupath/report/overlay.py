@@ -1,4 +1,4 @@
-"""A field as a picture with outlines that can be switched: tissue, truth, everyone's nuclei."""
+"""A region as a picture with outlines that can be switched: tissue, true nuclei, each method's nuclei."""
 
 from __future__ import annotations
 
@@ -12,33 +12,40 @@ import shapely
 from numpy.typing import NDArray
 
 from ..evaluation.regions import EvaluationRegion
-from ..evaluation.run import Evaluation, visible
+from ..evaluation.run import Evaluation
 from ..geometry.contours import label_polygons
-from ..metrics.matching import match, objects, overlaps
+from ..metrics.matching import Outcome, objects
 
 LARGEST = 720
-"""Longer sides are cut to this many samples, around the field's middle."""
+"""Longer sides are cropped to this many samples, around the centre of the region."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Outlines of one method as SVG path data, beside the truth that it is compared with.
+    """Outlines of one method's nuclei and of the true ones, as SVG path data.
 
-    right, wrong  : nuclei that match a true one at IoU 0.5, and those that match none.
-    found, missed : true nuclei, likewise.
+    correct, false_positive : predicted nuclei that match a true one at IoU 0.5, and those that do not.
+    detected, missed        : true nuclei, likewise.
+    counts                  : detected, missed and false positive nuclei in the picture.
     """
 
     method: str
-    right: str
-    wrong: str
-    found: str
+    correct: str
+    false_positive: str
+    detected: str
     missed: str
     counts: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Tissue as the data URI of a JPEG of ``width`` x ``height``, and the layers over it."""
+    """An image and the layers drawn over it.
+
+    width, height : in samples, which are the units of the outlines.
+    tissue        : the image as the data URI of a JPEG.
+    unknown       : outline of the known part, as SVG path data; "" if everything is known.
+    layers        : one for each method.
+    """
 
     name: str
     group: str
@@ -49,11 +56,12 @@ class Picture:
     layers: list[Layer]
 
 
-def picture(evaluation: Evaluation, field: EvaluationRegion) -> Picture:
-    """The picture of a field with the outlines of every method. Raises SlideError."""
-    predicted = {m: evaluation.predictions[m, field.name].unpack() for m in evaluation.methods}
-    true, unknown = field.truth()
-    return outlined(field.name, field.pixels(), true, unknown, predicted, field.group)
+def picture(evaluation: Evaluation, region: EvaluationRegion) -> Picture:
+    """The picture of a region with the outlines of every method. Raises SlideError."""
+    results = [evaluation.results[method, region.name] for method in evaluation.methods]
+    predicted = {one.method: (one.labels.unpack(), one.outcome) for one in results}
+    true, unknown = region.truth()
+    return outlined(region.name, region.pixels(), true, unknown, predicted, region.group)
 
 
 def outlined(
@@ -61,58 +69,61 @@ def outlined(
     pixels: NDArray[np.uint8],
     true: NDArray[np.int32],
     unknown: NDArray[np.bool_] | None,
-    predicted: Mapping[str, NDArray[np.int32]],
+    predicted: Mapping[str, tuple[NDArray[np.int32], Outcome]],
     group: str = "",
 ) -> Picture:
-    """A picture (rows, columns, 3) with outlines of the truth and of each method's labels (rows, columns).
+    """Outline the true nuclei and those of each method on an image; large images are cropped.
 
-    unknown : where nothing is known, which neither counts nor is outlined; None where all is known.
+    pixels    : uint8 (rows, columns, 3), RGB.
+    true      : int32 (rows, columns), labels of the true nuclei.
+    unknown   : bool (rows, columns), where nothing is known; None where everything is.
+    predicted : method -> its labels, int32 (rows, columns), and how they match the true ones.
     """
-    part = _middle(true.shape)
-    hidden = None if unknown is None else unknown[part]
-    layers = [_layer(method, true[part], labels[part], hidden) for method, labels in predicted.items()]
-    shade = "" if hidden is None else _path(label_polygons(_regions(hidden)))
+    part = _centre(true.shape)
+    layers = [
+        _layer(method, true[part], labels[part], outcome) for method, (labels, outcome) in predicted.items()
+    ]
+    shade = "" if unknown is None else _path(label_polygons(_known_parts(unknown[part])))
     height, width = true[part].shape
     return Picture(name, group, width, height, jpeg(pixels[part]), shade, layers)
 
 
 def jpeg(image: NDArray[np.uint8], quality: int = 88) -> str:
-    """An RGB picture as the data URI of a JPEG."""
+    """An RGB image, uint8 (rows, columns, 3), as the data URI of a JPEG."""
     _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return data_uri(encoded.tobytes(), "image/jpeg")
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Content inside its own address."""
+    """Content as a data URI of this media type."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _middle(shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _centre(shape: tuple[int, ...]) -> tuple[slice, slice]:
     starts = [max(0, (length - LARGEST) // 2) for length in shape[:2]]
     return slice(starts[0], starts[0] + LARGEST), slice(starts[1], starts[1] + LARGEST)
 
 
-def _layer(
-    method: str, true: NDArray[np.int32], predicted: NDArray[np.int32], unknown: NDArray[np.bool_] | None
-) -> Layer:
-    pairs = overlaps(visible(true, unknown), visible(predicted, unknown))
-    matched = match(pairs, 0.5)
-    right = pairs.predicted_label[matched.predicted]
-    found = pairs.true_label[matched.true]
-    wrong = np.setdiff1d(pairs.predicted_label, right)
-    missed = np.setdiff1d(pairs.true_label, found)
+def _layer(method: str, true: NDArray[np.int32], predicted: NDArray[np.int32], outcome: Outcome) -> Layer:
+    detected, missed = (_shown(labels, true) for labels in (outcome.detected, outcome.missed))
+    correct, wrong = (_shown(labels, predicted) for labels in (outcome.correct, outcome.false_positive))
     return Layer(
         method,
-        right=_outlines(predicted, right),
-        wrong=_outlines(predicted, wrong),
-        found=_outlines(true, found),
+        correct=_outlines(predicted, correct),
+        false_positive=_outlines(predicted, wrong),
+        detected=_outlines(true, detected),
         missed=_outlines(true, missed),
-        counts=(len(found), len(missed), len(wrong)),
+        counts=(len(detected), len(missed), len(wrong)),
     )
 
 
+def _shown(numbers: NDArray[np.int64], labels: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Those of the labels that occur in the picture, which may be a crop."""
+    return np.intersect1d(numbers, labels).astype(np.int64)
+
+
 def _outlines(labels: NDArray[np.int32], numbers: NDArray[np.int64]) -> str:
-    """Path data of the objects of these numbers."""
+    """Path data of the objects with these labels."""
     _, row, _ = objects(np.where(np.isin(labels, numbers), labels, 0))
     return _path(label_polygons(row + 1))
 
@@ -125,8 +136,8 @@ def _path(polygons: NDArray[np.object_]) -> str:
     return "".join(rings)
 
 
-def _regions(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """The known part of a field as objects: its outline shows where the region ends."""
+def _known_parts(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The known parts of a region as objects; their outlines show where the annotated region ends."""
     _, labels = cv2.connectedComponents((~mask).view(np.uint8), connectivity=4)
     large = np.bincount(labels.reshape(-1)) >= 400
     large[0] = False

@@ -1,7 +1,7 @@
-"""Templates to HTML files that need nothing else: no network, no other file, no script but their own.
+"""Self-contained HTML pages from templates: they load no other file and need no internet connection.
 
-Every value is escaped where it is put in. A content policy inside each page says the same to the browser:
-it runs only the script whose checksum is named, and loads nothing.
+Every value is escaped when it is inserted. In addition, a content security policy in each page allows only
+the page's own script, by its checksum, and forbids loading anything.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..core.errors import ExportError
 from ..core.files import replacing
 
 _FOLDER = Path(__file__).with_name("templates")
-NOTHING = "–"
+UNDEFINED = "–"
 
 
 def write_page(file: Path, template: str, values: Mapping[str, Any]) -> Path:
-    """Fill a template and write it, whole or not at all. Raises ExportError."""
+    """Fill a template and write the page atomically; returns ``file``. Raises ExportError."""
     script = (_FOLDER / "page.js").read_text(encoding="utf-8").strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     text = (
@@ -61,16 +61,16 @@ def _environment() -> Environment:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A score for a table; a dash where it is not defined."""
+    """A score for a table; a dash if it is undefined."""
     if value is None or math.isnan(value):
-        return NOTHING
+        return UNDEFINED
     return f"{value:,.{digits}f}"
 
 
 def percent(value: float, sign: bool = False) -> str:
-    """A share for a table; a dash where it is not defined."""
+    """A share in percent for a table; a dash if it is undefined."""
     if value is None or math.isnan(value):
-        return NOTHING
+        return UNDEFINED
     return f"{value:+.0%}" if sign else f"{value:.0%}"
 
 

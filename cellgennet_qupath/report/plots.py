@@ -1,4 +1,4 @@
-"""The figures of the report, each as the text of an SVG file. No window system, no state kept in pyplot."""
+"""The figures of the report, each as the text of an SVG file; pyplot and its global state are not used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..evaluation.run import DISTANCES, Evaluation
 from ..metrics.scores import THRESHOLDS
 from ..metrics.statistics import Comparison
 
-# Told apart with any kind of colour vision (Okabe and Ito 2008).
+# Distinguishable with any type of colour vision (Okabe and Ito 2008).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 BOXES = ("dice", "pq", "f1@0.5", "hd95")
 TITLES = {
@@ -42,23 +42,23 @@ _STYLE: Any = {
     "grid.color": "#e3e6ea",
     "svg.hashsalt": "cellgennet",
     "svg.fonttype": "path",
-    # A name with a dollar sign is a name, not a formula.
+    # A dollar sign in a name does not start a formula.
     "text.parse_math": False,
 }
 
 
 def colour(number: int) -> str:
-    """The colour of the method of that number, wherever it is drawn."""
+    """The colour of a method by its number, the same in all figures."""
     return COLOURS[number % len(COLOURS)]
 
 
-def box_plots(evaluation: Evaluation, comparisons: Sequence[Comparison]) -> str:
-    """Every image's scores by method, with brackets and stars of the Mann-Whitney test."""
+def box_plots(evaluation: Evaluation) -> str:
+    """Scores of all images by method, with the significance stars of the Mann-Whitney test."""
     with mpl.rc_context(_STYLE):
-        many = len(evaluation.methods)
-        figure = Figure((max(7.6, 2.1 * many + 2), 3.4 + 2.9), layout="constrained")
+        width = max(7.6, 2.1 * len(evaluation.methods) + 2)
+        figure = Figure((width, 6.3), layout="constrained")
         for axes, metric in zip(figure.subplots(2, 2).flat, BOXES, strict=True):
-            _boxes(axes, evaluation, metric, [c for c in comparisons if c.metric == metric])
+            _boxes(axes, evaluation, metric, [c for c in evaluation.comparisons if c.metric == metric])
         return _svg(figure)
 
 
@@ -80,12 +80,12 @@ def _boxes(axes: Axes, evaluation: Evaluation, metric: str, pairs: Sequence[Comp
         for number, patch in zip(filled, drawn["boxes"], strict=True):
             patch.set(facecolor=colour(number), alpha=0.35, edgecolor=colour(number))
     for number, column in enumerate(columns):
-        spread = number + rng.uniform(-0.16, 0.16, len(column))
-        axes.scatter(spread, column, s=9, color=colour(number), alpha=0.75, linewidths=0, zorder=3)
+        jittered = number + rng.uniform(-0.16, 0.16, len(column))
+        axes.scatter(jittered, column, s=9, color=colour(number), alpha=0.75, linewidths=0, zorder=3)
     top = max((float(column.max()) for column in columns if len(column)), default=1.0)
     step = 0.085 * (top or 1.0)
     height = top + 0.6 * step
-    for pair in sorted(pairs, key=lambda p: _reach(evaluation, p)):
+    for pair in sorted(pairs, key=lambda p: _bracket_width(evaluation, p)):
         if pair.stars:
             left, right = evaluation.methods.index(pair.first), evaluation.methods.index(pair.second)
             ends = [height, height + 0.3 * step, height + 0.3 * step, height]
@@ -102,28 +102,28 @@ def _boxes(axes: Axes, evaluation: Evaluation, metric: str, pairs: Sequence[Comp
     axes.set_title(f"{title} ({evaluation.unit}, lower is better)" if metric in DISTANCES else title)
 
 
-def _reach(evaluation: Evaluation, pair: Comparison) -> int:
+def _bracket_width(evaluation: Evaluation, pair: Comparison) -> int:
     return abs(evaluation.methods.index(pair.second) - evaluation.methods.index(pair.first))
 
 
 def training_curves(history: Sequence[Mapping[str, float]]) -> str:
-    """Every term of a training's loss, epoch by epoch."""
+    """The terms of a training loss by epoch."""
     with mpl.rc_context(_STYLE):
         figure = Figure((4.7, 3.3), layout="constrained")
         axes = figure.subplots()
         epochs = range(1, len(history) + 1)
-        # Terms of unlabelled tissue may begin later.
+        # Terms on unlabelled tissue may start in a later epoch.
         for number, term in enumerate(dict.fromkeys(term for line in history for term in line)):
             values = [line.get(term, np.nan) for line in history]
             axes.plot(epochs, values, color=colour(number), label=term)
-        axes.set(ylim=(0, None), xlabel="epoch", ylabel="mean over the epoch's steps")
+        axes.set(ylim=(0, None), xlabel="epoch", ylabel="loss, mean over the epoch")
         axes.grid(axis="y")
         axes.legend(frameon=False)
         return _svg(figure)
 
 
 def threshold_curve(evaluation: Evaluation) -> str:
-    """F1 of nuclei as the demand on the overlap grows."""
+    """F1 of nuclei by IoU threshold."""
     with mpl.rc_context(_STYLE):
         figure = Figure((4.7, 3.3), layout="constrained")
         axes = figure.subplots()
@@ -131,14 +131,14 @@ def threshold_curve(evaluation: Evaluation) -> str:
             rows = evaluation.of(method)
             means = [float(rows[f"f1@{t:g}"].mean()) for t in THRESHOLDS]
             axes.plot(THRESHOLDS, means, "o-", color=colour(number), label=_short(method, 30))
-        axes.set(ylim=(0, 1), xlabel="overlap (IoU) that counts as found", ylabel="F1, mean over images")
+        axes.set(ylim=(0, 1), xlabel="IoU threshold of a detection", ylabel="F1, mean over images")
         axes.grid(axis="y")
         axes.legend(frameon=False)
         return _svg(figure)
 
 
 def counts(evaluation: Evaluation) -> str:
-    """Predicted against true number of nuclei, image by image."""
+    """Number of predicted against true nuclei, one point per image."""
     with mpl.rc_context(_STYLE):
         figure = Figure((4.7, 3.3), layout="constrained")
         axes = figure.subplots()
@@ -156,7 +156,7 @@ def counts(evaluation: Evaluation) -> str:
                 label=_short(method, 30),
             )
         axes.plot([0, largest], [0, largest], color="#5b6470", linewidth=1, linestyle="--", zorder=0)
-        axes.set(xlabel="nuclei outlined by the expert", ylabel="nuclei found")
+        axes.set(xlabel="nuclei outlined by the expert", ylabel="nuclei predicted")
         axes.grid()
         axes.set_axisbelow(True)
         axes.legend(frameon=False)
@@ -164,14 +164,14 @@ def counts(evaluation: Evaluation) -> str:
 
 
 def calibration(evaluation: Evaluation) -> str:
-    """What share of the nuclei of a stated probability is true."""
+    """Share of correct nuclei by predicted probability."""
     with mpl.rc_context(_STYLE):
         figure = Figure((4.7, 3.3), layout="constrained")
         axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color="#5b6470", linewidth=1, linestyle="--", label="as stated")
+        axes.plot([0, 1], [0, 1], color="#5b6470", linewidth=1, linestyle="--", label="perfect")
         for number, method in enumerate(evaluation.methods):
-            if method in evaluation.reliability:
-                one = evaluation.reliability[method]
+            if method in evaluation.calibration:
+                one = evaluation.calibration[method]
                 size = 8 + 90 * one.count / max(1, one.count.max())
                 axes.plot(one.probability, one.correct, color=colour(number), linewidth=1)
                 axes.scatter(
@@ -180,8 +180,8 @@ def calibration(evaluation: Evaluation) -> str:
         axes.set(
             xlim=(0, 1.02),
             ylim=(-0.02, 1.04),
-            xlabel="stated probability",
-            ylabel="share that is a true nucleus",
+            xlabel="predicted probability",
+            ylabel="share of correct nuclei",
         )
         axes.grid()
         axes.set_axisbelow(True)
@@ -189,9 +189,9 @@ def calibration(evaluation: Evaluation) -> str:
         return _svg(figure)
 
 
-def kinds(evaluation: Evaluation) -> str:
-    """Share of nuclei found, by size, crowding and shape."""
-    table = evaluation.kinds()
+def strata(evaluation: Evaluation) -> str:
+    """Share of nuclei detected, by size, crowding and shape."""
+    table = evaluation.strata
     with mpl.rc_context(_STYLE):
         figure = Figure((9.4, 3.1), layout="constrained")
         axes = figure.subplots()
@@ -200,13 +200,13 @@ def kinds(evaluation: Evaluation) -> str:
         for number, method in enumerate(evaluation.methods):
             rows = table[table["method"] == method].set_index("kind")
             at = [
-                names.index(kind) + (number - (len(evaluation.methods) - 1) / 2) * width
-                for kind in rows.index
+                names.index(stratum) + (number - (len(evaluation.methods) - 1) / 2) * width
+                for stratum in rows.index
             ]
             axes.bar(at, rows["found"], width * 0.92, color=colour(number), label=_short(method, 30))
         size = table.drop_duplicates("kind").set_index("kind")["nuclei"]
         axes.set_xticks(range(len(names)), [f"{name}\nn = {size[name]}" for name in names])
-        axes.set(ylim=(0, 1), ylabel="share found (IoU 0.5)")
+        axes.set(ylim=(0, 1), ylabel="share detected (IoU 0.5)")
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         axes.legend(frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))

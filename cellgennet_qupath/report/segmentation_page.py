@@ -1,4 +1,4 @@
-"""The page after a segmentation: what each slide looks like, where its nuclei lie, what went wrong."""
+"""The page on a segmentation run: a picture and the nuclear density of each slide, and what went wrong."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ from .pages import write_page
 
 PAGE = "segment.html"
 _SIDE = 480
-_CELLS = 60
-"""Squares along the longer side in which nuclei are counted for the density map."""
+_SQUARES = 60
+"""Squares along the longer side of the density map, in each of which the nuclei are counted."""
 
 
 @dataclass(frozen=True)
 class SlideCard:
-    """What the page shows of one slide; pictures are data URIs, "" where there is none.
+    """The page's entry on one slide; pictures are data URIs, "" if there is none.
 
-    densest : nuclei per mm² where they lie densest, as the map shows it; None without a pixel size or nuclei.
-    problem : why its picture or its nuclei could not be read for the page.
+    size      : width and height in full-resolution pixels.
+    mpp       : µm per pixel.
+    thumbnail : the slide; ``density``: the density map of its nuclei.
+    densest   : highest density in the map, nuclei per mm²; None without a pixel size or without nuclei.
+    problem   : why the picture or the nuclei could not be read.
     """
 
     result: ImageResult
@@ -54,9 +57,9 @@ def write_run_page(
 ) -> Path:
     """Write ``<project>/cellgennet/report/segment.html`` for a finished run and return its path.
 
-    warnings : lines told during the run.
-    mpp      : as given to the segmentation.
-    A slide that cannot be shown is told on the page. Raises ExportError.
+    warnings : messages of the run.
+    mpp      : µm per pixel of images without a pixel size, as given to the segmentation.
+    The page says why where a slide cannot be shown. Raises ExportError.
     """
     entries = {entry.id: entry for entry in project.entries}
     return write_page(
@@ -78,7 +81,7 @@ def write_run_page(
 
 
 def slide_card(project: Project, entry: ImageEntry, result: ImageResult, mpp: float | None) -> SlideCard:
-    """The card of one image."""
+    """The page's entry on one image; errors in reading it become its ``problem``."""
     if entry.slide is None:
         return SlideCard(result)
     try:
@@ -100,12 +103,14 @@ def slide_card(project: Project, entry: ImageEntry, result: ImageResult, mpp: fl
 def density_map(
     picture: NDArray[np.uint8], polygons: NDArray[np.object_], size: tuple[int, int], mpp: float | None
 ) -> tuple[NDArray[np.uint8], float | None]:
-    """The picture in grey with the density of nuclei in colour, and the highest density per mm².
+    """The picture in grey with the density of nuclei in colour, and the highest density in nuclei per mm².
 
-    picture  : (rows, columns, 3), of the whole image, which is ``size`` (width, height) pixels large.
-    polygons : nuclei in full-resolution pixels.
+    picture  : uint8 (rows, columns, 3), RGB of the whole image.
+    polygons : nuclei, in full-resolution pixels.
+    size     : width and height of the image in full-resolution pixels.
+    mpp      : µm per pixel; without it the highest density is None.
     """
-    side = max(size) / _CELLS
+    side = max(size) / _SQUARES
     columns, rows = (max(1, int(np.ceil(length / side))) for length in size)
     x0, y0, x1, y1 = shapely.bounds(polygons).reshape(-1, 4).T
     count, _, _ = np.histogram2d(
@@ -114,7 +119,7 @@ def density_map(
     smooth = cv2.GaussianBlur(count.astype(np.float32), (0, 0), 1.0)
     highest = float(smooth.max(initial=0)) / (side * mpp / 1000) ** 2 if mpp and len(polygons) else None
     share = np.asarray(smooth / max(float(smooth.max()), 1e-6), np.float32)
-    # The squares' grid reaches a little beyond the image.
+    # The grid of squares extends slightly beyond the image.
     scale = picture.shape[1] / (size[0] / side)
     wide = cv2.resize(share, (round(columns * scale), round(rows * scale)), interpolation=cv2.INTER_LINEAR)
     wide = np.pad(wide, ((0, 2), (0, 2)), mode="edge")[: picture.shape[0], : picture.shape[1]]
@@ -125,7 +130,7 @@ def density_map(
 
 
 def duration(seconds: float) -> str:
-    """A time for people."""
+    """A duration as text, such as "1 min 15 s"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -1,4 +1,4 @@
-"""The page that a training leaves in its bundle: losses, scores and samples of validation."""
+"""The training page of a bundle: losses, validation scores and validation samples."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..metrics.matching import match_labels
 from .overlay import Picture, outlined
 from .pages import write_page
 from .plots import training_curves
 
 MOST = 12
-"""At most this many samples are shown."""
+"""Largest number of samples on the page."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A validation window with the student's nuclei.
+    """A validation window and the nuclei that the student predicts in it.
 
-    image     : float32 (rows, columns, 3), normalised.
-    truth     : int32 (rows, columns), -1 where unknown.
-    predicted : int32 (rows / 2, columns / 2), rounded up: labels at half resolution.
+    image     : float32 (rows, columns, 3), normalised RGB.
+    truth     : int32 (rows, columns), labels of the true nuclei, -1 where unknown.
+    predicted : int32 (ceil(rows / 2), ceil(columns / 2)), labels at half resolution.
     """
 
     name: str
@@ -32,12 +33,13 @@ class Sample:
     predicted: NDArray[np.int32]
 
     def picture(self) -> Picture:
-        """The window with outlines."""
+        """The window with outlines of the true and the predicted nuclei."""
         rows, columns = self.truth.shape
         full = self.predicted.repeat(2, axis=0).repeat(2, axis=1)[:rows, :columns]
         pixels = np.rint(np.clip(self.image, 0, 1) * 255).astype(np.uint8)
-        unknown = self.truth < 0
-        return outlined(self.name, pixels, np.maximum(self.truth, 0), unknown, {"student": full})
+        true, unknown = np.maximum(self.truth, 0), self.truth < 0
+        outcome = match_labels(true, full, unknown).outcome
+        return outlined(self.name, pixels, true, unknown, {"student": (full, outcome)})
 
 
 def write_training_page(
@@ -48,12 +50,15 @@ def write_training_page(
     scores: Mapping[str, Mapping[str, float]],
     samples: Sequence[Sample],
 ) -> Path:
-    """Write the page.
+    """Write the training page and return ``file``.
 
-    facts     : what there was to learn from, as ``Material.describe`` gives it.
-    histories : by network, the terms of its loss in each epoch.
-    scores    : by network, its scores on validation.
-    Of ``samples`` an even choice is shown. Raises ExportError.
+    facts     : size of the training data: ``images``, ``training_nuclei``, ``training_windows``,
+                ``validation_nuclei``, ``validation_windows``, ``unlabelled_tiles``.
+    histories : network -> the terms of its loss, one mapping per epoch.
+    scores    : network -> its validation scores.
+    samples   : of these, ``MOST`` at regular intervals are shown.
+
+    Raises ExportError.
     """
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(MOST, len(samples))).round().astype(int))
     return write_page(

@@ -1,4 +1,4 @@
-"""``cellgennet evaluate`` as a user meets it."""
+"""``cellgennet evaluate`` from the command line."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from cellgennet_qupath.report.evaluation_page import REPORT
 Writer = Callable[[Path, int], Path]
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+def invoke(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     code = run(["evaluate", *(str(argument) for argument in arguments)])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
 
-def test_a_folder_with_others_beside(
+def test_a_folder_and_results_of_other_tools(
     tmp_path: Path, labelled_folder: Writer, untrained: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = labelled_folder(tmp_path / "d", 2)
-    code, out, _ = told(
+    code, out, _ = invoke(
         capsys, folder, "-m", untrained.path, "-m", untrained.path, "-o", tmp_path / "r", "--mpp", 0.5,
         "--predictions", f"expert={folder / 'labels'}", "--json", "--threads", 1,
     )  # fmt: skip
@@ -52,7 +52,7 @@ def test_the_sample_project(
     backend: str,
 ) -> None:
     project = Path(shutil.copytree(sample_project, tmp_path / "p"))
-    code, out, err = told(
+    code, out, err = invoke(
         capsys, project, "-m", untrained.path, "-o", tmp_path / "r", "--backend", backend, "--threads", 1
     )
     assert code == 0, err
@@ -62,22 +62,22 @@ def test_the_sample_project(
     assert "its thresholds were chosen on these Validation regions" in text
 
 
-def test_mistakes_are_told_in_one_line(
+def test_mistakes_are_reported_in_one_line(
     tmp_path: Path, labelled_folder: Writer, untrained: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = labelled_folder(tmp_path / "d", 1)
-    code, _, err = told(capsys, folder, "-m", untrained.path, "-o", folder)
-    assert (code, "Name another folder" in err) == (2, True)
-    code, _, err = told(capsys, folder, "-m", tmp_path / "no.cgn", "-o", tmp_path / "r")
+    code, _, err = invoke(capsys, folder, "-m", untrained.path, "-o", folder)
+    assert (code, "Choose another folder" in err) == (2, True)
+    code, _, err = invoke(capsys, folder, "-m", tmp_path / "no.cgn", "-o", tmp_path / "r")
     assert (code, "no such model bundle" in err) == (1, True)
-    code, _, err = told(capsys, folder, "-m", untrained.path, "-o", tmp_path / "r", "--predictions", "x")
+    code, _, err = invoke(capsys, folder, "-m", untrained.path, "-o", tmp_path / "r", "--predictions", "x")
     assert (code, "NAME=FOLDER" in err) == (2, True)
-    code, _, err = told(capsys, tmp_path / "d" / "images", "-m", untrained.path, "-o", tmp_path / "r")
-    assert (code, "no images/ with labels/" in err) == (1, True)
-    code, _, err = told(capsys, folder, "-m", untrained.path, "-o", tmp_path / "r")
+    code, _, err = invoke(capsys, tmp_path / "d" / "images", "-m", untrained.path, "-o", tmp_path / "r")
+    assert (code, "a folder with images/ and labels/" in err) == (1, True)
+    code, _, err = invoke(capsys, folder, "-m", untrained.path, "-o", tmp_path / "r")
     assert (code, "--mpp" in err) == (1, True)
     cv2.imwrite(str(tmp_path / "field 1.png"), cv2.imread(str(folder / "labels" / "field 0.png"), -1))
-    code, _, err = told(
+    code, _, err = invoke(
         capsys,
         folder,
         "-m",
@@ -94,7 +94,7 @@ def test_mistakes_are_told_in_one_line(
     assert not (tmp_path / "r").exists()
 
 
-def test_without_a_model_the_pretrained_one_is_meant(
+def test_without_a_model_the_pretrained_one_is_used(
     tmp_path: Path,
     labelled_folder: Writer,
     untrained: Bundle,
@@ -103,9 +103,9 @@ def test_without_a_model_the_pretrained_one_is_meant(
 ) -> None:
     folder = labelled_folder(tmp_path / "d", 1)
     monkeypatch.setattr("cellgennet_qupath.bundle.PRETRAINED", tmp_path / "pretrained")
-    code, _, err = told(capsys, folder, "-o", tmp_path / "r")
+    code, _, err = invoke(capsys, folder, "-o", tmp_path / "r")
     assert (code, "name it with -m" in err) == (1, True)
     shutil.copytree(untrained.path, tmp_path / "pretrained" / "untrained.cgn")
-    code, out, _ = told(capsys, folder, "-o", tmp_path / "r", "--mpp", 0.5, "--no-classical", "--json")
+    code, out, _ = invoke(capsys, folder, "-o", tmp_path / "r", "--mpp", 0.5, "--no-classical", "--json")
     assert code == 0
     assert [row["method"] for row in json.loads(out)["methods"]] == ["untrained"]

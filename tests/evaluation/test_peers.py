@@ -1,4 +1,4 @@
-"""The benchmark beside other tools: who is missing is said, and everyone works at their own resolution."""
+"""The comparison with other tools: it reports missing ones and runs each at its own resolution."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def peers() -> ModuleType:
     return module
 
 
-def test_without_weights_the_others_go_on(
+def test_tools_without_weights_are_reported_and_the_others_run(
     tmp_path: Path, peers: ModuleType, labelled_folder: Callable[[Path, int], Path], untrained: Bundle
 ) -> None:
     folder = labelled_folder(tmp_path / "d", 2)
@@ -49,11 +49,11 @@ def test_without_weights_the_others_go_on(
     assert (tmp_path / "r" / "report.html").is_file()
 
 
-def test_a_peer_works_at_the_resolution_that_it_expects(
+def test_a_peer_runs_at_the_resolution_it_expects(
     tmp_path: Path, peers: ModuleType, labelled_folder: Callable[[Path, int], Path]
 ) -> None:
-    field = folder_regions(labelled_folder(tmp_path, 1), mpp=0.25)[0]
-    true, _ = field.truth()
+    region = folder_regions(labelled_folder(tmp_path, 1), mpp=0.25)[0]
+    true, _ = region.truth()
     seen = []
 
     def halved(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -61,7 +61,7 @@ def test_a_peer_works_at_the_resolution_that_it_expects(
         return true[::2, ::2] * 3
 
     peer = next(peer for peer in peers.PEERS if peer.mpp == 0.5)
-    found = peers.PeerPredictor("p", peer, halved).predict(field, field.pixels())
+    prediction = peers.PeerPredictor("p", peer, halved).predict(region, region.pixels())
     assert seen == [(80, 80, 3)]
-    assert found.labels.max() == len(found.probability) == true.max()
-    assert score(true, found.labels).counts[0.7].f1 == 1
+    assert prediction.labels.max() == len(prediction.probability) == true.max()
+    assert score(true, prediction.labels).counts[0.7].f1 == 1

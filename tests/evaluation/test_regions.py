@@ -1,4 +1,4 @@
-"""What is evaluated on: folders, projects, and what is said about what cannot be used."""
+"""Evaluation regions from folders and projects, and the messages about unusable ones."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Writer = Callable[[Path, int], Path]
 
 def test_a_folder_of_images_and_labels(tmp_path: Path, labelled_folder: Writer) -> None:
     folder = labelled_folder(tmp_path / "d ö", 2)
-    fields = folder_regions(folder, mpp=0.25)
-    assert [f.name for f in fields] == ["field 0", "field 1"]
-    assert {f.mpp for f in fields} == {0.25}
-    true, unknown = fields[1].truth()
+    regions = folder_regions(folder, mpp=0.25)
+    assert [f.name for f in regions] == ["field 0", "field 1"]
+    assert {f.mpp for f in regions} == {0.25}
+    true, unknown = regions[1].truth()
     assert unknown is None
     assert true.dtype == np.int32
-    assert fields[1].pixels().shape == (160, 160, 3)
-    assert fields[1].pixels()[true > 0].mean() < fields[1].pixels()[true == 0].mean() - 50
+    assert regions[1].pixels().shape == (160, 160, 3)
+    assert regions[1].pixels()[true > 0].mean() < regions[1].pixels()[true == 0].mean() - 50
 
 
 def test_several_sets_and_a_manifest(tmp_path: Path, labelled_folder: Writer) -> None:
@@ -50,28 +50,28 @@ def test_several_sets_and_a_manifest(tmp_path: Path, labelled_folder: Writer) ->
         folder_regions(tmp_path, split="test")
 
 
-def test_what_does_not_fit_is_told(tmp_path: Path, labelled_folder: Writer) -> None:
+def test_images_without_usable_labels_are_reported(tmp_path: Path, labelled_folder: Writer) -> None:
     folder = labelled_folder(tmp_path, 3)
     (folder / "labels" / "field 0.png").unlink()
     cv2.imwrite(str(folder / "labels" / "field 1.png"), np.zeros((9, 9), np.uint16))
     listener = Remembering(Silent())
-    fields = folder_regions(folder, reporter=listener)
-    assert len(fields) == 2
+    regions = folder_regions(folder, reporter=listener)
+    assert len(regions) == 2
     assert "field 0.png: no label image" in listener.warnings[0]
-    with pytest.raises(SupervisionError, match=r"is not of the size of field 1\.png"):
-        fields[0].truth()
-    with pytest.raises(SupervisionError, match="no images/ with labels/"):
+    with pytest.raises(SupervisionError, match=r"differs in size from field 1\.png"):
+        regions[0].truth()
+    with pytest.raises(SupervisionError, match="a folder with images/ and labels/"):
         folder_regions(folder / "images")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int32])
-def test_label_images_of_every_kind(tmp_path: Path, dtype: type) -> None:
+def test_label_images_of_every_type(tmp_path: Path, dtype: type) -> None:
     labels = np.arange(12, dtype=dtype).reshape(3, 4)
     tifffile.imwrite(tmp_path / "l.tif", labels)
     assert (read_labels(tmp_path / "l.tif") == labels).all()
 
 
-def test_what_is_no_label_image_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_label_image_is_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "rgb.png"), np.zeros((4, 4, 3), np.uint8))
     (tmp_path / "cut.png").write_bytes(b"\x89PNG")
     tifffile.imwrite(tmp_path / "float.tif", np.zeros((4, 4), np.float32))
@@ -82,7 +82,7 @@ def test_what_is_no_label_image_is_refused(tmp_path: Path) -> None:
 
 @dataclass
 class Project:
-    """As much of a project as is needed."""
+    """The part of a project that is needed."""
 
     path: Path
     drawn: dict[str, list[Annotation]]
@@ -123,7 +123,7 @@ def test_windows_around_validation_regions(project: Project) -> None:
     assert (first.trained, second.trained) == (False, True)
     true, unknown = first.truth()
     assert unknown is not None
-    assert sorted(np.unique(true)) == [0, 1], "the nucleus on the border is no object"
+    assert sorted(np.unique(true)) == [0, 1], "the nucleus on the border is unknown, not an object"
     assert unknown[100, 10]
     assert unknown[60, 85]
     assert not unknown[30, 30]
@@ -132,11 +132,11 @@ def test_windows_around_validation_regions(project: Project) -> None:
 
 def test_a_project_without_validation_regions(project: Project) -> None:
     project.drawn["1"] = project.drawn["1"][4:]
-    with pytest.raises(SupervisionError, match="no region of class Validation"):
+    with pytest.raises(SupervisionError, match="no usable region of class Validation"):
         project_regions(project, ClassNames())  # type: ignore[arg-type]
 
 
-def test_an_image_that_cannot_be_read_is_left_out(project: Project) -> None:
+def test_an_unreadable_image_is_skipped(project: Project) -> None:
     broken = project.path / "2.png"
     broken.write_bytes(b"nothing")
     project.entries.append(ImageEntry("2", "slide 2", broken.as_uri(), broken, None, None))

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellgennet_qupath.metrics.calibration import correctness, reliability
+from cellgennet_qupath.metrics.calibration import calibration_curve, correctness
+from cellgennet_qupath.metrics.matching import match_labels
 from cellgennet_qupath.metrics.strata import matched_iou, size_limits, summarise, true_nuclei
 
 
@@ -54,7 +55,7 @@ def test_found_by_kind() -> None:
     true = drawn()
     predicted = np.where(np.isin(true, [7, 2]), true, 0)
     table = true_nuclei(true)
-    iou = matched_iou(table, true, predicted)
+    iou = matched_iou(table, match_labels(true, predicted))
     assert dict(zip(table["label"], iou, strict=True)) == {2: 1, 3: 0, 7: 1, 9: 0}
     kinds = summarise(table.assign(method="m", iou=iou)).set_index("kind")
     assert kinds.loc["crowded", "found"] == 0.5
@@ -68,21 +69,21 @@ def test_found_by_kind() -> None:
 def test_probability_of_those_that_are_right() -> None:
     true, predicted = drawn(), np.zeros((80, 120), np.int32)
     predicted[true == 7], predicted[60:64, 90:100] = 1, 3
-    stated, right = correctness(true, predicted, np.array([0.9, 0.5, 0.3], np.float32))
+    stated, right = correctness(match_labels(true, predicted), np.array([0.9, 0.5, 0.3], np.float32))
     assert stated == pytest.approx([0.9, 0.3])
     assert right.tolist() == [True, False]
-    nothing, _ = correctness(true, predicted, np.full(3, np.nan, np.float32))
+    nothing, _ = correctness(match_labels(true, predicted), np.full(3, np.nan, np.float32))
     assert not len(nothing)
 
 
 def test_calibration_worked_by_hand() -> None:
-    one = reliability(np.array([0.95, 0.95, 0.25, 0.25]), np.array([True, False, False, False]))
+    one = calibration_curve(np.array([0.95, 0.95, 0.25, 0.25]), np.array([True, False, False, False]))
     assert one.probability == pytest.approx([0.25, 0.95])
     assert one.correct == pytest.approx([0, 0.5])
     assert one.error == pytest.approx((0.25 + 0.45) / 2)
     assert one.bias == pytest.approx(0.35)
-    assert reliability(np.array([1.0]), np.array([True])).error == 0
-    empty = reliability(np.empty(0), np.empty(0, bool))
+    assert calibration_curve(np.array([1.0]), np.array([True])).error == 0
+    empty = calibration_curve(np.empty(0), np.empty(0, bool))
     assert math.isnan(empty.error)
     assert math.isnan(empty.bias)
 
@@ -91,5 +92,5 @@ def test_what_is_as_likely_as_it_says_is_calibrated() -> None:
     rng = np.random.default_rng(0)
     stated = rng.random(20_000)
     right = rng.random(20_000) < stated
-    assert reliability(stated, right).error < 0.02
-    assert reliability(stated**0.3, right).bias > 0.1
+    assert calibration_curve(stated, right).error < 0.02
+    assert calibration_curve(stated**0.3, right).bias > 0.1

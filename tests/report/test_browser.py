@@ -1,4 +1,4 @@
-"""The pages in a real browser: quiet, self-contained, usable, accessible, and deaf to hostile names."""
+"""The pages in a real browser: no errors, self-contained, usable, accessible, safe with hostile names."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from cellgennet_qupath.qupath.project import ImageEntry, WrittenDetections
 from cellgennet_qupath.report.evaluation_page import REPORT, write_report
 from cellgennet_qupath.report.segmentation_page import write_run_page
 from cellgennet_qupath.segmentation.result import ImageResult
+from tests.drawn_tissue import Shaky
 
 HOSTILE = "<script>alert(1)</script>"
 FLAGS = (
@@ -48,7 +49,7 @@ def browser() -> Iterator[Any]:
 
 @dataclass
 class Visit:
-    """A page and all that it did: console messages, errors, dialogs, and addresses it asked for."""
+    """A page and what it did: console messages, errors, dialogs, and the addresses it requested."""
 
     page: Any
     trouble: list[str] = field(default_factory=list)
@@ -59,11 +60,11 @@ class Visit:
         assert [a for a in self.addresses if not a.startswith("data:")] == [self.page.url.split("#")[0]]
 
     def serious_faults(self) -> list[str]:
-        """What axe-core calls serious or critical, with everything unfolded."""
+        """Violations that axe-core rates serious or critical, with all details unfolded."""
         axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core package")
         self.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         found = axe.Axe().run(self.page).response
-        assert len(found["passes"]) > 10, "axe-core looked at something"
+        assert len(found["passes"]) > 10, "axe-core has run its checks"
         return [
             f"{v['id']}: {v['nodes'][0]['html']}"
             for v in found["violations"]
@@ -104,12 +105,12 @@ def report(evaluation: Evaluation, untrained: Bundle, tmp_path_factory: pytest.T
 
 
 @pytest.mark.parametrize(("width", "height"), [(1600, 1000), (1280, 720), (420, 800)])
-def test_the_report_is_quiet_and_fits(
+def test_the_report_has_no_errors_and_fits(
     report: Path, visit: Callable[..., Visit], width: int, height: int
 ) -> None:
     seen = visit(report, width, height)
     seen.quiet()
-    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out"
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width, "nothing overflows"
     broken = "Array.from(document.images).filter(i => !i.naturalWidth).length"
     assert seen.page.evaluate(broken) == 0
     first = seen.page.locator("h1").bounding_box()
@@ -144,25 +145,25 @@ def test_the_report_is_accessible(report: Path, visit: Callable[..., Visit]) -> 
     assert visit(report).serious_faults() == []
 
 
-def test_hostile_names_do_nothing(
+def test_hostile_names_have_no_effect(
     tmp_path: Path,
     untrained: Bundle,
     labelled_folder: Callable[[Path, int], Path],
-    shaky: Callable[..., Any],
+    shaky: Callable[..., Shaky],
     visit: Callable[..., Visit],
 ) -> None:
-    fields = [
+    regions = [
         replace(f, name=f"{HOSTILE}\"'><img src=x onerror=alert(2)> {i}", image=HOSTILE, group=HOSTILE)
         for i, f in enumerate(folder_regions(labelled_folder(tmp_path / "d", 3)))
     ]
-    found = evaluate(fields, [shaky(HOSTILE), shaky("</title></style>" + HOSTILE)])
+    found = evaluate(regions, [shaky(HOSTILE), shaky("</title></style>" + HOSTILE)])
     card = untrained.card.model_copy(update={"name": HOSTILE, "licence": HOSTILE, "attribution": HOSTILE})
     write_report(tmp_path / "r", found, HOSTILE, [replace(untrained, card=card)], [HOSTILE])
     seen = visit(tmp_path / "r" / REPORT)
     seen.quiet()
-    assert HOSTILE in seen.page.locator("h1").inner_text(), "it is shown as what it is: a name"
+    assert HOSTILE in seen.page.locator("h1").inner_text(), "it is displayed as text"
     assert seen.page.locator("script").count() == 1
-    # Even a script that came in would not run: the content policy names the only one that may.
+    # Even an injected script would not run: the content security policy allows only one.
     seen.page.evaluate(
         "const s = document.createElement('script');s.textContent = 'window.ran = 1'; document.body.append(s)"
     )
@@ -171,7 +172,7 @@ def test_hostile_names_do_nothing(
 
 @dataclass
 class Slides:
-    """As much of a project as the run page needs."""
+    """The part of a project that the run page needs."""
 
     path: Path
     entries: list[ImageEntry]
