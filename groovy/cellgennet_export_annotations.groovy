@@ -1,10 +1,12 @@
 /*
- * Writes the annotations of an image where CellGenNet finds them without QuPath.
+ * Export the annotations of an image for training with CellGenNet on a computer without QuPath.
  *
- * When to use it: before training on a computer without QuPath, with annotations that you did not save, or did
- * save with a QuPath whose files CellGenNet cannot read. Run it for the open image (Run > Run), or for many
- * images (Run > Run for project).
- * The file is "cellgennet/annotations/ID.geojson" in the project; it counts where it is newer than QuPath's own.
+ * When to use it: before training without QuPath, if the annotations are not saved yet, or were saved by a
+ * QuPath version whose files CellGenNet cannot read.
+ * How to run it: Run > Run for the open image, or Run > Run for project for several images.
+ *
+ * It has no options. The file is "cellgennet/annotations/ID.geojson" in the project; CellGenNet uses it if it
+ * is newer than QuPath's own data.
  *
  * Last tested on QuPath 0.5.1 and 0.7.0.
  */

@@ -1,16 +1,22 @@
 /*
- * Brings the nuclei that CellGenNet found into an image.
+ * Import the nuclei that CellGenNet segmented on a computer without QuPath.
  *
- * When to use it: after `cellgennet segment` on a computer without QuPath (a cluster, say), which leaves one
- * file for each image in the folder "cellgennet/detections" of the project. Run it for the open image (Run > Run), or for
- * many images (Run > Run for project); QuPath then saves each of them.
+ * When to use it: after `cellgennet segment` without QuPath (on a cluster, for example), which writes one file
+ * per image to the folder "cellgennet/detections" of the project.
+ * How to run it: Run > Run for the open image (then save it), or Run > Run for project for several images, which
+ * QuPath then saves.
  *
- * Options (change them here, between the lines):
+ * Options (edit the values between the two dashed lines):
+ *
+ * existing   what happens to detections that are already in the image:
+ *            "replace-own" replaces only nuclei from earlier runs,
+ *            "replace-all" removes every detection,
+ *            "keep"        removes none;
+ *            empty: the choice made for the segmentation.
  * ---------------------------------------------------------------------------------------------- */
-def existing = ""       // detections already there: "replace-own" replaces those of earlier runs, "replace-all" all
-                        // detections, "keep" none; empty: as the segmentation was told
+def existing = ""
 /* ----------------------------------------------------------------------------------------------
- * Annotations, and detections of other tools, are not touched (unless you choose "replace-all").
+ * Annotations are never changed, and detections of other tools only by "replace-all".
  *
  * Last tested on QuPath 0.5.1 and 0.7.0.
  */
@@ -25,6 +31,6 @@ def entry = getProjectEntry()
 if (entry == null)
     throw new IllegalStateException("CellGenNet: open an image of a project first.")
 if (cellgennet.detectionsFile(entry).toFile().exists())
-    cellgennet.say(cellgennet.bringIn(entry, getCurrentImageData(), cellgennet.option("existing", existing)) + " nuclei brought into " + entry.getImageName() + ".")
+    cellgennet.say(cellgennet.bringIn(entry, getCurrentImageData(), cellgennet.option("existing", existing)) + " nuclei imported into " + entry.getImageName() + ".")
 else
-    cellgennet.say("no nuclei for ${entry.getImageName()} (there is no ${cellgennet.detectionsFile(entry)}). Run cellgennet segment first.")
+    cellgennet.say("no nuclei to import into ${entry.getImageName()} (the file ${cellgennet.detectionsFile(entry)} does not exist). Run cellgennet segment first.")

@@ -1,21 +1,30 @@
 /*
- * Finds every nucleus of the open image with CellGenNet.
+ * Segment every nucleus of the open image with CellGenNet.
  *
- * When to use it: to try a model on one image (Run > Run). The annotations count as they are on the screen,
- * saved or not, and the nuclei appear at once; save the image (File > Save) to keep them. For many images
- * use "cellgennet_segment_project.groovy", which loads the model once and not for each of them.
+ * When to use it: to try a model on one image. For several images use "cellgennet_segment_project.groovy", which
+ * loads the model only once.
+ * How to run it: Run > Run. It uses the annotations on the screen, saved or not. The nuclei appear at once; save
+ * the image (File > Save) to keep them.
  *
- * Options (change them here, between the lines):
+ * Options (edit the values between the two dashed lines):
+ *
+ * model        the model bundle, a folder NAME.cgn; empty: the pretrained model that comes with CellGenNet
+ * within       only inside annotations of this class, e.g. "Tumor"; empty: the whole image
+ * cells        expand nuclei into cells by up to this many micrometres, e.g. "5"; empty: nuclei only
+ * existing     what happens to detections that are already in the image:
+ *              "replace-own" (or empty) replaces only nuclei from earlier runs,
+ *              "replace-all" removes every detection,
+ *              "keep"        removes none
+ * moreOptions  any other options listed by `cellgennet segment --help`, e.g. ["--mpp", "0.25"]
  * ---------------------------------------------------------------------------------------------- */
-def model = ""          // the model (a folder NAME.cgn); empty: the one that comes with CellGenNet
-def within = ""         // only inside annotations of this class, e.g. "Tumor"; empty: everywhere
-def cells = ""          // grow nuclei into cells by so many micrometres, e.g. "5"; empty: nuclei only
-def existing = ""       // detections already there: "replace-own" (or empty) replaces those of earlier runs,
-                        // "replace-all" all detections, "keep" none; annotations always stay
-def moreOptions = []    // anything else that `cellgennet segment --help` tells of, e.g. ["--mpp", "0.25"]
+def model = ""
+def within = ""
+def cells = ""
+def existing = ""
+def moreOptions = []
 /* ----------------------------------------------------------------------------------------------
- * Annotations, and detections of other tools, are not touched (unless you choose "replace-all").
- * To stop: Run > Kill running script. The next run goes on where this one was.
+ * Annotations are never changed, and detections of other tools only by "replace-all".
+ * To stop: Run > Kill running script. To continue, run the script again.
  *
  * Last tested on QuPath 0.5.1 and 0.7.0.
  */
@@ -27,7 +36,7 @@ def cellgennet = new GroovyClassLoader(getClass().getClassLoader()).parseClass(n
     .getConstructor(File, Script).newInstance(home, this)
 
 if (cellgennet.batchSize > 1)
-    throw new IllegalStateException("CellGenNet: this script is for the open image. For many, run cellgennet_segment_project.groovy.")
+    throw new IllegalStateException("CellGenNet: this script segments only the open image. For several images, run cellgennet_segment_project.groovy.")
 def entry = getProjectEntry()
 if (entry == null)
     throw new IllegalStateException("CellGenNet: open an image of a project first.")

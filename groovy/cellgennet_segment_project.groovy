@@ -1,22 +1,32 @@
 /*
- * Finds every nucleus of every image of the project with CellGenNet, and puts them into the project.
+ * Segment every nucleus of every image of the project with CellGenNet.
  *
- * When to use it: for many images. Run > Run does them all, open or not; the model is loaded once. The nuclei
- * of the open image appear at once (save it to keep them), those of the others are saved. Run > Run for project
- * does the same for the whole project at its first image, and brings nuclei into the images that you chose.
+ * When to use it: to segment several images. The model is loaded only once.
+ * How to run it: Run > Run segments all images, open or not. The nuclei of the open image appear at once (save it
+ * to keep them); the other images are saved. Run > Run for project also segments the whole project, at its first
+ * image, but adds the nuclei only to the images that you select.
  *
- * Options (change them here, between the lines):
+ * Options (edit the values between the two dashed lines):
+ *
+ * model        the model bundle, a folder NAME.cgn; empty: the pretrained model that comes with CellGenNet
+ * within       only inside annotations of this class, e.g. "Tumor"; empty: the whole image
+ * cells        expand nuclei into cells by up to this many micrometres, e.g. "5"; empty: nuclei only
+ * existing     what happens to detections that are already in the image:
+ *              "replace-own" (or empty) replaces only nuclei from earlier runs,
+ *              "replace-all" removes every detection,
+ *              "keep"        removes none
+ * images       only images whose name matches, e.g. ["*HE*", "slide 3*"]; empty: all images
+ * moreOptions  any other options listed by `cellgennet segment --help`, e.g. ["--mpp", "0.25"]
  * ---------------------------------------------------------------------------------------------- */
-def model = ""          // the model (a folder NAME.cgn); empty: the one that comes with CellGenNet
-def within = ""         // only inside annotations of this class, e.g. "Tumor"; empty: everywhere
-def cells = ""          // grow nuclei into cells by so many micrometres, e.g. "5"; empty: nuclei only
-def existing = ""       // detections already there: "replace-own" (or empty) replaces those of earlier runs,
-                        // "replace-all" all detections, "keep" none; annotations always stay
-def images = []         // only images whose name matches, e.g. ["*HE*", "slide 3*"]; empty: all
-def moreOptions = []    // anything else that `cellgennet segment --help` tells of, e.g. ["--mpp", "0.25"]
+def model = ""
+def within = ""
+def cells = ""
+def existing = ""
+def images = []
+def moreOptions = []
 /* ----------------------------------------------------------------------------------------------
- * Annotations, and detections of other tools, are not touched (unless you choose "replace-all").
- * To stop: Run > Kill running script. The next run goes on where this one was.
+ * Annotations are never changed, and detections of other tools only by "replace-all".
+ * To stop: Run > Kill running script. To continue, run the script again.
  *
  * Last tested on QuPath 0.5.1 and 0.7.0.
  */
@@ -43,6 +53,6 @@ if (cellgennet.batchIndex == 0) {
 def done = System.getProperty("cellgennet.done", "").split(" ") as Set
 if (entry != null && done.contains(entry.getID()))
     cellgennet.say(cellgennet.bringIn(entry, getCurrentImageData(), "") + " nuclei in " + entry.getImageName() + ".")
-// In a "Run for project" QuPath saves each image by itself.
+// In "Run for project", QuPath itself saves each image.
 if (cellgennet.batchSize == 1)
     cellgennet.bringInto(done - entry?.getID())

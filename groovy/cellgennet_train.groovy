@@ -1,18 +1,24 @@
 /*
- * Trains a CellGenNet model on the annotations of the project.
+ * Train a CellGenNet model on the annotations of the project.
  *
- * When to use it: after you outlined every nucleus inside a few rectangles of class "Training" (see the
- * tutorial). The annotations of the open image count as they are on the screen, those of other images as saved.
- * Run it once (Run > Run). Training takes minutes to hours; the log tells how it goes.
+ * When to use it: after you have outlined every nucleus inside a few rectangles of class "Training" (see the
+ * tutorial).
+ * How to run it: Run > Run, once. It uses the annotations of the open image as they are on the screen, and those
+ * of the other images as last saved. Training takes minutes to hours; the log shows the progress.
  *
- * Options (change them here, between the lines):
+ * Options (edit the values between the two dashed lines):
+ *
+ * model        the model bundle to write: a folder, inside the project unless you give a full path
+ * config       a YAML file of settings (docs/configuration.md); empty: the defaults
+ * resume       true: continue a training that was stopped
+ * moreOptions  any other options listed by `cellgennet train --help`, e.g. ["--init", "pretrained"]
  * ---------------------------------------------------------------------------------------------- */
-def model = "cellgennet/model.cgn"   // the model to write: a folder, inside the project unless you give a full path
-def config = ""                      // a file of settings (docs/configuration.md); empty: the defaults
-def resume = false                   // true: go on with a training that was stopped
-def moreOptions = []                 // anything else that `cellgennet train --help` tells of
+def model = "cellgennet/model.cgn"
+def config = ""
+def resume = false
+def moreOptions = []
 /* ----------------------------------------------------------------------------------------------
- * To stop: Run > Kill running script; set "resume" to true to go on where it was.
+ * To stop: Run > Kill running script. To continue, set "resume" to true and run the script again.
  *
  * Last tested on QuPath 0.5.1 and 0.7.0.
  */
@@ -24,7 +30,7 @@ def cellgennet = new GroovyClassLoader(getClass().getClassLoader()).parseClass(n
     .getConstructor(File, Script).newInstance(home, this)
 
 if (cellgennet.batchIndex > 0)
-    return  // "Run for project": the first image did it for all
+    return  // In "Run for project", the run on the first image has trained on all images.
 def target = cellgennet.project.resolve(cellgennet.option("model", model))
 def arguments = ["train", cellgennet.project, "-o", target]
 if (cellgennet.option("config", config))
@@ -32,4 +38,4 @@ if (cellgennet.option("config", config))
 if (cellgennet.option("resume", resume))
     arguments << "--resume"
 cellgennet.withOpenAnnotations { println cellgennet.run(arguments + ["--backend", "files"] + cellgennet.option("moreOptions", moreOptions)) }
-cellgennet.say("the model is in ${target}. Name it in cellgennet_segment_image.groovy or cellgennet_segment_project.groovy.")
+cellgennet.say("the model is in ${target}. Set it as "model" in cellgennet_segment_image.groovy or cellgennet_segment_project.groovy.")

@@ -1,5 +1,5 @@
-// What the CellGenNet scripts share. `cellgennet groovy install` puts it beside the settings file in
-// the folder .cellgennet of your home folder, where the scripts find it. Nothing to change here.
+// Code shared by the CellGenNet scripts. `cellgennet groovy install` copies it next to the settings file, into the
+// folder .cellgennet of your home folder, where the scripts load it. There is nothing to edit here.
 //
 // Last tested on QuPath 0.5.1 and 0.7.0.
 
@@ -22,7 +22,7 @@ class CellGenNet {
     private final String python
     final Path project
 
-    /** home: the folder of the settings file; script: the one that runs. */
+    /** home: the folder of the settings file; script: the running script. */
     CellGenNet(File home, Script script) {
         this.script = script
         def settings = new Properties()
@@ -31,13 +31,13 @@ class CellGenNet {
             file.withReader("UTF-8") { settings.load(it) }
         this.python = settings.getProperty("python")
         if (!python)
-            throw new IllegalStateException("CellGenNet: ${file} names no Python. Run 'cellgennet groovy install' in a terminal.")
+            throw new IllegalStateException("CellGenNet: no Python is set in ${file}. Run 'cellgennet groovy install' in a terminal.")
         if (QP.getProject() == null)
             throw new IllegalStateException("CellGenNet: open a project first.")
         this.project = QP.getProject().getPath().getParent()
     }
 
-    /** An option given on the command line as name=value (QuPath script --args), else as the script says. */
+    /** The value of an option: from the command line as name=value (QuPath script --args), else from the script. */
     def option(String name, Object value) {
         def given = script.binding.hasVariable("args") ? script.binding.getVariable("args") : null
         def found = given?.find { it.startsWith(name + "=") }
@@ -47,9 +47,10 @@ class CellGenNet {
         return value instanceof List ? (text ? text.split(" ") as List : []) : value instanceof Boolean ? text.toBoolean() : text
     }
 
-    /** Which image of a "Run for project" this is, from 0, and of how many; (0, 1) without. */
+    /** Index of this image in "Run for project", from 0; 0 in a plain run. */
     int getBatchIndex() { number("qupath.script.batchIndex", 0) }
 
+    /** Number of images in "Run for project"; 1 in a plain run. */
     int getBatchSize() { number("qupath.script.batchSize", 1) }
 
     private int number(String name, int otherwise) {
@@ -62,21 +63,21 @@ class CellGenNet {
     }
 
     /**
-     * Run the command line tool and wait for it; what it tells goes to QuPath's log line by line. Returns what
-     * it printed as its result. Stopping the script stops the tool; the next run goes on where it was.
+     * Run the command line tool and wait for it. Its messages go to QuPath's log line by line; its standard
+     * output is returned. Stopping the script stops the tool; the next run resumes.
      */
     String run(List<String> arguments) {
-        // A list, never one line of text: spaces and umlauts in names of folders need no quoting then.
+        // A list of arguments, not one string, so that spaces and umlauts in paths need no quoting.
         def command = [python, "-X", "utf8", "-m", "cellgennet_qupath"] + arguments.collect { it.toString() }
         Process process = null
-        // From before it starts: QuPath may be closed at any moment.
+        // Registered before the start, because QuPath may be closed at any moment.
         def end = new Thread({ process?.destroy() })
         Runtime.getRuntime().addShutdownHook(end)
         try {
             process = new ProcessBuilder(command).start()
         } catch (IOException e) {
             Runtime.getRuntime().removeShutdownHook(end)
-            // Without its cause, which QuPath would show in the place of this line.
+            // No cause is attached: QuPath would show it instead of this message.
             throw new IllegalStateException("CellGenNet: cannot start ${python} (${e.getMessage()}). Run 'cellgennet groovy install' again.")
         }
         def error = ""
@@ -96,20 +97,20 @@ class CellGenNet {
             told.join()
             printed.join()
             if (code == 3)
-                say("some images failed (see above); the others are done.")
+                say("some images failed (see above); all others are done.")
             else if (code != 0)
-                throw new IllegalStateException("CellGenNet: " + (error ?: "ended with code ${code}, see the lines above"))
+                throw new IllegalStateException("CellGenNet: " + (error ?: "the tool ended with exit code ${code}; see the lines above"))
             return result.toString()
         } catch (InterruptedException e) {
             process.destroy()
             process.waitFor()
-            throw new IllegalStateException("CellGenNet: stopped. Run the script again to go on where it was.")
+            throw new IllegalStateException("CellGenNet: stopped. To continue, run the script again.")
         } finally {
             Runtime.getRuntime().removeShutdownHook(end)
         }
     }
 
-    /** Segment images of the project (all without any names) and return the ids of those that are done. */
+    /** Segment images of the project (all of them if no names are given) and return the ids of those that are done. */
     Set<String> segment(List<String> images, String model, String within, List<String> more) {
         def arguments = ["segment", project, "--backend", "files", "--json"]
         images.each { arguments += ["--image", it] }
@@ -129,12 +130,12 @@ class CellGenNet {
         return done
     }
 
-    /** Where the annotations of an image lie for the tool; it prefers them where newer than QuPath's own file. */
+    /** The file from which the tool reads an image's annotations if it is newer than QuPath's own data. */
     Path annotationsFile(ProjectImageEntry entry) {
         return project.resolve("cellgennet").resolve("annotations").resolve(entry.getID() + ".geojson")
     }
 
-    /** Write the annotations of an image as they are in QuPath now, saved or not. */
+    /** Write the current annotations of an image, saved or not; returns their number. */
     int writeAnnotations(ProjectImageEntry entry, ImageData data) {
         def file = annotationsFile(entry)
         Files.createDirectories(file.getParent())
@@ -145,7 +146,7 @@ class CellGenNet {
         return annotations.size()
     }
 
-    /** Do something while the tool sees the annotations of the open image as they are now, saved or not. */
+    /** Run an action during which the tool reads the current annotations of the open image, saved or not. */
     def withOpenAnnotations(Closure action) {
         def entry = QP.getProjectEntry()
         def data = QP.getCurrentImageData()
@@ -167,15 +168,15 @@ class CellGenNet {
         }
     }
 
-    /** Where the tool leaves the nuclei of an image. */
+    /** The file to which the tool writes the nuclei of an image. */
     Path detectionsFile(ProjectImageEntry entry) {
         return project.resolve("cellgennet").resolve("detections").resolve(entry.getID() + ".geojson.gz")
     }
 
     /**
-     * Bring the nuclei of an image into its objects. Returns how many came in.
+     * Import the nuclei of an image into its object hierarchy; returns their number.
      *
-     * existing  "replace-own", "replace-all" or "keep"; "" for what the segmentation was told.
+     * existing  "replace-own", "replace-all" or "keep"; "" for the choice made for the segmentation.
      */
     int bringIn(ProjectImageEntry entry, ImageData data, String existing) {
         def file = detectionsFile(entry)
@@ -199,10 +200,10 @@ class CellGenNet {
         } else {
             def gone = there.findAll { existing == "replace-all" || isOwn(it) }
             def others = gone.count { !isOwn(it) }
-            // Objects inside a nucleus stay, one level up.
+            // Child objects of a removed nucleus are kept, one level up.
             hierarchy.removeObjects(gone, true)
             if (others)
-                say(others + " detections of other tools removed from " + entry.getImageName() + ", as replace-all was chosen.")
+                say(others + " detections of other tools removed from " + entry.getImageName() + " (replace-all).")
         }
         def annotations = hierarchy.getAnnotationObjects().collectEntries { [it.getID().toString(), it] }
         def families = found.groupBy { annotations[parents[it.getID().toString()]] ?: hierarchy.getRootObject() }
@@ -214,7 +215,7 @@ class CellGenNet {
         return found.size()
     }
 
-    /** Objects of this tool carry its mark in their ids, wherever they came from. */
+    /** Whether an object was made by this tool, which its id shows wherever the object was moved. */
     static boolean isOwn(PathObject object) {
         return object.getID().toString() ==~ /ce119e00-[0-9a-f]{4}-8[0-9a-f]{3}-.*/
     }
@@ -227,7 +228,7 @@ class CellGenNet {
             data.getHistoryWorkflow().addStep(step)
     }
 
-    /** Bring the nuclei of images that are not open into their saved data; what fails on one does not stop the others. */
+    /** Import nuclei into the saved data of images that are not open; a failure in one does not stop the others. */
     void bringInto(Set<String> ids) {
         def failed = []
         for (def entry : QP.getProject().getImageList()) {
@@ -235,7 +236,7 @@ class CellGenNet {
                 continue
             try {
                 def data = entry.readImageData()
-                // QuPath 0.5 loses objects on saving an image that it cannot open.
+                // QuPath 0.5 loses objects when it saves an image that it cannot open.
                 if (data.getServer() == null)
                     throw new IOException("QuPath cannot open the image")
                 int count = bringIn(entry, data, "")
@@ -244,10 +245,10 @@ class CellGenNet {
                 say(count + " nuclei saved in " + entry.getImageName() + ".")
             } catch (Exception e) {
                 failed << entry.getImageName()
-                say(entry.getImageName() + " FAILED (" + e.getMessage() + "); its nuclei are in " + detectionsFile(entry) + ".")
+                say(entry.getImageName() + " FAILED (" + e.getMessage() + "). Its nuclei are in " + detectionsFile(entry) + ".")
             }
         }
         if (failed)
-            throw new IllegalStateException("CellGenNet: nuclei were not brought into " + failed.join(", ") + " (see above).")
+            throw new IllegalStateException("CellGenNet: nuclei could not be imported into " + failed.join(", ") + " (see above).")
     }
 }
