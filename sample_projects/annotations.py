@@ -1,4 +1,4 @@
-"""What a pathologist would have drawn: a few regions with every nucleus in them, and little else."""
+"""The annotations a pathologist would draw: a few regions with every nucleus outlined, and little else."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ CLASSES = {
 class Drawn:
     """One annotation in full-resolution pixels.
 
-    shape  : a rectangle or an ellipse is given by its bounds, a polygon by its outline.
-    locked : regions are, so that nobody moves them by accident.
+    shape  : rectangles and ellipses are given by their bounds, polygons by their outline.
+    locked : True for regions, so that nobody moves them by accident.
     """
 
     shape: Literal["rectangle", "ellipse", "polygon"]
@@ -36,16 +36,16 @@ class Drawn:
 
     @property
     def id(self) -> str:
-        """An object id that depends on what was drawn alone."""
+        """An object id that depends only on the annotation itself."""
         key = f"{self.shape} {self.path_class} {np.round(self.points, 2).tolist()}"
         return str(uuid.uuid5(uuid.NAMESPACE_OID, key))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to draw on a slide; rectangles and ellipses as (x, y, width, height).
+    """The annotations of a slide; rectangles and ellipses as (x, y, width, height) in pixels.
 
-    scattered : how many nuclei far from all regions are outlined, with class Nucleus.
+    scattered : number of outlined nuclei of class Nucleus, far from all regions.
     """
 
     training: tuple[tuple[int, int, int, int], ...] = ()
@@ -82,7 +82,7 @@ def draw(layout: Layout) -> list[Drawn]:
     for points in plan.background:
         empty = shapely.Polygon(points)
         if shapely.intersects(polygons, empty).any():
-            raise ValueError(f"{layout.recipe.name}: the background holds a nucleus")
+            raise ValueError(f"{layout.recipe.name}: the background contains a nucleus")
         drawn.append(Drawn("polygon", np.array(points, float), "Background"))
 
     if plan.scattered:

@@ -1,10 +1,10 @@
-"""Make the sample project: four slides of procedural H&E, their true nuclei, and a QuPath project.
+"""Generate the sample project: four slides of synthetic H&E, their true nuclei, and a QuPath project.
 
     python sample_projects/generate.py                 everything, in place
     python sample_projects/generate.py --no-project    slides and truth only, without QuPath
 
-The project part needs a QuPath that paquo finds (PAQUO_QUPATH_DIR), best a 0.5. Slides and truth come
-out the same in every run; QuPath adds its own times and random names. Needs numpy, scipy,
+The project needs a QuPath installation that paquo finds (PAQUO_QUPATH_DIR), preferably version 0.5. Slides
+and truth are the same in every run; QuPath adds its own times and random names. Requires numpy, scipy,
 scikit-image, tifffile with imagecodecs, shapely and paquo. Takes about three minutes.
 """
 
@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def make_slide(recipe: Recipe, slides: Path, truth: Path) -> tuple[Path, Layout]:
-    """Write one slide and its truth; returns the slide's file and its layout."""
+    """Write one slide and its truth; returns the path of the slide and its layout."""
     layout = lay_out(recipe)
     slide = slides / f"{recipe.name}.ome.tif"
     write_slide(slide, paint(layout), recipe)
@@ -38,13 +38,13 @@ def make_slide(recipe: Recipe, slides: Path, truth: Path) -> tuple[Path, Layout]
 def main(arguments: list[str] | None = None) -> int:
     """Run the generator."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, default=HERE, help="where quickstart/ and truth/ are made")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder for quickstart/ and truth/")
     parser.add_argument("--no-project", action="store_true", help="slides and truth only")
     parser.add_argument(
         "--place",
         type=Path,
-        help="folder that must not exist, in which QuPath makes the project before it is moved to --out;\n"
-        "its path is what the project records (default: a temporary folder)",
+        help="folder in which QuPath creates the project before it is moved to --out; it must not exist,\n"
+        "and its path is recorded in the project (default: a temporary folder)",
     )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:

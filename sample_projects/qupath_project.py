@@ -1,7 +1,7 @@
-"""The QuPath project around the slides, written by a real QuPath through paquo.
+"""The QuPath project of the sample slides, written by QuPath itself through paquo.
 
-paquo finds QuPath by itself or by the environment variable PAQUO_QUPATH_DIR. QuPath 0.5 should write
-it: later ones open what 0.5 wrote.
+paquo finds QuPath automatically or through the environment variable PAQUO_QUPATH_DIR. Use QuPath 0.5:
+later versions open its projects.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tissue import Recipe
 
 
 def write_project(folder: Path, slides: Mapping[Path, tuple[Recipe, Sequence[Drawn]]]) -> None:
-    """Make a project in a folder that does not exist yet, with copies of its slides and their annotations.
+    """Create a project in a folder that does not exist yet, with copies of the slides and their annotations.
 
-    QuPath records where the folder lies now.
+    QuPath records the current path of the folder.
     """
     from paquo.classes import QuPathPathClass
     from paquo.colors import QuPathColor
@@ -46,7 +46,7 @@ def write_project(folder: Path, slides: Mapping[Path, tuple[Recipe, Sequence[Dra
 
 
 def _calibrate(data: Any, recipe: Recipe) -> None:
-    """Set the pixel size, which QuPath's own TIFF reader (without Bio-Formats) does not take over."""
+    """Set the pixel size, which QuPath's own TIFF reader (without Bio-Formats) does not read."""
     import jpype
 
     server = data.getServer()

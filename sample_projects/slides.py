@@ -1,4 +1,4 @@
-"""Slides as calibrated OME-TIFF pyramids, and their true nuclei as label images."""
+"""Slides as OME-TIFF pyramids with a pixel size, and their true nuclei as label images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUALITY = 90
 
 
 def write_slide(path: Path, image: NDArray[np.uint8], recipe: Recipe) -> None:
-    """An OME-TIFF of JPEG tiles with levels 1, 2 and 4; the same bytes for the same image."""
+    """Write an OME-TIFF of JPEG tiles with levels 1, 2 and 4; the same image gives the same bytes."""
     options = {
         "photometric": "rgb",
         "tile": _TILE,
@@ -41,7 +41,7 @@ def write_slide(path: Path, image: NDArray[np.uint8], recipe: Recipe) -> None:
 
 
 def label_image(layout: Layout) -> NDArray[np.uint16]:
-    """Instances of all nuclei, 1..n in the order of the layout, 0 elsewhere, by the pixel-centre rule."""
+    """Labels of all nuclei, 1..n in the order of the layout, 0 elsewhere; pixels belong by their centre."""
     labels = np.zeros((layout.recipe.rows, layout.recipe.columns), np.uint16)
     for number, outline in enumerate(layout.outlines, start=1):
         labels[fill_polygon(outline[:, 1] - 0.5, outline[:, 0] - 0.5, labels.shape)] = number
@@ -49,7 +49,7 @@ def label_image(layout: Layout) -> NDArray[np.uint16]:
 
 
 def write_truth(path: Path, labels: NDArray[np.uint16]) -> None:
-    """A 16-bit PNG."""
+    """Write a label image as a 16-bit PNG."""
     imsave(path, labels, check_contrast=False)
 
 

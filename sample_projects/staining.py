@@ -1,4 +1,4 @@
-"""Procedural H&E: from a layout of tissue to pixels, by optical densities (Beer and Lambert)."""
+"""Synthetic H&E: from a tissue layout to pixels, by optical densities (Beer-Lambert law)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def paint(layout: Layout) -> NDArray[np.uint8]:
 
 
 def _ground(layout: Layout, rng: np.random.Generator) -> tuple[Plane, Plane]:
-    """Hematoxylin and eosin of everything but the nuclei."""
+    """Hematoxylin and eosin of everything except the nuclei."""
     step, shape = layout.step, layout.x.shape
     coarse = smooth_noise(rng, shape, 14 / step)
     middle = smooth_noise(rng, shape, 2.5 / step)
@@ -97,7 +97,7 @@ def _blend(below: Plane, above: Plane, weight: Plane) -> Plane:
 
 
 def _vessels(layout: Layout, rng: np.random.Generator, hematoxylin: Plane, eosin: Plane) -> None:
-    """Small vessels with red cells in them, which are round and dense but hold no hematoxylin."""
+    """Small vessels with red blood cells, which are round and dense but contain no hematoxylin."""
     for vessel in layout.vessels:
         depth = vessel_depth(layout, vessel)
         inside = np.clip(-depth / 0.8 + 0.5, 0, 1)
@@ -117,7 +117,7 @@ def _vessels(layout: Layout, rng: np.random.Generator, hematoxylin: Plane, eosin
 
 
 def _faint_shadows(layout: Layout, rng: np.random.Generator, hematoxylin: Plane) -> None:
-    """Nuclei out of the focal plane: too faint and shapeless to outline, and not in the truth."""
+    """Nuclei out of focus: too faint and shapeless to outline, so they are not in the truth."""
     for _ in range(int(layout.x[-1, -1] * layout.y[-1, -1] / 2200)):
         x, y = rng.uniform(0, layout.x[-1, -1]), rng.uniform(0, layout.y[-1, -1])
         window, distance = _around(layout, x, y, 14)
@@ -150,7 +150,7 @@ def _nucleus(
     granules: Plane,
     clumps: Plane,
 ) -> Plane:
-    """Hematoxylin within one nucleus, on its window."""
+    """Amount of hematoxylin in one nucleus, on its window."""
     depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1] * step
     base = rng.uniform(*kind.density)
     texture = 1 + kind.grain * (0.6 * granules + 0.8 * clumps)
@@ -167,7 +167,7 @@ def _nucleus(
 
 
 def _debris(layout: Layout, rng: np.random.Generator, hematoxylin: Plane) -> Plane:
-    """Dark crumbs too small for nuclei, added to hematoxylin; returns the density of brown pigment."""
+    """Add dark debris, too small for nuclei, to hematoxylin; returns the amount of brown pigment."""
     pigment = np.zeros_like(hematoxylin)
     width, height = layout.x[-1, -1], layout.y[-1, -1]
     for _ in range(int(width * height / 4500)):
@@ -188,7 +188,7 @@ def _debris(layout: Layout, rng: np.random.Generator, hematoxylin: Plane) -> Pla
 
 
 def _around(layout: Layout, x: float, y: float, reach: float) -> tuple[tuple[slice, slice], Plane]:
-    """The window of fine samples around a place, and each sample's distance from it."""
+    """The window of fine samples around a point, and each sample's distance from it in µm."""
     reach_samples = int(reach / layout.step) + 1
     i, j = int(y / layout.step), int(x / layout.step)
     rows = slice(max(i - reach_samples, 0), max(i + reach_samples, 0))

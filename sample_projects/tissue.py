@@ -1,8 +1,8 @@
-"""Procedural H&E: where tissue parts and nuclei lie (all lengths in µm).
+"""Synthetic H&E: the positions of tissue compartments and nuclei (all lengths in µm).
 
-Nothing here is drawn from a real specimen. What is imitated is what makes nuclei easy or hard to find:
-glands with a layer of upright oval nuclei, crowded nests of large pale ones, dense small round
-lymphocytes, thin spindle ones between fibres, and things that are dark but no nuclei.
+Nothing here is taken from a real specimen. It imitates what makes nuclei easy or hard to detect: glands
+with a layer of upright oval nuclei, crowded nests of large pale nuclei, dense small round lymphocytes, thin
+spindle-shaped nuclei between fibres, and dark structures that mimic nuclei.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from skimage.draw import polygon as fill_polygon
 
 Plane = NDArray[np.float64]
 FINE = 2
-"""Rendering is finer than the slide by this factor, then averaged."""
+"""Slides are rendered at this many times their resolution, then averaged."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Kind:
 
     length, width : mean diameters; spread : their relative standard deviation.
     density       : optical density of hematoxylin, lowest and highest.
-    rim, grain    : how much darker the membrane is, and how coarse and strong the chromatin.
-    nucleoli      : how many at most; wobble : departure from an ellipse.
+    rim, grain    : relative darkness of the membrane, and strength of the chromatin texture.
+    nucleoli      : maximum number; wobble : deviation from an ellipse.
     """
 
     length: float
@@ -51,12 +51,12 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one slide shows. ``mpp`` in µm; ``columns`` and ``rows`` of full resolution in pixels.
+    """The contents of one slide. ``mpp`` in µm; ``columns`` and ``rows`` at full resolution in pixels.
 
-    glands, vessels : how many of each; nests, clusters : share of the tissue that is tumour nests and
-    lymphocyte clusters; glass : share of the width, on the left, without tissue.
+    glands, vessels : number of each; nests, clusters : fraction of the tissue in tumour nests and
+    lymphocyte clusters; glass : fraction of the width, on the left, without tissue.
     stains          : unit vectors of hematoxylin and eosin; strength : factors on both.
-    blur            : standard deviation of the optics in µm; patchy_focus : more of it in places.
+    blur            : standard deviation of the optics in µm; patchy_focus : strength of locally added blur.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Recipe:
 
 @dataclass
 class Layout:
-    """The tissue of a slide on the fine grid: planes of the same shape, and its nuclei.
+    """The tissue of a slide on the fine grid, as planes of the same shape, and its nuclei.
 
     outlines : polygon of each nucleus, (n, 2) x and y in full-resolution pixels.
     """
@@ -105,7 +105,7 @@ class Layout:
 
 
 def lay_out(recipe: Recipe) -> Layout:
-    """Decide what lies where, and put the nuclei in."""
+    """Arrange the tissue of a slide and place its nuclei."""
     rng = np.random.default_rng([recipe.seed, 1])
     step = recipe.mpp / FINE
     shape = (recipe.rows * FINE, recipe.columns * FINE)
@@ -162,7 +162,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float)
 
 
 def vessel_depth(layout: Layout, vessel: tuple[float, float, float, float, float]) -> Plane:
-    """About how far each place lies outside a vessel's wall (negative: inside)."""
+    """Approximate distance of each sample from a vessel's wall (negative inside)."""
     cx, cy, a, b, turn = vessel
     u = (layout.x - cx) * np.cos(turn) + (layout.y - cy) * np.sin(turn)
     v = -(layout.x - cx) * np.sin(turn) + (layout.y - cy) * np.cos(turn)
@@ -171,7 +171,7 @@ def vessel_depth(layout: Layout, vessel: tuple[float, float, float, float, float
 
 
 def _gland_depth(rng: np.random.Generator, dx: Plane, dy: Plane, radius: float) -> Plane:
-    """About how far each place lies outside a gland's border (negative: inside)."""
+    """Approximate distance of each sample from a gland's border (negative inside)."""
     theta = np.arctan2(dy, dx)
     border = np.full(theta.shape, radius)
     for k, size in ((2, 0.16), (3, 0.09), (4, 0.05), (5, 0.03)):
@@ -181,7 +181,7 @@ def _gland_depth(rng: np.random.Generator, dx: Plane, dy: Plane, radius: float) 
 
 
 def _upper_share(noise: Plane, share: float, softness: float) -> Plane:
-    """1 on about the given share of the plane where noise is highest, with soft borders."""
+    """1 on about the given fraction of the plane where noise is highest, with soft borders."""
     if share <= 0:
         return np.zeros_like(noise)
     return 1 / (1 + np.exp(-(noise - np.quantile(noise, 1 - share)) / (softness * 0.25)))
@@ -204,13 +204,13 @@ def _fibres(rng: np.random.Generator, x: Plane, y: Plane, step: float) -> tuple[
 
 
 class _Ground:
-    """Which pixels of the slide are taken: nuclei may touch but never share a pixel."""
+    """The occupied pixels of the slide: nuclei may touch but never share a pixel."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._taken = np.zeros((recipe.rows, recipe.columns), bool)
 
     def take(self, outline: NDArray[np.float64]) -> bool:
-        """Claim the pixels of an outline, if all are free and there are enough."""
+        """Occupy the pixels of an outline, if all are free and there are enough."""
         rows, columns = fill_polygon(outline[:, 1] - 0.5, outline[:, 0] - 0.5, self._taken.shape)
         if len(rows) < 12 or self._taken[rows, columns].any():
             return False
@@ -298,7 +298,7 @@ def _place_nuclei(layout: Layout, rng: np.random.Generator, glands: list[tuple[f
 
 
 def _outline(rng: np.random.Generator, kind: Kind, x: float, y: float, angle: float) -> NDArray[np.float64]:
-    """A closed wobbly ellipse around a place: (40, 2) x and y."""
+    """An irregular ellipse around a point: a closed outline, (40, 2) x and y."""
     grow = np.clip(rng.normal(1, kind.spread), 0.65, 1.5)
     a = kind.length / 2 * grow * np.clip(rng.normal(1, kind.spread / 2), 0.7, 1.3)
     b = kind.width / 2 * grow * np.clip(rng.normal(1, kind.spread / 2), 0.7, 1.3)
@@ -312,7 +312,7 @@ def _outline(rng: np.random.Generator, kind: Kind, x: float, y: float, angle: fl
 
 
 def neighbours(layout: Layout) -> tuple[Plane, Plane]:
-    """Distance in µm of every place to its nearest and second nearest nucleus centre."""
+    """Distance in µm of every sample to the nearest and second nearest nucleus centre."""
     centres = np.array([o.mean(axis=0) for o in layout.outlines]) * layout.recipe.mpp
     coarse = np.stack([layout.x[::2, ::2].ravel(), layout.y[::2, ::2].ravel()], 1)
     near = np.asarray(spatial.cKDTree(centres).query(coarse, k=2)[0])
