@@ -1,1 +1,1 @@
-"""The measurements of a project as files."""
+"""Export of a project's measurements to files."""

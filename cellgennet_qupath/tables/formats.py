@@ -1,4 +1,4 @@
-"""One writer per file format, each from the detections of many images to one file, block by block."""
+"""One writer per file format; each writes the detections of many images to one file, in chunks."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from .h5ad import write_tables
 from .tables import GEOMETRY, TableSpool, image_table
 from .text import text_file, write_text
 
-Blocks = Iterable[tuple[ImageEntry, DetectionBlock]]
-"""Some detections of an image at a time, none of them empty."""
+Chunks = Iterable[tuple[ImageEntry, DetectionBlock]]
+"""Pairs of an image and some of its detections; no chunk is empty."""
 
-Writer = Callable[[Path, Blocks], int]
-"""Writes a file and returns how many detections are in it. Raises OSError and ExportError."""
+Writer = Callable[[Path, Chunks], int]
+"""Writes a file and returns the number of detections in it. Raises OSError and ExportError."""
 
 
-def write_text_table(file: Path, blocks: Blocks, delimiter: str, compressed: bool = False) -> int:
-    """A table as QuPath's measurement export writes it: UTF-8, one header line, no index."""
-    with _spooled(file, blocks, outlines=False) as spool:
+def write_text_table(file: Path, chunks: Chunks, delimiter: str, compressed: bool = False) -> int:
+    """A text table as QuPath's measurement export writes it: UTF-8, one header line, no index."""
+    with _spooled(file, chunks, outlines=False) as spool:
         write_text(file, spool.schema.names, spool, delimiter, compressed)
         return spool.rows
 
 
-def write_parquet(file: Path, blocks: Blocks) -> int:
-    """The same columns with unrounded numbers, and the outlines as GeoParquet (WKB, pixels)."""
+def write_parquet(file: Path, chunks: Chunks) -> int:
+    """The same columns with unrounded numbers, and the outlines as GeoParquet (WKB, in pixels)."""
     geo = {
         "version": "1.1.0",
         "primary_column": GEOMETRY,
         "columns": {GEOMETRY: {"encoding": "WKB", "geometry_types": [], "crs": None}},
     }
-    with _spooled(file, blocks, outlines=True) as spool:
+    with _spooled(file, chunks, outlines=True) as spool:
         schema = spool.schema.with_metadata({"geo": json.dumps(geo)})
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
             for table in spool:
@@ -46,14 +46,14 @@ def write_parquet(file: Path, blocks: Blocks) -> int:
         return spool.rows
 
 
-def write_geojson(file: Path, blocks: Blocks, compressed: bool = False) -> int:
-    """All detections as GeoJSON; every feature names its image, as coordinates are each image's own."""
+def write_geojson(file: Path, chunks: Chunks, compressed: bool = False) -> int:
+    """All detections as GeoJSON; each feature names its image, to whose pixels its coordinates refer."""
     count = 0
     with text_file(file, compressed) as text:
         text.write('{"type":"FeatureCollection","features":[\n')
-        for entry, block in blocks:
+        for entry, chunk in chunks:
             named = f'"properties":{{"image":{json.dumps(entry.name, ensure_ascii=False)},'
-            for line in feature_lines(block.nuclei):
+            for line in feature_lines(chunk.nuclei):
                 text.write(",\n" if count else "")
                 text.write(line.replace('"properties":{', named, 1))
                 count += 1
@@ -61,18 +61,18 @@ def write_geojson(file: Path, blocks: Blocks, compressed: bool = False) -> int:
     return count
 
 
-def write_h5ad(file: Path, blocks: Blocks) -> int:
-    """AnnData (see ``h5ad``)."""
-    with _spooled(file, blocks, outlines=False) as spool:
+def write_h5ad(file: Path, chunks: Chunks) -> int:
+    """AnnData; see ``h5ad``. Needs the extra ``h5ad``."""
+    with _spooled(file, chunks, outlines=False) as spool:
         write_tables(file, spool)
         return spool.rows
 
 
 @contextmanager
-def _spooled(file: Path, blocks: Blocks, outlines: bool) -> Iterator[TableSpool]:
-    # Beside the file: where a table of gigabytes is to go, there is room for another.
+def _spooled(file: Path, chunks: Chunks, outlines: bool) -> Iterator[TableSpool]:
+    # Beside the file: a disk that can hold a table of gigabytes can usually hold a second one.
     with tempfile.TemporaryDirectory(prefix=".cellgennet-", dir=file.parent) as folder:
-        yield TableSpool(Path(folder), (image_table(entry, block, outlines) for entry, block in blocks))
+        yield TableSpool(Path(folder), (image_table(entry, chunk, outlines) for entry, chunk in chunks))
 
 
 FORMATS: dict[str, Writer] = {
@@ -85,9 +85,9 @@ FORMATS: dict[str, Writer] = {
     ".geojson.gz": partial(write_geojson, compressed=True),
     ".h5ad": write_h5ad,
 }
-"""Writer by the ending of the file's name."""
+"""Ending of the file name -> writer."""
 
 
 def ending_of(name: str, endings: Iterable[str]) -> str | None:
-    """The longest of some endings that a file's name has; None if it has none."""
+    """The longest of these endings that a file name has; None if it has none of them."""
     return max((ending for ending in endings if name.lower().endswith(ending)), key=len, default=None)

@@ -1,4 +1,4 @@
-"""The measurements of a whole project as files."""
+"""Export of all detections of a project to one file, or to one file per image."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.errors import ExportError, UsageError
+from ..core.extras import require
 from ..core.files import replacing
 from ..core.progress import SILENT, Reporter
 from ..measure.neighbourhood import neighbourhood
 from ..qupath.project import DetectionBlock, ImageEntry, Project
-from .formats import FORMATS, Blocks, Writer, ending_of
+from .formats import FORMATS, Chunks, Writer, ending_of
 from .summary import SUMMARY_FORMATS, write_summary
 from .tables import centroids_of
 
 IMAGE = "{image}"
-"""What stands for an image's name in the name of a file to be written for each image."""
+"""Placeholder for the image name in the file name, which makes one file per image."""
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
@@ -35,97 +36,100 @@ def export_project(
     summary: bool = False,
     reporter: Reporter = SILENT,
 ) -> int:
-    """Write the detections and cells of a project to a file; its ending says the format (see ``FORMATS``).
+    """Write the detections and cells of a project to a file; its ending sets the format (``FORMATS``).
 
     path       : with ``{image}`` in its name, one file is written for each image that has detections.
-    neighbours : with the distance to the nearest nucleus and the number and density of those around.
-    summary    : instead of detections, what they are like in each image and annotation.
+    neighbours : add the distance to the nearest nucleus, and the number and density of nuclei nearby.
+    summary    : write one row per image and annotation instead: counts, density, means, quantiles.
 
-    Returns how many detections there are. A file is written whole or not at all. Raises UsageError for an
-    unknown ending, and ExportError where there is nothing to export or a file cannot be written.
+    Returns the number of detections. A file is written whole or not at all. Raises UsageError for an unknown
+    ending, MissingExtraError for h5ad without anndata, and ExportError where there are no detections or a
+    file cannot be written.
     """
     write = _writer(path, project, summary)
     if IMAGE in path.name:
         return _each(project, path, write, neighbours, reporter)
-    blocks = _all_blocks(project, neighbours, reporter)
-    first = next(blocks, None)
+    chunks = _all_chunks(project, neighbours, reporter)
+    first = next(chunks, None)
     if first is None:
-        raise _nothing(project)
-    return _written(path, write, chain([first], blocks))
+        raise _no_detections(project)
+    return _written(path, write, chain([first], chunks))
 
 
 def _writer(path: Path, project: Project, summary: bool) -> Writer:
     endings = SUMMARY_FORMATS if summary else tuple(FORMATS)
     ending = ending_of(path.name, endings)
     if ending is None:
-        what = "of a summary" if summary else ""
-        raise UsageError(path, f"has no known ending {what}".rstrip(), f"Choose one of {', '.join(endings)}")
+        what = "summary format" if summary else "format"
+        raise UsageError(path, f"its ending is not a {what}", f"Choose one of {', '.join(endings)}")
+    if ending == ".h5ad":
+        require("h5ad", "export to h5ad")
     if not summary:
         return FORMATS[ending]
-    return lambda file, blocks: write_summary(file, blocks, project.annotations, ending)
+    return lambda file, chunks: write_summary(file, chunks, project.annotations, ending)
 
 
 def _each(project: Project, path: Path, write: Writer, neighbours: bool, reporter: Reporter) -> int:
     written: dict[str, int] = {}
     with reporter.track("exporting", len(project.entries), "images") as task:
         for entry in project.entries:
-            blocks = _blocks(project, entry, neighbours)
-            first = next(blocks, None)
+            chunks = _chunks(project, entry, neighbours)
+            first = next(chunks, None)
             if first is not None:
                 name = _FORBIDDEN.sub("_", entry.name)
-                if path.name.replace(IMAGE, name).lower() in written:  # images of one name
+                if path.name.replace(IMAGE, name).lower() in written:  # several images of this name
                     name = f"{name}-{entry.id}"
                 file = path.with_name(path.name.replace(IMAGE, name))
-                written[file.name.lower()] = _written(file, write, chain([first], blocks))
+                written[file.name.lower()] = _written(file, write, chain([first], chunks))
             task.advance(1, entry.name)
     if not written:
-        raise _nothing(project)
+        raise _no_detections(project)
     return sum(written.values())
 
 
-def _written(path: Path, write: Writer, blocks: Blocks) -> int:
+def _written(path: Path, write: Writer, chunks: Chunks) -> int:
     try:
         with replacing(path) as part:
-            return write(part, blocks)
+            return write(part, chunks)
     except OSError as error:
         raise ExportError(path, f"cannot be written ({error.strerror or error})") from error
 
 
-def _nothing(project: Project) -> ExportError:
-    return ExportError(project.path, "holds no detections to export", "Run `cellgennet segment` first")
+def _no_detections(project: Project) -> ExportError:
+    return ExportError(project.path, "contains no detections to export", "Run `cellgennet segment` first")
 
 
-def _all_blocks(
+def _all_chunks(
     project: Project, neighbours: bool, reporter: Reporter
 ) -> Iterator[tuple[ImageEntry, DetectionBlock]]:
     with reporter.track("exporting", len(project.entries), "images") as task:
         for entry in project.entries:
-            yield from _blocks(project, entry, neighbours)
+            yield from _chunks(project, entry, neighbours)
             task.advance(1, entry.name)
 
 
-def _blocks(
+def _chunks(
     project: Project, entry: ImageEntry, neighbours: bool
 ) -> Iterator[tuple[ImageEntry, DetectionBlock]]:
-    around = _neighbours(project, entry) if neighbours else None
+    nearby = _neighbours(project, entry) if neighbours else None
     start = 0
-    for block in project.detection_blocks(entry):
-        stop = start + len(block.nuclei)
-        if around is not None:
-            measured = around.iloc[start:stop]
-            block = replace(block, nuclei=block.nuclei.with_measurements(measured))
+    for chunk in project.detection_blocks(entry):
+        stop = start + len(chunk.nuclei)
+        if nearby is not None:
+            measured = nearby.iloc[start:stop]
+            chunk = replace(chunk, nuclei=chunk.nuclei.with_measurements(measured))
         start = stop
-        if len(block.nuclei):
-            yield entry, block
+        if len(chunk.nuclei):
+            yield entry, chunk
 
 
 def _neighbours(project: Project, entry: ImageEntry) -> pd.DataFrame:
-    """The neighbourhood of all of an image's detections: they are read once for it, by the block."""
+    """The neighbourhood measurements of all detections of an image, which are read once more for this."""
     centroids: list[NDArray[np.float64]] = [np.empty((0, 2))]
     planes: list[NDArray[np.int32]] = [np.empty((0, 2), np.int32)]
-    for block in project.detection_blocks(entry):
-        centroids.append(centroids_of(block.nuclei))
-        planes.append(np.column_stack([block.nuclei.z, block.nuclei.t]))
+    for chunk in project.detection_blocks(entry):
+        centroids.append(centroids_of(chunk.nuclei))
+        planes.append(np.column_stack([chunk.nuclei.z, chunk.nuclei.t]))
     points = np.concatenate(centroids)
     size = entry.size or tuple(points.max(axis=0, initial=1.0))
     return neighbourhood(points, np.concatenate(planes), (size[0], size[1]), entry.mpp)

@@ -1,4 +1,4 @@
-"""What the nuclei of each image and of each annotation are like: numbers, density, means, quantiles."""
+"""Summary by image and annotation: counts and density of detections, statistics of measurements."""
 
 from __future__ import annotations
 
@@ -30,42 +30,42 @@ Row = dict[str, str | float]
 
 @dataclass
 class _Image:
-    """The detections of one image as numbers; their outlines are let go of."""
+    """The measurements, centroids and classes of one image's detections; outlines are not kept."""
 
     names: dict[str, int] = field(default_factory=dict)
     values: list[NDArray[np.float32]] = field(default_factory=list)
-    places: list[NDArray[np.float64]] = field(default_factory=list)
+    centroids: list[NDArray[np.float64]] = field(default_factory=list)
     planes: list[NDArray[np.int32]] = field(default_factory=list)
     classes: list[NDArray[np.object_]] = field(default_factory=list)
 
-    def add(self, block: DetectionBlock) -> None:
-        names, values = columns(block.nuclei)
+    def add(self, chunk: DetectionBlock) -> None:
+        names, values = columns(chunk.nuclei)
         own = [self.names.setdefault(name, len(self.names)) for name in names]
         ordered = np.full((len(values), len(self.names)), np.nan, np.float32)
         ordered[:, own] = values
         self.values.append(ordered)
-        self.places.append(centroids_of(block.nuclei))
-        self.planes.append(np.column_stack([block.nuclei.z, block.nuclei.t]))
-        self.classes.append(block.nuclei.classes)
+        self.centroids.append(centroids_of(chunk.nuclei))
+        self.planes.append(np.column_stack([chunk.nuclei.z, chunk.nuclei.t]))
+        self.classes.append(chunk.nuclei.classes)
 
 
 def write_summary(
     file: Path,
-    blocks: Iterable[tuple[ImageEntry, DetectionBlock]],
+    chunks: Iterable[tuple[ImageEntry, DetectionBlock]],
     annotations: Callable[[ImageEntry], list[Annotation]],
     ending: str,
 ) -> int:
-    """One row for each image, and one for each of its annotations that is no outline of a nucleus.
+    """Write one row for each image and for each of its annotations, except outlines of nuclei.
 
-    Returns how many detections were looked at. One image's numbers are in memory at a time.
+    Returns the number of detections. The measurements of one image are in memory at a time.
     """
     rows: list[Row] = []
     count = 0
-    for entry, group in groupby(blocks, key=lambda pair: pair[0]):
+    for entry, group in groupby(chunks, key=lambda pair: pair[0]):
         image = _Image()
-        for _, block in group:
-            image.add(block)
-            count += len(block.nuclei)
+        for _, chunk in group:
+            image.add(chunk)
+            count += len(chunk.nuclei)
         rows += _rows(entry, image, annotations(entry))
     names = list(dict.fromkeys(name for row in rows for name in row))
     leading = [name for name in names if " of " not in name]
@@ -80,67 +80,67 @@ def write_summary(
 
 
 def _rows(entry: ImageEntry, image: _Image, annotations: Iterable[Annotation]) -> Iterator[Row]:
-    places, planes = np.concatenate(image.places), np.concatenate(image.planes)
+    centroids, planes = np.concatenate(image.centroids), np.concatenate(image.planes)
     classes = np.concatenate(image.classes)
     width = len(image.names)
     values = np.concatenate(
         [np.pad(v, ((0, 0), (0, width - v.shape[1])), constant_values=np.nan) for v in image.values]
     )
     whole = None if entry.size is None else float(entry.size[0]) * entry.size[1]
-    everything = np.ones(len(places), bool)
+    everything = np.ones(len(centroids), bool)
     for annotation in [None, *annotations]:
         if annotation is None:
-            told: Row = {"Image": entry.name, "Object type": "Image", "Object ID": "", "Name": ""}
-            told["Classification"], area, inside = "", whole, everything
+            row: Row = {"Image": entry.name, "Object type": "Image", "Object ID": "", "Name": ""}
+            row["Classification"], area, inside = "", whole, everything
         else:
             if annotation.path_class in _OUTLINED and not annotation.name:
                 continue
             area = float(shapely.area(annotation.geometry))
             if area == 0:
                 continue
-            told = {"Image": entry.name, "Object type": "Annotation", "Object ID": annotation.id}
-            told |= {"Name": annotation.name or "", "Classification": annotation.path_class}
-            inside = _inside(annotation, places, planes)
-        yield told | _numbers(entry, area, classes[inside]) | _spread(list(image.names), values[inside])
+            row = {"Image": entry.name, "Object type": "Annotation", "Object ID": annotation.id}
+            row |= {"Name": annotation.name or "", "Classification": annotation.path_class}
+            inside = _inside(annotation, centroids, planes)
+        yield row | _counts(entry, area, classes[inside]) | _statistics(list(image.names), values[inside])
 
 
 def _inside(
-    annotation: Annotation, places: NDArray[np.float64], planes: NDArray[np.int32]
+    annotation: Annotation, centroids: NDArray[np.float64], planes: NDArray[np.int32]
 ) -> NDArray[np.bool_]:
-    """The detections whose centroid lies in an annotation, on its plane."""
+    """Which detections have their centroid inside an annotation, on its plane: bool (n,)."""
     inside = (planes == (annotation.plane.z, annotation.plane.t)).all(axis=1)
     x0, y0, x1, y1 = shapely.bounds(annotation.geometry)
-    inside &= ((places >= (x0, y0)) & (places <= (x1, y1))).all(axis=1)
+    inside &= ((centroids >= (x0, y0)) & (centroids <= (x1, y1))).all(axis=1)
     near = np.flatnonzero(inside)
     shape = shapely.make_valid(annotation.geometry)
     shapely.prepare(shape)
-    inside[near] = shapely.contains_xy(shape, places[near])
+    inside[near] = shapely.contains_xy(shape, centroids[near])
     return np.asarray(inside, bool)
 
 
-def _numbers(entry: ImageEntry, area: float | None, classes: NDArray[np.object_]) -> Row:
-    told: Row = {}
+def _counts(entry: ImageEntry, area: float | None, classes: NDArray[np.object_]) -> Row:
+    row: Row = {}
     if area is not None and entry.mpp is None:
-        told["Area px^2"] = area
+        row["Area px^2"] = area
     elif area is not None and entry.mpp is not None:
-        told["Area mm^2"] = area * entry.mpp[0] * entry.mpp[1] / 1e6
-        told["Detections per mm^2"] = len(classes) / float(told["Area mm^2"])
-    told["Num Detections"] = float(len(classes))
+        row["Area mm^2"] = area * entry.mpp[0] * entry.mpp[1] / 1e6
+        row["Detections per mm^2"] = len(classes) / float(row["Area mm^2"])
+    row["Num Detections"] = float(len(classes))
     for name, number in sorted(Counter(classes.tolist()).items()):
         if name:
-            told[f"Num {name}"] = float(number)
-    return told
+            row[f"Num {name}"] = float(number)
+    return row
 
 
-def _spread(names: list[str], values: NDArray[np.float32]) -> Row:
-    told: Row = {}
+def _statistics(names: list[str], values: NDArray[np.float32]) -> Row:
+    row: Row = {}
     for number, name in enumerate(names):
         known = values[:, number].astype(np.float64)
         known = known[np.isfinite(known)]
         if not len(known):
             continue
-        told[f"Mean of {name}"] = float(known.mean())
-        told[f"Std.Dev. of {name}"] = float(known.std(ddof=1)) if len(known) > 1 else 0.0
+        row[f"Mean of {name}"] = float(known.mean())
+        row[f"Std.Dev. of {name}"] = float(known.std(ddof=1)) if len(known) > 1 else 0.0
         cuts = np.quantile(known, list(QUANTILES.values()))
-        told |= {f"{cut} of {name}": float(value) for cut, value in zip(QUANTILES, cuts, strict=True)}
-    return told
+        row |= {f"{cut} of {name}": float(value) for cut, value in zip(QUANTILES, cuts, strict=True)}
+    return row

@@ -1,4 +1,4 @@
-"""Nuclei as the measurement table that QuPath itself exports: its columns, their order, its numbers."""
+"""Nuclei as QuPath's own measurement table: the same columns, order, and number format."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ..qupath.formats.outlines import drawn
 from ..qupath.project import DetectionBlock, ImageEntry
 
 GEOMETRY = "geometry"
-"""Name of the column of outlines of nuclei (WKB, full-resolution pixels), which text tables leave out."""
+"""Name of the column of outlines (WKB, full-resolution pixels), which text tables do not have."""
 
 _TEXTS = ("Image", "Object ID", "Object type", "Name", "Classification", "Parent", "ROI")
 _DECIMALS = 4
 
 
 class Kind(IntEnum):
-    """What a column tells, in the order of the table."""
+    """The type of a column, in the order of the table."""
 
     TEXT = 0
     CENTROID = 1
@@ -36,7 +36,7 @@ class Kind(IntEnum):
 
 
 def kind_of(column: str) -> Kind:
-    """What a column of an ``image_table`` tells."""
+    """The type of a column of an ``image_table``."""
     if column in _TEXTS:
         return Kind.TEXT
     if column == GEOMETRY:
@@ -45,13 +45,15 @@ def kind_of(column: str) -> Kind:
     return Kind.CENTROID if centroid else Kind.MEASUREMENT
 
 
-def image_table(entry: ImageEntry, block: DetectionBlock, outlines: bool = True) -> pa.Table:
-    """Detections of one image, a row each: QuPath's texts, centroid, measurements, outline as WKB.
+def image_table(entry: ImageEntry, chunk: DetectionBlock, outlines: bool = True) -> pa.Table:
+    """One row per detection of an image: QuPath's text columns, centroid, measurements, and outline (WKB).
 
-    The centroid is in µm if the image is calibrated in QuPath and in pixels otherwise; it is that of the
-    cell where there is one, as in QuPath. ``outlines`` False leaves the outlines out.
+    outlines : whether to include the outlines.
+
+    The centroid is in µm if the image is calibrated in QuPath and in pixels otherwise; of a cell it is the
+    cell's, as in QuPath.
     """
-    nuclei, n = block.nuclei, len(block.nuclei)
+    nuclei, n = chunk.nuclei, len(chunk.nuclei)
     unit, scale = ("px", (1.0, 1.0)) if entry.mpp is None else ("µm", entry.mpp)
     centroids = centroids_of(nuclei)
     plain = np.full(n, True) if nuclei.cells is None else shapely.is_missing(nuclei.cells)
@@ -59,10 +61,10 @@ def image_table(entry: ImageEntry, block: DetectionBlock, outlines: bool = True)
         "Image": [entry.name] * n,
         "Object ID": nuclei.ids,
         "Object type": np.where(plain, "Detection", "Cell").astype(object),
-        "Name": block.names,
+        "Name": chunk.names,
         "Classification": nuclei.classes,
-        "Parent": block.parents,
-        "ROI": block.shapes,
+        "Parent": chunk.parents,
+        "ROI": chunk.shapes,
     }
     columns: dict[str, pa.Array] = {name: pa.array(texts[name], pa.string()) for name in _TEXTS}
     numbers: dict[str, NDArray[np.floating]] = {
@@ -72,7 +74,7 @@ def image_table(entry: ImageEntry, block: DetectionBlock, outlines: bool = True)
         numbers[PROBABILITY] = nuclei.probability
     for name in nuclei.measurements.columns:
         numbers[str(name)] = nuclei.measurements[name].to_numpy(np.float64)
-    order = [name for name in block.order if name in numbers]
+    order = [name for name in chunk.order if name in numbers]
     for name in dict.fromkeys([*numbers][:2] + order + [*numbers]):
         values = numbers[name]
         columns[name] = pa.array(values.astype(np.float64), pa.float64(), from_pandas=True)
@@ -82,16 +84,16 @@ def image_table(entry: ImageEntry, block: DetectionBlock, outlines: bool = True)
 
 
 def centroids_of(nuclei: Nuclei) -> NDArray[np.float64]:
-    """(n, 2) x and y of the centroids that QuPath tells of, in full-resolution pixels."""
-    found: NDArray[np.float64] = shapely.get_coordinates(shapely.centroid(drawn(nuclei))).reshape(-1, 2)
-    return found
+    """x and y of the centroids that QuPath reports, float64 (n, 2), in full-resolution pixels."""
+    xy: NDArray[np.float64] = shapely.get_coordinates(shapely.centroid(drawn(nuclei))).reshape(-1, 2)
+    return xy
 
 
 class TableSpool:
-    """Tables kept on disk one by one, and given back with the columns of all of them.
+    """Tables buffered on disk, and read back one by one with the columns of all of them.
 
-    A column that a table lacks is empty there. Columns come in the order in which they first appear,
-    the centroid's before all other numbers and the outline last.
+    Where a table lacks a column, the column is null. Columns are in order of first appearance, but the
+    centroid precedes all other numbers and the outline is last.
     """
 
     def __init__(self, folder: Path, tables: Iterable[pa.Table]) -> None:
@@ -120,7 +122,7 @@ class TableSpool:
 
 
 def as_lines(table: pa.Table, delimiter: str) -> list[str]:
-    """The rows of a table as lines of text, without their ends; quoted only where it must be."""
+    """The rows of a table as lines of text without line ends; values are quoted only where necessary."""
     columns = [pc.fill_null(column, "") for column in as_texts(table)]
     must = f'[{re.escape(delimiter)}"\\r\\n]'
     for number, column in enumerate(columns):
@@ -133,11 +135,11 @@ def as_lines(table: pa.Table, delimiter: str) -> list[str]:
 
 
 def as_texts(table: pa.Table) -> list[pa.Array]:
-    """The columns of a table as QuPath writes them; null where there is no number.
+    """The columns of a table as QuPath writes them; null where a number is missing.
 
-    Measurements have up to four decimals. What QuPath computes as it writes, the centroid, has the
-    fewer the larger it is: 0.1234, 1.234, 12.34, 1234.5. A zero at the end is never written, and what is
-    rounded to nothing keeps its sign (-0).
+    Measurements have up to four decimals. Centroids, which QuPath computes on export, have fewer the larger
+    they are: 0.1234, 1.234, 12.34, 1234.5. Trailing zeros are not written, and a number that is rounded to
+    zero keeps its sign (-0).
     """
     columns: list[pa.Array] = []
     for field in table.schema:

@@ -1,4 +1,4 @@
-"""Tables as text."""
+"""Text tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .tables import as_lines
 def write_text(
     file: Path, names: list[str], tables: Iterable[pa.Table], delimiter: str, compressed: bool = False
 ) -> None:
-    """Tables of equal columns one below the other as one text table."""
+    """Write tables with the same columns, one after the other, as one text table."""
     with text_file(file, compressed) as text:
         csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(names)
         for table in tables:
@@ -27,13 +27,13 @@ def write_text(
 
 @contextmanager
 def text_file(file: Path, compressed: bool) -> Iterator[IO[str]]:
-    """A UTF-8 text file to write to, its line ends as they are given."""
+    """Open a UTF-8 text file for writing; line ends are written unchanged."""
     with file.open("wb") as raw:
         if not compressed:
             with io.TextIOWrapper(raw, encoding="utf-8", newline="") as text:
                 yield text
             return
-        # No name and no time inside, so that equal nuclei give equal bytes.
+        # Without name and time, so that equal tables give equal bytes.
         with (
             gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
             io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,

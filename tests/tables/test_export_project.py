@@ -1,4 +1,4 @@
-"""Tables as QuPath writes them, and the other formats."""
+"""Tables as QuPath writes them, and the other export formats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from cellgennet_qupath.core.errors import ExportError, UsageError
+from cellgennet_qupath.core.errors import ExportError, MissingExtraError, UsageError
 from cellgennet_qupath.measure.shape import shape_measurements
 from cellgennet_qupath.nuclei import Nuclei, empty
 from cellgennet_qupath.qupath.formats.detections import read_detections
@@ -42,7 +42,7 @@ def nuclei(
 
 @dataclass
 class MemoryProject:
-    """A project whose detections come in blocks of two."""
+    """A project whose detections are read in chunks of two."""
 
     path: Path
     images: Images
@@ -178,6 +178,27 @@ def test_geojson_names_the_image(tmp_path: Path, name: str) -> None:
     assert features[0]["properties"]["measurements"]["Area µm^2"] == 50
 
 
+def test_h5ad_of_many_images(tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata")
+    images = [(entry(i, f"image {i}"), nuclei((i, 0, i + 4, 4), (0, i, 4, i + 4))) for i in range(1, 151)]
+    data = anndata.read_h5ad(export(tmp_path, "t.h5ad", images))
+    assert data.obs["Image"].tolist() == [e.name for e, n in images for _ in range(len(n))]
+    assert data.obs["Centroid unit"].cat.categories.tolist() == ["µm"]
+    assert data.obs_names.is_unique
+    assert data.obsm["spatial"][-1] == pytest.approx([0.5, 38])
+    assert (data[:, "Area µm^2"].X == 1).all()
+
+
+def test_h5ad_without_anndata_is_reported_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cellgennet_qupath.core.extras.missing", lambda extra: ("anndata",))
+    project = MemoryProject(tmp_path, [])
+    with pytest.raises(MissingExtraError, match=r'pip install "cellgennet-qupath\[h5ad\]"'):
+        export_project(project, tmp_path / "t.h5ad")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
 def test_h5ad(tmp_path: Path) -> None:
     anndata = pytest.importorskip("anndata")
     data = anndata.read_h5ad(export(tmp_path, "t.h5ad", TWO))
@@ -240,7 +261,7 @@ def test_geometry_of_several_parts_and_with_holes(tmp_path: Path) -> None:
     assert [row["ROI"] for row in rows] == ["Geometry", "Geometry", "Polygon", "Rectangle"]
 
 
-def test_texts_are_quoted_where_they_must_be(tmp_path: Path) -> None:
+def test_texts_are_quoted_where_necessary(tmp_path: Path) -> None:
     found = nuclei((0, 0, 4, 4))
     found.classes[0] = 'a "b", c'
     images = [(entry(1, "line\nbreak\t"), found)]
@@ -253,7 +274,7 @@ def test_texts_are_quoted_where_they_must_be(tmp_path: Path) -> None:
     assert '"' not in plain
 
 
-def test_cells_are_told_as_qupath_tells_them(tmp_path: Path) -> None:
+def test_cells_are_exported_as_by_qupath(tmp_path: Path) -> None:
     found = nuclei((10, 10, 20, 20), (50, 50, 60, 60))
     around = np.array([shapely.box(10, 10, 30, 40), None], dtype=object)
     rows = rows_of(export(tmp_path, "t.csv", [(entry(1, "a", None), replace(found, cells=around))]))
@@ -272,21 +293,21 @@ def test_one_file_for_each_image(tmp_path: Path) -> None:
 
 
 def test_neighbours_are_those_of_the_whole_image(tmp_path: Path) -> None:
-    spread = nuclei(*((x, 10, x + 4, 14) for x in (0, 20, 60, 61, 90)))
-    rows = rows_of(export(tmp_path, "t.csv", [(entry(1, "a"), spread)], neighbours=True))
+    row = nuclei(*((x, 10, x + 4, 14) for x in (0, 20, 60, 61, 90)))
+    rows = rows_of(export(tmp_path, "t.csv", [(entry(1, "a"), row)], neighbours=True))
     assert [float(row["Nearest nucleus µm"]) for row in rows] == [5, 5, 0.25, 0.25, 7.25]
     assert [row["Nuclei within 50 µm"] for row in rows] == ["4"] * 5
     # Every disc holds the whole image of 25 x 25 µm.
     assert float(rows[0]["Nuclei per mm^2 within 50 µm"]) == pytest.approx(4 / 625e-6, rel=1e-3)
-    content = export(tmp_path, "t.geojson", [(entry(1, "a"), spread)], neighbours=True).read_text("utf-8")
+    content = export(tmp_path, "t.geojson", [(entry(1, "a"), row)], neighbours=True).read_text("utf-8")
     assert json.loads(content)["features"][2]["properties"]["measurements"]["Nearest nucleus µm"] == 0.25
     (row,) = rows_of(export(tmp_path, "u.csv", [TWO[2]], neighbours=True))
     assert row["Nearest nucleus px"] == ""
     assert "Nuclei within 50 µm" not in row
 
 
-def region(path_class: str, box: tuple[float, float, float, float], **told: Any) -> Annotation:
-    return Annotation(path_class, shapely.box(*box), "Rectangle", path_class, **told)
+def region(path_class: str, box: tuple[float, float, float, float], **more: Any) -> Annotation:
+    return Annotation(path_class, shapely.box(*box), "Rectangle", path_class, **more)
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "csv.gz"])
@@ -324,5 +345,5 @@ def test_summaries(tmp_path: Path, ending: str) -> None:
 
 
 def test_a_summary_is_a_table(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"of a summary.*\.csv"):
+    with pytest.raises(UsageError, match=r"not a summary format.*\.csv"):
         export(tmp_path, "t.h5ad", TWO, summary=True)

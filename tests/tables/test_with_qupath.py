@@ -1,4 +1,4 @@
-"""Export of what real QuPath has, with QuPath."""
+"""Export of projects through real QuPath."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_table_is_byte_by_byte_what_qupath_exports(shared: Path, tmp_path: P
 
 
 @on_both
-def test_stains_are_those_that_qupath_reads(copied: Path, shared: Path) -> None:
+def test_stains_equal_those_that_qupath_reads(copied: Path, shared: Path) -> None:
     from cellgennet_qupath.qupath.java import jvm
     from cellgennet_qupath.qupath.java import objects as javaobjects
 
@@ -71,14 +71,14 @@ def some_nuclei(offset: float = 0.0) -> Nuclei:
 
 
 @on_both
-def test_what_was_corrected_in_qupath_is_exported(copied: Path, shared: Path, tmp_path: Path) -> None:
+def test_corrections_made_in_qupath_are_exported(copied: Path, shared: Path, tmp_path: Path) -> None:
     slides = shared / "qupath" / "slides"
     with open_project(copied, "qupath", slides, writable=True) as project:
         entry = project.entries[6]
         found = some_nuclei()
         found = found.with_measurements(shape_measurements(found.polygons, entry.mpp))
         project.write_detections(entry, found)
-        # By hand: one nucleus deleted, one of another class, one drawn anew.
+        # As a user would: one nucleus deleted, one reclassified, one redrawn.
         kept = found.take(np.arange(1, 6))
         kept.classes[0] = "Tumor: Positive"
         kept.ids[4] = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -94,7 +94,7 @@ def test_what_was_corrected_in_qupath_is_exported(copied: Path, shared: Path, tm
 
 
 @on_both
-def test_cells_and_parents_are_told_as_qupath_tells_them(copied: Path, shared: Path, tmp_path: Path) -> None:
+def test_cells_and_parents_are_exported_as_by_qupath(copied: Path, shared: Path, tmp_path: Path) -> None:
     slides = shared / "qupath" / "slides"
     with open_project(copied, "qupath", slides, writable=True) as project:
         entry = project.entries[0]
@@ -109,11 +109,11 @@ def test_cells_and_parents_are_told_as_qupath_tells_them(copied: Path, shared: P
         found = Nuclei(**{**vars(base), "cells": cells, "measurements": table})
         project.write_detections(entry, found, WriteOptions("replace-all", within="Training"))
         export_project(project, tmp_path / "t.csv")
-        told = project.version
+        version = project.version
     rows = rows_of(tmp_path / "t.csv")
     assert {row["Object type"] for row in rows} == {"Cell"}
     assert {row["Parent"] for row in rows} == {"Annotation (Training)", "Root object (Image)"}
-    name = "Hematoxylin: Nucleus: Mean" if told.startswith("0.5") else "Nucleus: Hematoxylin: Mean"
+    name = "Hematoxylin: Nucleus: Mean" if version.startswith("0.5") else "Nucleus: Hematoxylin: Mean"
     measured = {row["Object ID"]: float(row[name]) for row in rows}
     expected = plain["Hematoxylin: Mean"]
     assert [measured[identifier] for identifier in base.ids] == pytest.approx(expected.tolist(), abs=1e-4)
