@@ -1,4 +1,4 @@
-"""The picture of the README: a field of the sample slide that nobody annotated, plain and with its nuclei.
+"""Draw the README's picture: a detail of the unannotated sample slide, plain and with its nuclei.
 
 cellgennet demo cellgennet-demo
 python benchmarks/figure_overlay.py cellgennet-demo docs/img/overlay.png
@@ -20,7 +20,7 @@ from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.slides.reader import open_slide
 
 WIDTH, HEIGHT = 360, 250
-"""The field, in full-resolution pixels; it is drawn at twice that size, once plain and once outlined."""
+"""Size of the detail in full-resolution pixels; it is drawn enlarged, once plain and once outlined."""
 ENLARGED = 2
 GAP = 8
 COLOR = (255, 235, 0)
@@ -39,11 +39,11 @@ def main() -> None:
         entry = next(e for e in project.entries if not project.counts(e).annotations)
         nuclei = project.detections(entry)
         if entry.slide is None or not len(nuclei):
-            parser.error(f"{options.demo} holds no segmented slide: run `cellgennet demo` first")
+            parser.error(f"{options.demo} contains no segmented slide: run `cellgennet demo` first")
         with open_slide(entry.slide, entry.series) as reader:
-            x, y = densest_field(nuclei, reader.width, reader.height)
-            field = reader.read_grid(x, y, WIDTH, HEIGHT, 1.0)
-    plain = cv2.resize(field, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
+            x, y = densest_detail(nuclei, reader.width, reader.height)
+            detail = reader.read_grid(x, y, WIDTH, HEIGHT, 1.0)
+    plain = enlarged(detail)
     outlined = with_outlines(plain, nuclei, (x, y))
     gap = np.full((plain.shape[0], GAP, 3), 255, np.uint8)
     options.picture.parent.mkdir(parents=True, exist_ok=True)
@@ -52,21 +52,27 @@ def main() -> None:
     print(f"{options.picture}: {entry.name}, {WIDTH} x {HEIGHT} px at ({x}, {y})")
 
 
-def densest_field(nuclei: Nuclei, width: int, height: int) -> tuple[int, int]:
-    """The corner (x, y), on a coarse lattice, of the field that holds most nuclei."""
+def enlarged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image at ``ENLARGED`` times its size."""
+    larger = cv2.resize(image, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(larger, np.uint8)
+
+
+def densest_detail(nuclei: Nuclei, width: int, height: int) -> tuple[int, int]:
+    """The corner (x, y), on a coarse lattice, of the detail with the most nuclei."""
     centres = shapely.get_coordinates(shapely.centroid(nuclei.polygons))
     step = WIDTH // 4
     corners = [(x, y) for y in range(0, height - HEIGHT + 1, step) for x in range(0, width - WIDTH + 1, step)]
 
-    def held(corner: tuple[int, int]) -> int:
+    def contained(corner: tuple[int, int]) -> int:
         inside = (centres >= corner) & (centres < np.add(corner, (WIDTH, HEIGHT)))
         return int(inside.all(axis=1).sum())
 
-    return max(corners, key=held)
+    return max(corners, key=contained)
 
 
 def with_outlines(picture: NDArray[np.uint8], nuclei: Nuclei, corner: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture of a field whose first full-resolution pixel is ``corner``, outlines drawn on it."""
+    """The enlarged detail whose first full-resolution pixel is ``corner``, with outlines drawn on it."""
     drawn = picture.copy()
     for polygon in shapely.get_parts(nuclei.polygons):
         points = shapely.get_coordinates(polygon.exterior) - corner

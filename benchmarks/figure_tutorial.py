@@ -1,4 +1,4 @@
-"""The pictures of the tutorial, from a demo folder whose project was segmented and evaluated.
+"""Draw the tutorial's pictures from a demo folder whose project was segmented and evaluated.
 
 cellgennet demo cellgennet-demo
 cellgennet segment cellgennet-demo/project -m cellgennet-demo/quickstart.cgn
@@ -30,7 +30,7 @@ from cellgennet_qupath.slides.reader import open_slide
 MARGIN = 60
 ENLARGED = 2
 RED, YELLOW = (200, 0, 0), (250, 220, 0)
-"""QuPath's colour of annotations without a class, and one for the region, which stands out on tissue."""
+"""QuPath's colour of unclassified annotations, and one for the region that contrasts with the tissue."""
 _SUBPIXEL_BITS = 4
 
 
@@ -51,21 +51,23 @@ def main() -> None:
 
 
 def region(folder: Path, picture: Path) -> None:
-    """A region of class Training as a lab would draw it: its rectangle and every nucleus in it."""
+    """Draw an annotated Training region: its rectangle and every nucleus in it."""
     with open_project(folder, "files") as project:
         entry = project.entries[0]
         annotations = project.annotations(entry)
         frame = next(a.geometry for a in annotations if a.path_class == "Training")
-        nuclei = [a.geometry for a in annotations if not a.path_class and a.geometry.intersects(frame)]
+        nuclei = [
+            a.geometry for a in annotations if not a.path_class and shapely.intersects(a.geometry, frame)
+        ]
         if entry.slide is None:
             raise SystemExit(f"{folder}: its first slide was not found")
-        x, y = (int(v) - MARGIN for v in frame.bounds[:2])
-        width, height = (
-            int(b - a) + 2 * MARGIN for a, b in zip(frame.bounds[:2], frame.bounds[2:], strict=True)
-        )
+        x0, y0, x1, y1 = shapely.bounds(frame)
+        x, y = int(x0) - MARGIN, int(y0) - MARGIN
+        width, height = int(x1 - x0) + 2 * MARGIN, int(y1 - y0) + 2 * MARGIN
         with open_slide(entry.slide, entry.series) as reader:
-            field = reader.read_grid(x, y, width, height, 1.0)
-    drawn = cv2.resize(field, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
+            image = reader.read_grid(x, y, width, height, 1.0)
+    enlarged = cv2.resize(image, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
+    drawn = np.asarray(enlarged, np.uint8)
     for shape in nuclei:
         outline(drawn, shape, (x, y), RED)
     outline(drawn, frame, (x, y), YELLOW)
@@ -75,7 +77,7 @@ def region(folder: Path, picture: Path) -> None:
 def outline(
     picture: NDArray[np.uint8], shape: shapely.Geometry, corner: tuple[int, int], color: tuple[int, int, int]
 ) -> None:
-    """Draw a shape's outlines on the enlarged picture of a field that begins at ``corner``."""
+    """Draw a shape's outlines on the enlarged picture, whose first full-resolution pixel is ``corner``."""
     for part in shapely.get_parts(shape):
         points = shapely.get_coordinates(part.exterior) - corner
         fixed = np.rint(full_to_index(points, 1 / ENLARGED) * 2**_SUBPIXEL_BITS).astype(np.int32)
@@ -83,10 +85,10 @@ def outline(
 
 
 def terminal(arguments: list[str], base: Path, picture: Path) -> None:
-    """What a command prints, as a terminal shows it."""
+    """Draw the output of a command as in a terminal."""
     command = [sys.executable, "-m", "cellgennet_qupath", *arguments]
-    told = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True).stdout
-    shown = told.replace(str(base.resolve()) + "/", "").replace(str(base) + "/", "")
+    output = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True).stdout
+    shown = output.replace(str(base.resolve()) + "/", "").replace(str(base) + "/", "")
     console = Console(record=True, width=134, file=io.StringIO())
     console.print(Text(f"$ cellgennet {' '.join(arguments)}".replace(str(base) + "/", "")))
     console.print(Text("\n".join(line.rstrip() for line in shown.splitlines())))
@@ -94,7 +96,7 @@ def terminal(arguments: list[str], base: Path, picture: Path) -> None:
 
 
 def page(file: Path, picture: Path, height: int) -> None:
-    """The top of a page as a browser shows it."""
+    """Take a screenshot of the top of a page."""
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium") or shutil.which("google-chrome")

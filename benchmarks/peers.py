@@ -1,13 +1,13 @@
-"""Ours beside StarDist, Cellpose and InstanSeg: same images, same metrics, one table.
+"""Compare model bundles with StarDist, Cellpose and InstanSeg: same images, same metrics, one table.
 
     python benchmarks/peers.py DATA -m BUNDLE -o REPORT [--split test] [--group-by organ] [--mpp 0.25]
         [--stardist FOLDER] [--cellpose FILE] [--instanseg FILE]
 
-DATA is a folder of ``images/`` and ``labels/``, or several of them with a ``manifest.csv``. A peer runs
-where its package is installed and its weights are on disk; what is missing is said, and the others go on.
-Nothing is downloaded. REPORT gets ``cellgennet evaluate``'s report with the peers in it, and ``peers.md``.
+DATA is a folder of ``images/`` and ``labels/``, or several of them with a ``manifest.csv``. A tool is run if
+its package is installed and its weights are on disk; otherwise the table says why it was not. Nothing is
+downloaded. REPORT receives the report of ``cellgennet evaluate`` with these tools in it, and ``peers.md``.
 
-Weights from the public have often seen public images: what is known of that stands in the table.
+Public weights were often trained on public images: the table says what is known about that.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
@@ -40,9 +41,9 @@ Segment = Callable[[NDArray[np.uint8]], NDArray[np.integer]]
 class Peer:
     """A published tool.
 
-    package : what is imported; weights: what its option names.
-    mpp     : µm per pixel that its public weights for H&E expect; None: any.
-    seen    : what is known of the images its public weights were trained on.
+    package : the module to import; ``weights``: the option that names its weights.
+    mpp     : µm per pixel that its public weights for H&E expect; None for any.
+    seen    : what is known about the images its public weights were trained on.
     """
 
     name: str
@@ -72,7 +73,7 @@ def cellpose(weights: Path) -> Segment:
     from cellpose import models
 
     model = models.CellposeModel(gpu=False, pretrained_model=str(weights))
-    # Up to version 3 it must be told which channels to look at; 0, 0 is their grey mean.
+    # Up to version 3 the channels must be given; 0, 0 means their grey mean.
     options = {"channels": [0, 0]} if int(version("cellpose").split(".")[0]) < 4 else {}
 
     def segment(pixels: NDArray[np.uint8]) -> NDArray[np.integer]:
@@ -86,12 +87,14 @@ def instanseg(weights: Path) -> Segment:
     import torch
     from instanseg import InstanSeg
 
-    model = InstanSeg(torch.jit.load(str(weights), map_location="cpu"), device="cpu", verbosity=0)
+    network: Any = torch.jit.load(str(weights), map_location="cpu")  # type: ignore[no-untyped-call]
+    model = InstanSeg(network, device="cpu", verbosity=0)
 
     def segment(pixels: NDArray[np.uint8]) -> NDArray[np.integer]:
-        # The picture comes at the model's own pixel size already.
-        found = model.eval_small_image(pixels, None, return_image_tensor=False)
-        return np.asarray(found).reshape(-1, *pixels.shape[:2])[0].astype(np.int32)
+        # The image already has the model's pixel size.
+        labels = model.eval_small_image(pixels, None, return_image_tensor=False)
+        first: NDArray[np.int32] = np.asarray(labels).reshape(-1, *pixels.shape[:2])[0].astype(np.int32)
+        return first
 
     return segment
 
@@ -105,7 +108,7 @@ PEERS = (
 
 @dataclass(frozen=True)
 class PeerPredictor:
-    """A peer at the resolution that it expects."""
+    """A peer, run at the resolution that it expects."""
 
     name: str
     peer: Peer
@@ -117,9 +120,10 @@ class PeerPredictor:
         size = (max(1, round(columns / step)), max(1, round(rows / step)))
         shrunk = pixels if step == 1 else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         number, row, _ = objects(np.asarray(self.segment(np.asarray(shrunk, np.uint8))))
-        labels = (row + 1).astype(np.float32)
+        labels = np.asarray(row + 1, np.float32)
         if step != 1:
-            labels = cv2.resize(labels, (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT)
+            resized = cv2.resize(labels, (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT)
+            labels = np.asarray(resized, np.float32)
         return Prediction(labels.astype(np.int32), np.full(len(number), np.nan, np.float32))
 
 
@@ -133,7 +137,7 @@ def missing(peer: Peer, weights: Path | None) -> str:
 
 
 def table(evaluation: Evaluation, absent: dict[str, str]) -> str:
-    """Markdown: means over images, what each has seen, and who is missing and why."""
+    """Markdown table: mean scores, the training data of each tool, and the tools that were not run."""
     seen = {peer.name: peer.seen for peer in PEERS}
     head = ["method", *COLUMNS, "s / MP", "public weights were trained on"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
@@ -173,7 +177,7 @@ def main(
     cellpose_weights: Path | None,
     instanseg_weights: Path | None,
 ) -> None:
-    """Evaluate ours and every peer that is there."""
+    """Evaluate the bundles and every peer that can be run."""
     check_output(output)
     listener = reporter()
     bundles = [load_bundle(path) for path in models]
@@ -185,14 +189,14 @@ def main(
         why = missing(peer, weights)
         if why or weights is None:
             absent[peer.name] = why
-            listener.say(f"{peer.name} is left out: {why}.")
+            listener.say(f"{peer.name} is not run: {why}.")
         else:
             predictors.append(PeerPredictor(peer.name, peer, peer.load(weights)))
     predictors.append(ClassicalBaseline())
     regions = folder_regions(data, mpp=mpp, split=split, group_by=group_by, reporter=listener)
     evaluation = evaluate(regions, predictors, listener)
     notes = [
-        f"Public weights of {peer.name} have seen public images ({peer.seen}), perhaps these."
+        f"The public weights of {peer.name} were trained on public images ({peer.seen}), perhaps these."
         for peer in PEERS
         if peer.name in evaluation.methods
     ]

@@ -1,4 +1,4 @@
-"""What long benchmarks tell while they run."""
+"""Messages of long benchmarks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 
 class Printed:
-    """Messages on the terminal; progress is in the checkpoints."""
+    """A reporter that prints messages to the terminal."""
 
     def say(self, line: str) -> None:
         click.echo(line, err=True)

@@ -1,4 +1,4 @@
-"""The page on measurements: every column is told, and its analyses run on the sample project."""
+"""The page on measurements: it describes every column, and its analyses run on the sample project."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from cellgennet_qupath.cli import cellgennet
+from cellgennet_qupath.evaluation.regions import read_labels
 from cellgennet_qupath.geometry.contours import label_polygons
 from cellgennet_qupath.measure.tile import Measuring, measure_tile
 from cellgennet_qupath.nuclei import Nuclei
@@ -31,20 +31,20 @@ def code(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``MyProject``, the sample project with its true nuclei as those that were found."""
+    """A folder with ``MyProject``: the sample project with its true nuclei as detections."""
     here = tmp_path_factory.mktemp("analysis")
     shutil.copytree(sample_project, here / "MyProject", ignore=shutil.ignore_patterns("cellgennet"))
     truth = sample_project.parent / "truth"
     with open_project(here / "MyProject", "files", writable=True) as project:
         for entry in project.entries:
             assert entry.slide is not None
-            labels = cv2.imread(str(truth / f"{entry.name.split('.')[0]}.png"), cv2.IMREAD_UNCHANGED)
+            labels = read_labels(truth / f"{entry.name.split('.')[0]}.png")
             _, numbers = np.unique(labels, return_inverse=True)
             polygons = label_polygons(numbers.reshape(labels.shape).astype(np.int32))
-            found = Nuclei.from_polygons(polygons, np.linspace(0.5, 1, len(polygons)))
+            nuclei = Nuclei.from_polygons(polygons, np.linspace(0.5, 1, len(polygons)))
             with open_slide(entry.slide) as reader:
                 table = measure_tile(reader, polygons, Measuring(entry.mpp, project.stains(entry), margin=2))
-            project.write_detections(entry, found.with_measurements(table))
+            project.write_detections(entry, nuclei.with_measurements(table))
     for line in "".join(code("sh")).splitlines():
         program, *arguments = line.split()
         assert program == "cellgennet"
@@ -57,7 +57,7 @@ def folder(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return here
 
 
-def test_every_column_is_told(folder: Path) -> None:
+def test_every_column_is_described(folder: Path) -> None:
     page = PAGE.read_text(encoding="utf-8")
     table = pd.read_csv(folder / "nuclei.csv")
     assert len(table) == 879 + 1155 + 422 + 1016
@@ -66,8 +66,8 @@ def test_every_column_is_told(folder: Path) -> None:
     assert table.drop(columns=["Name"]).notna().all(axis=None)
     summary = pd.read_csv(folder / "summary.csv")
     for name in summary.columns:
-        told = name if " of " not in name else f"{name.split(' of ')[0]} of X"
-        assert f"`{told}`" in page, name
+        described = name if " of " not in name else f"{name.split(' of ')[0]} of X"
+        assert f"`{described}`" in page, name
     assert summary["Num Detections"][summary["Object type"] == "Image"].sum() == len(table)
     assert set(summary["Classification"].dropna()) == {"Training", "Validation", "Background", "Ignore*"}
 
@@ -101,13 +101,13 @@ def test_scanpy(folder: Path) -> None:
     printed = run(folder, sys.executable, "-X", "utf8", "scanpy_analysis.py")
     values = [float(value) for value in re.findall(r"Moran's I (-?\d\.\d\d)", printed)]
     assert len(values) == 3
-    assert values[2] > 0.5, "density is the same for neighbours"
+    assert values[2] > 0.5, "neighbours have a similar density"
 
 
 def test_r(folder: Path) -> None:
     interpreter = shutil.which("Rscript")
     if interpreter is None:
-        pytest.skip("no Rscript here, so the analysis in R was not run")
+        pytest.skip("Rscript is not installed, so the analysis in R was not run")
     (folder / "analysis.R").write_text(code("r")[0], encoding="utf-8")
     assert "Kruskal-Wallis" in run(folder, interpreter, "--encoding=UTF-8", "analysis.R")
     assert len(pd.read_csv(folder / "by_image_r.csv")) == 4

@@ -62,14 +62,13 @@ def test_a_calibrated_student_needs_a_pixel_size(
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("mpp", [0.5, 1.0])
 def test_the_teacher_at_its_own_resolution(tmp_path: Path, region: EvaluationRegion, mpp: float) -> None:
-    from cellgennet_qupath.networks.stardist import Teacher
+    from cellgennet_qupath.networks.stardist_process import StarDistProcess
 
     config = TeacherConfig(filters=4, depth=2, rays=8)
-    made = Teacher(tmp_path / "teacher", config)
-    made.save({"prob": 0.3, "nms": 0.3})
+    with StarDistProcess(tmp_path / "teacher", config) as teacher:
+        teacher.save({"prob": 0.3, "nms": 0.3})
     card = Card(
         name="t",
         created=now(),

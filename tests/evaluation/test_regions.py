@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import shapely
 import tifffile
+from numpy.typing import NDArray
 
 from cellgennet_qupath.core.config import ClassNames
 from cellgennet_qupath.core.errors import SupervisionError, UsageError
@@ -66,7 +67,7 @@ def test_images_without_usable_labels_are_reported(tmp_path: Path, labelled_fold
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int32])
 def test_label_images_of_every_type(tmp_path: Path, dtype: type) -> None:
-    labels = np.arange(12, dtype=dtype).reshape(3, 4)
+    labels: NDArray[np.integer] = np.arange(12, dtype=dtype).reshape(3, 4)
     tifffile.imwrite(tmp_path / "l.tif", labels)
     assert (read_labels(tmp_path / "l.tif") == labels).all()
 

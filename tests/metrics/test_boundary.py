@@ -29,7 +29,7 @@ def random_labels(generator: np.random.Generator) -> NDArray[np.int32]:
 
 
 def rim(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Foreground with background beside it, by SciPy; beyond the image is background."""
+    """Foreground samples next to background, by SciPy; outside the image is background."""
     return np.asarray(mask & ~ndimage.binary_erosion(mask))
 
 
@@ -66,7 +66,7 @@ def test_outlines_between_touching_nuclei() -> None:
     merged = (labels > 0).astype(np.int32)
     both = boundary_scores(labels, merged, tolerance=0)
     assert both.hausdorff == 0, "the foregrounds are the same"
-    assert 0.7 < both.boundary_f1 < 1, "the line between the nuclei is missed"
+    assert 0.7 < both.boundary_f1 < 1, "the boundary between the nuclei is missed"
 
 
 def test_one_nucleus_worked_by_hand() -> None:
@@ -79,7 +79,7 @@ def test_one_nucleus_worked_by_hand() -> None:
     assert boundary_scores(true, predicted, tolerance=1).boundary_f1 < 1
 
 
-def test_nothing_there_and_nothing_found() -> None:
+def test_no_true_and_no_predicted_outlines() -> None:
     nothing, something = np.zeros((30, 40), int), np.zeros((30, 40), int)
     something[3:9, 3:9] = 1
     empty = boundary_scores(nothing, nothing)
@@ -95,7 +95,7 @@ def test_a_nucleus_as_large_as_the_image_has_an_outline() -> None:
     assert boundary_scores(full, hole).hausdorff == pytest.approx(5)
 
 
-def test_what_is_unknown_does_not_count() -> None:
+def test_unknown_samples_are_ignored() -> None:
     true, predicted = np.zeros((30, 60), int), np.zeros((30, 60), int)
     true[5:15, 5:15] = predicted[5:15, 5:15] = 1
     predicted[5:15, 40:50] = 2

@@ -37,7 +37,7 @@ def test_worked_by_hand() -> None:
     true = squares((0, 0, 4, 4), (0, 10, 4, 4), (10, 0, 2, 5))
     predicted = squares((0, 0, 4, 3), (1, 10, 4, 4), (10, 20, 3, 3))
     result = score(true, predicted, thresholds=(0.5, 0.7))
-    # IoU: 12/16 and 12/20; one true object missed (10 samples), one invented (9 samples).
+    # IoU: 12/16 and 12/20; one true object missed (10 samples), one false positive (9 samples).
     assert result.counts[0.5].f1 == pytest.approx(2 * 2 / 6)
     assert result.counts[0.7].f1 == pytest.approx(2 * 1 / 6)
     assert (result.counts[0.7].precision, result.counts[0.7].recall) == pytest.approx((1 / 3, 1 / 3))
@@ -64,7 +64,7 @@ def test_perfect_and_permuted() -> None:
     assert set(scores.values()) == {1.0, 3}
 
 
-def test_nothing_there_and_nothing_found() -> None:
+def test_no_true_and_no_predicted_objects() -> None:
     nothing, something = squares(), squares((0, 0, 3, 3))
     scores = score(nothing, nothing)
     assert all(math.isnan(scores.as_dict()[name]) for name in ("dice", "iou", "aji", "pq", "sq", "f1@0.5"))
@@ -72,7 +72,7 @@ def test_nothing_there_and_nothing_found() -> None:
         assert all(score(*pair).as_dict()[name] == 0 for name in ("dice", "iou", "aji", "pq", "sq", "f1@0.5"))
 
 
-def test_unknown_samples_count_for_nothing() -> None:
+def test_unknown_samples_are_ignored() -> None:
     true = squares((0, 0, 4, 4), (0, 10, 4, 4))
     predicted = squares((0, 0, 4, 4), (0, 10, 4, 2), (10, 20, 5, 5), (10, 0, 4, 4))
     unknown = np.zeros(true.shape, bool)
@@ -133,7 +133,7 @@ def test_bounds_and_symmetry(seed: int) -> None:
     assert 0 <= here.aji <= here.iou + 1e-12
 
 
-def test_means_leave_nan_out_and_sum_the_objects() -> None:
+def test_means_ignore_nan_and_sum_the_objects() -> None:
     full = score(squares((0, 0, 4, 4)), squares((0, 0, 4, 4)))
     half = score(squares((0, 0, 4, 4)), squares((0, 0, 4, 2)))
     means = mean_scores([full, half, score(squares(), squares())])
@@ -187,7 +187,7 @@ def test_all_nuclei_over_one_another() -> None:
     one_true = score(everywhere, halves)
     assert (one_true.dice, one_true.counts[0.5].true_positive, one_true.count_error) == (1, 1, 1)
     assert one_true.aji == pytest.approx(450 / (900 + 450))
-    assert math.isnan(one_true.fpr), "there is no background to be wrong about"
+    assert math.isnan(one_true.fpr), "there is no background"
     assert score(halves, everywhere).aji == pytest.approx(900 / 1800)
 
 

@@ -1,4 +1,4 @@
-"""Tests over images: by hand, against SciPy, and their laws."""
+"""Statistics over images: worked by hand, against SciPy, and their invariants."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ scores = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 
 
 def test_stars_by_their_limits() -> None:
-    told = [stars(p) for p in (0.2, 0.05, 0.01, 0.001, 0.0001, math.nan)]
-    assert told == ["ns", "*", "**", "***", "****", ""]
+    marks = [stars(p) for p in (0.2, 0.05, 0.01, 0.001, 0.0001, math.nan)]
+    assert marks == ["ns", "*", "**", "***", "****", ""]
 
 
 def test_holm_worked_by_hand() -> None:
     # Sorted 0.01, 0.02, 0.04 times 3, 2, 1; never below the one before.
     assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
     assert holm([0.6, 0.5]) == [1, 1]
-    told = holm([math.nan, 0.01])
-    assert math.isnan(told[0])
-    assert told[1] == 0.01
+    corrected = holm([math.nan, 0.01])
+    assert math.isnan(corrected[0])
+    assert corrected[1] == 0.01
     assert holm([]) == []
 
 
@@ -69,14 +69,14 @@ def test_nothing_to_tell_apart() -> None:
 def test_tests_do_not_care_who_is_first(x: list[float], seed: int) -> None:
     y = np.random.default_rng(seed).random(len(x))
     for test in (mann_whitney, wilcoxon):
-        forth, back = test(x, y), test(y, x)
-        assert forth[0] == pytest.approx(back[0])
-        assert forth[1] == pytest.approx(-back[1])
-        assert 0 <= forth[0] <= 1 + 1e-9
-        assert -1 <= forth[1] <= 1
+        forward, backward = test(x, y), test(y, x)
+        assert forward[0] == pytest.approx(backward[0])
+        assert forward[1] == pytest.approx(-backward[1])
+        assert 0 <= forward[0] <= 1 + 1e-9
+        assert -1 <= forward[1] <= 1
 
 
-def test_the_interval_holds_the_mean_and_narrows() -> None:
+def test_the_interval_contains_the_mean_and_narrows() -> None:
     rng = np.random.default_rng(0)
     few, many = rng.normal(0.7, 0.1, 10), rng.normal(0.7, 0.1, 400)
     low, high = bootstrap_interval(few)
@@ -85,11 +85,11 @@ def test_the_interval_holds_the_mean_and_narrows() -> None:
     assert narrow[1] - narrow[0] < high - low
     expected = 2 * 1.96 * many.std() / math.sqrt(len(many))
     assert narrow[1] - narrow[0] == pytest.approx(expected, rel=0.1)
-    assert bootstrap_interval([*many, math.nan]) == narrow, "the same every time, NaN left out"
+    assert bootstrap_interval([*many, math.nan]) == narrow, "reproducible, and NaN is ignored"
     assert all(math.isnan(v) for v in bootstrap_interval([0.4]))
 
 
-def test_comparisons_take_only_images_that_both_have() -> None:
+def test_comparisons_use_only_images_with_both_values() -> None:
     rng = np.random.default_rng(2)
     base = rng.random(12)
     values = {"ours": base + 0.2, "teacher": base.copy(), "classical": base - 0.1}
@@ -101,5 +101,5 @@ def test_comparisons_take_only_images_that_both_have() -> None:
     assert first.low == pytest.approx(0.2)
     assert first.rank_biserial == 1
     assert first.wilcoxon <= first.holm <= 3 * first.wilcoxon
-    assert first.holm < 0.01 < first.mann_whitney, "pairing is what shows the difference"
+    assert first.holm < 0.01 < first.mann_whitney, "the paired test is more powerful"
     assert first.stars == stars(first.mann_whitney)

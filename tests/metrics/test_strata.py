@@ -1,4 +1,4 @@
-"""Kinds of nuclei, and probabilities held against the truth."""
+"""Strata of nuclei, and the calibration of probabilities."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from cellgennet_qupath.metrics.calibration import calibration_curve, correctness
 from cellgennet_qupath.metrics.matching import match_labels
 from cellgennet_qupath.metrics.strata import matched_iou, size_limits, summarise, true_nuclei
 
 
-def drawn() -> np.ndarray:
-    """A disc apart (7), two squares that touch (2, 3), and a thin L (9)."""
+def drawn() -> NDArray[np.int32]:
+    """An isolated disc (7), two touching squares (2, 3), and a thin L (9)."""
     labels = np.zeros((80, 120), np.int32)
     y, x = np.mgrid[:80, :120]
     labels[np.hypot(y - 20, x - 20) < 9] = 7
@@ -51,27 +52,28 @@ def test_what_is_unknown_is_left_out_but_still_crowds() -> None:
     assert table.loc[2, "crowded"]
 
 
-def test_found_by_kind() -> None:
+def test_detection_rate_by_stratum() -> None:
     true = drawn()
     predicted = np.where(np.isin(true, [7, 2]), true, 0)
     table = true_nuclei(true)
     iou = matched_iou(table, match_labels(true, predicted))
     assert dict(zip(table["label"], iou, strict=True)) == {2: 1, 3: 0, 7: 1, 9: 0}
-    kinds = summarise(table.assign(method="m", iou=iou)).set_index("kind")
-    assert kinds.loc["crowded", "found"] == 0.5
-    assert kinds.loc["irregular", "found"] == 0
-    assert math.isnan(kinds.loc["irregular", "overlap"])
-    assert kinds.loc["apart", "nuclei"] + kinds.loc["crowded", "nuclei"] == 4
-    assert kinds.loc[["small", "medium", "large"], "nuclei"].sum() == 4
-    assert isinstance(kinds, pd.DataFrame)
+    strata = summarise(table.assign(method="m", iou=iou))
+    assert isinstance(strata, pd.DataFrame)
+    by_name = strata.set_index("kind").to_dict("index")
+    assert by_name["crowded"]["found"] == 0.5
+    assert by_name["irregular"]["found"] == 0
+    assert math.isnan(by_name["irregular"]["overlap"])
+    assert by_name["apart"]["nuclei"] + by_name["crowded"]["nuclei"] == 4
+    assert sum(by_name[size]["nuclei"] for size in ("small", "medium", "large")) == 4
 
 
-def test_probability_of_those_that_are_right() -> None:
+def test_probability_and_correctness_of_each_nucleus() -> None:
     true, predicted = drawn(), np.zeros((80, 120), np.int32)
     predicted[true == 7], predicted[60:64, 90:100] = 1, 3
-    stated, right = correctness(match_labels(true, predicted), np.array([0.9, 0.5, 0.3], np.float32))
-    assert stated == pytest.approx([0.9, 0.3])
-    assert right.tolist() == [True, False]
+    probability, correct = correctness(match_labels(true, predicted), np.array([0.9, 0.5, 0.3], np.float32))
+    assert probability == pytest.approx([0.9, 0.3])
+    assert correct.tolist() == [True, False]
     nothing, _ = correctness(match_labels(true, predicted), np.full(3, np.nan, np.float32))
     assert not len(nothing)
 
@@ -88,9 +90,9 @@ def test_calibration_worked_by_hand() -> None:
     assert math.isnan(empty.bias)
 
 
-def test_what_is_as_likely_as_it_says_is_calibrated() -> None:
+def test_true_probabilities_are_calibrated() -> None:
     rng = np.random.default_rng(0)
-    stated = rng.random(20_000)
-    right = rng.random(20_000) < stated
-    assert calibration_curve(stated, right).error < 0.02
-    assert calibration_curve(stated**0.3, right).bias > 0.1
+    probability = rng.random(20_000)
+    correct = rng.random(20_000) < probability
+    assert calibration_curve(probability, correct).error < 0.02
+    assert calibration_curve(probability**0.3, correct).bias > 0.1

@@ -293,13 +293,13 @@ def test_one_file_for_each_image(tmp_path: Path) -> None:
 
 
 def test_neighbours_are_those_of_the_whole_image(tmp_path: Path) -> None:
-    row = nuclei(*((x, 10, x + 4, 14) for x in (0, 20, 60, 61, 90)))
-    rows = rows_of(export(tmp_path, "t.csv", [(entry(1, "a"), row)], neighbours=True))
+    spaced = nuclei(*((x, 10, x + 4, 14) for x in (0, 20, 60, 61, 90)))
+    rows = rows_of(export(tmp_path, "t.csv", [(entry(1, "a"), spaced)], neighbours=True))
     assert [float(row["Nearest nucleus µm"]) for row in rows] == [5, 5, 0.25, 0.25, 7.25]
     assert [row["Nuclei within 50 µm"] for row in rows] == ["4"] * 5
     # Every disc holds the whole image of 25 x 25 µm.
     assert float(rows[0]["Nuclei per mm^2 within 50 µm"]) == pytest.approx(4 / 625e-6, rel=1e-3)
-    content = export(tmp_path, "t.geojson", [(entry(1, "a"), row)], neighbours=True).read_text("utf-8")
+    content = export(tmp_path, "t.geojson", [(entry(1, "a"), spaced)], neighbours=True).read_text("utf-8")
     assert json.loads(content)["features"][2]["properties"]["measurements"]["Nearest nucleus µm"] == 0.25
     (row,) = rows_of(export(tmp_path, "u.csv", [TWO[2]], neighbours=True))
     assert row["Nearest nucleus px"] == ""
