@@ -10,23 +10,21 @@ from pathlib import Path
 import pytest
 
 from cellgennet_qupath.bundle import Bundle
-from cellgennet_qupath.cli import run
 from cellgennet_qupath.report.evaluation_page import REPORT
+from tests.helpers import invoke
 
 Writer = Callable[[Path, int], Path]
 
 
-def invoke(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    code = run(["evaluate", *(str(argument) for argument in arguments)])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+def evaluate(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    return invoke(capsys, "evaluate", *arguments)
 
 
 def test_a_folder_and_results_of_other_tools(
     tmp_path: Path, labelled_folder: Writer, untrained: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = labelled_folder(tmp_path / "d", 2)
-    code, out, _ = invoke(
+    code, out, _ = evaluate(
         capsys, folder, "-m", untrained.path, "-m", untrained.path, "-o", tmp_path / "r", "--mpp", 0.5,
         "--predictions", f"expert={folder / 'labels'}", "--json", "--threads", 1,
     )  # fmt: skip
@@ -51,7 +49,7 @@ def test_the_sample_project(
     backend: str,
 ) -> None:
     project = Path(shutil.copytree(sample_project, tmp_path / "p"))
-    code, out, err = invoke(
+    code, out, err = evaluate(
         capsys, project, "-m", untrained.path, "-o", tmp_path / "r", "--backend", backend, "--threads", 1
     )
     assert code == 0, err
@@ -65,18 +63,18 @@ def test_mistakes_are_reported_in_one_line(
     tmp_path: Path, labelled_folder: Writer, untrained: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = labelled_folder(tmp_path / "d", 1)
-    code, _, err = invoke(capsys, folder, "-m", untrained.path, "-o", folder)
+    code, _, err = evaluate(capsys, folder, "-m", untrained.path, "-o", folder)
     assert (code, "Choose another folder" in err) == (2, True)
-    code, _, err = invoke(capsys, folder, "-m", tmp_path / "no.cgn", "-o", tmp_path / "r")
+    code, _, err = evaluate(capsys, folder, "-m", tmp_path / "no.cgn", "-o", tmp_path / "r")
     assert (code, "no such model bundle" in err) == (1, True)
-    code, _, err = invoke(capsys, folder, "-m", untrained.path, "-o", tmp_path / "r", "--predictions", "x")
+    code, _, err = evaluate(capsys, folder, "-m", untrained.path, "-o", tmp_path / "r", "--predictions", "x")
     assert (code, "NAME=FOLDER" in err) == (2, True)
-    code, _, err = invoke(capsys, tmp_path / "d" / "images", "-m", untrained.path, "-o", tmp_path / "r")
+    code, _, err = evaluate(capsys, tmp_path / "d" / "images", "-m", untrained.path, "-o", tmp_path / "r")
     assert (code, "a folder with images/ and labels/" in err) == (1, True)
-    code, _, err = invoke(capsys, folder, "-m", untrained.path, "-o", tmp_path / "r")
+    code, _, err = evaluate(capsys, folder, "-m", untrained.path, "-o", tmp_path / "r")
     assert (code, "--mpp" in err) == (1, True)
     shutil.copyfile(folder / "labels" / "field 0.png", tmp_path / "field 1.png")
-    code, _, err = invoke(
+    code, _, err = evaluate(
         capsys,
         folder,
         "-m",
@@ -102,9 +100,9 @@ def test_without_a_model_the_pretrained_one_is_used(
 ) -> None:
     folder = labelled_folder(tmp_path / "d", 1)
     monkeypatch.setattr("cellgennet_qupath.bundle.PRETRAINED", tmp_path / "pretrained")
-    code, _, err = invoke(capsys, folder, "-o", tmp_path / "r")
+    code, _, err = evaluate(capsys, folder, "-o", tmp_path / "r")
     assert (code, "name it with -m" in err) == (1, True)
     shutil.copytree(untrained.path, tmp_path / "pretrained" / "untrained.cgn")
-    code, out, _ = invoke(capsys, folder, "-o", tmp_path / "r", "--mpp", 0.5, "--no-classical", "--json")
+    code, out, _ = evaluate(capsys, folder, "-o", tmp_path / "r", "--mpp", 0.5, "--no-classical", "--json")
     assert code == 0
     assert [row["method"] for row in json.loads(out)["methods"]] == ["untrained"]

@@ -18,6 +18,7 @@ from cellgennet_qupath.core.errors import SupervisionError, UsageError
 from cellgennet_qupath.core.progress import Remembering, Silent
 from cellgennet_qupath.evaluation.regions import folder_regions, project_regions, read_labels
 from cellgennet_qupath.qupath.project import Annotation, ImageEntry
+from tests.helpers import annotation
 
 Writer = Callable[[Path, int], Path]
 
@@ -93,10 +94,6 @@ class Project:
         return self.drawn[entry.id]
 
 
-def annotated(geometry: shapely.Geometry, path_class: str = "") -> Annotation:
-    return Annotation("", geometry, "Polygon", path_class)
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A slide with two validation regions, one inside a tumour and partly in a training region."""
@@ -105,13 +102,13 @@ def project(tmp_path: Path) -> Project:
     slide = tmp_path / "1.png"
     found.entries.append(ImageEntry("1", "slide 1", slide.as_uri(), slide, (500, 400), (0.5, 0.5)))
     found.drawn["1"] = [
-        annotated(shapely.box(0, 0, 90, 80), "Validation"),
-        annotated(shapely.Point(30, 30).buffer(9)),
-        annotated(shapely.Point(88, 60).buffer(9)),
-        annotated(shapely.box(300, 200, 400, 300), "Validation"),
-        annotated(shapely.box(390, 290, 450, 350), "Training"),
-        annotated(shapely.box(250, 150, 480, 380), "Tumour"),
-        annotated(shapely.box(200, 100, 499, 399), "Section"),
+        annotation(shapely.box(0, 0, 90, 80), "Validation"),
+        annotation(shapely.Point(30, 30).buffer(9)),
+        annotation(shapely.Point(88, 60).buffer(9)),
+        annotation(shapely.box(300, 200, 400, 300), "Validation"),
+        annotation(shapely.box(390, 290, 450, 350), "Training"),
+        annotation(shapely.box(250, 150, 480, 380), "Tumour"),
+        annotation(shapely.box(200, 100, 499, 399), "Section"),
     ]
     return found
 

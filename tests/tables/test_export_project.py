@@ -25,6 +25,7 @@ from cellgennet_qupath.qupath.formats.outlines import drawn, roi_names
 from cellgennet_qupath.qupath.project import ROOT, Annotation, DetectionBlock, ImageEntry, Plane
 from cellgennet_qupath.tables import formats
 from cellgennet_qupath.tables.project import export_project
+from tests.helpers import csv_rows
 
 Images = Sequence[tuple[ImageEntry, Nuclei]]
 
@@ -71,10 +72,6 @@ def export(folder: Path, name: str, images: Images, **options: Any) -> Path:
     count = export_project(project, folder / name, **options)  # type: ignore[arg-type]
     assert count == sum(len(n) for _, n in images)
     return folder / name
-
-
-def rows_of(file: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
 
 
 TWO: Images = (
@@ -144,7 +141,7 @@ def test_text_tables(tmp_path: Path, name: str, delimiter: str) -> None:
 def test_missing_measurements_are_empty(tmp_path: Path) -> None:
     found = nuclei((0, 0, 4, 4), (5, 5, 9, 9))
     found = found.with_measurements(pd.DataFrame({"Hematoxylin: Mean": [np.nan, 0.123456]}))
-    rows = rows_of(export(tmp_path, "t.csv", [(entry(1, "a"), found)]))
+    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a"), found)]))
     assert [row["Hematoxylin: Mean"] for row in rows] == ["", "0.1235"]
     unknown = Nuclei.from_polygons([shapely.box(0, 0, 4, 4)])
     header = export(tmp_path, "u.csv", [(entry(1, "a"), unknown)]).read_text(encoding="utf-8").splitlines()[0]
@@ -154,7 +151,7 @@ def test_missing_measurements_are_empty(tmp_path: Path) -> None:
 def test_numbers_are_written_as_qupath_writes_them(tmp_path: Path) -> None:
     found = nuclei((0, 0, 4, 4), (5, 5, 9, 9))
     found = found.with_measurements(pd.DataFrame({"Eosin: Min": [-0.00001, 1234567.0]}))
-    rows = rows_of(export(tmp_path, "t.csv", [(entry(1, "a"), found)]))
+    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a"), found)]))
     assert [row["Eosin: Min"] for row in rows] == ["-0", "1234567"]
 
 
@@ -257,7 +254,7 @@ def test_geometry_of_several_parts_and_with_holes(tmp_path: Path) -> None:
     ring = shapely.box(0, 0, 9, 9).difference(shapely.box(2, 2, 5, 5))
     pair = shapely.MultiPolygon([shapely.box(20, 0, 22, 2), shapely.box(30, 0, 32, 2)])
     found = Nuclei.from_polygons([ring, pair, shapely.Point(5, 5).buffer(3), shapely.box(0, 0, 1, 1)])
-    rows = rows_of(export(tmp_path, "t.csv", [(entry(1, "a"), found)]))
+    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a"), found)]))
     assert [row["ROI"] for row in rows] == ["Geometry", "Geometry", "Polygon", "Rectangle"]
 
 
@@ -277,7 +274,7 @@ def test_texts_are_quoted_where_necessary(tmp_path: Path) -> None:
 def test_cells_are_exported_as_by_qupath(tmp_path: Path) -> None:
     found = nuclei((10, 10, 20, 20), (50, 50, 60, 60))
     around = np.array([shapely.box(10, 10, 30, 40), None], dtype=object)
-    rows = rows_of(export(tmp_path, "t.csv", [(entry(1, "a", None), replace(found, cells=around))]))
+    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a", None), replace(found, cells=around))]))
     assert [row["Object type"] for row in rows] == ["Cell", "Detection"]
     assert (rows[0]["Centroid X px"], rows[0]["Centroid Y px"]) == ("20", "25")
     assert rows[1]["Centroid X px"] == "55"
@@ -294,14 +291,14 @@ def test_one_file_for_each_image(tmp_path: Path) -> None:
 
 def test_neighbours_are_those_of_the_whole_image(tmp_path: Path) -> None:
     spaced = nuclei(*((x, 10, x + 4, 14) for x in (0, 20, 60, 61, 90)))
-    rows = rows_of(export(tmp_path, "t.csv", [(entry(1, "a"), spaced)], neighbours=True))
+    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a"), spaced)], neighbours=True))
     assert [float(row["Nearest nucleus µm"]) for row in rows] == [5, 5, 0.25, 0.25, 7.25]
     assert [row["Nuclei within 50 µm"] for row in rows] == ["4"] * 5
     # Every disc holds the whole image of 25 x 25 µm.
     assert float(rows[0]["Nuclei per mm^2 within 50 µm"]) == pytest.approx(4 / 625e-6, rel=1e-3)
     content = export(tmp_path, "t.geojson", [(entry(1, "a"), spaced)], neighbours=True).read_text("utf-8")
     assert json.loads(content)["features"][2]["properties"]["measurements"]["Nearest nucleus µm"] == 0.25
-    (row,) = rows_of(export(tmp_path, "u.csv", [TWO[2]], neighbours=True))
+    (row,) = csv_rows(export(tmp_path, "u.csv", [TWO[2]], neighbours=True))
     assert row["Nearest nucleus px"] == ""
     assert "Nuclei within 50 µm" not in row
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,12 @@ from cellgennet_qupath.measure.compartments import measure_cells, stain_comes_fi
 from cellgennet_qupath.measure.shape import shape_measurements
 from cellgennet_qupath.measure.tile import Measuring, measure_tile
 from cellgennet_qupath.nuclei import Nuclei
-from cellgennet_qupath.qupath.java.installation import find_qupath
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.qupath.project import WriteOptions
 from cellgennet_qupath.slides.reader import open_slide
 from cellgennet_qupath.tables.project import export_project
+from tests.helpers import csv_rows
+from tests.qupath.backends import needs_qupath
 
 pytestmark = pytest.mark.qupath
 
@@ -29,12 +28,7 @@ on_both = pytest.mark.parametrize("copied", ["0.5", "0.7"], indirect=True)
 
 @pytest.fixture(autouse=True)
 def qupath() -> None:
-    if find_qupath() is None:
-        pytest.skip("no QuPath that paquo can find (set PAQUO_QUPATH_DIR)")
-
-
-def rows_of(file: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
+    needs_qupath()
 
 
 def test_the_table_is_byte_by_byte_what_qupath_exports(shared: Path, tmp_path: Path) -> None:
@@ -85,11 +79,11 @@ def test_corrections_made_in_qupath_are_exported(copied: Path, shared: Path, tmp
         project.write_detections(entry, kept, WriteOptions("replace-all"))
         export_project(project, tmp_path / "all.csv")
         export_project(project, tmp_path / "{image}.csv", neighbours=True)
-    rows = [row for row in rows_of(tmp_path / "all.csv") if row["Image"] == entry.name]
+    rows = [row for row in csv_rows(tmp_path / "all.csv") if row["Image"] == entry.name]
     assert [row["Object ID"] for row in rows] == kept.ids.tolist()
     assert [row["Classification"] for row in rows] == ["Tumor: Positive", *["Nucleus"] * 4]
     assert float(rows[0]["Area µm^2"]) == pytest.approx(kept.measurements["Area µm^2"][0], abs=1e-3)
-    near = rows_of(tmp_path / f"{entry.name}.csv")
+    near = csv_rows(tmp_path / f"{entry.name}.csv")
     assert [float(row["Nearest nucleus µm"]) for row in near] == pytest.approx([15] * 5, abs=0.01)
 
 
@@ -110,7 +104,7 @@ def test_cells_and_parents_are_exported_as_by_qupath(copied: Path, shared: Path,
         project.write_detections(entry, found, WriteOptions("replace-all", within="Training"))
         export_project(project, tmp_path / "t.csv")
         version = project.version
-    rows = rows_of(tmp_path / "t.csv")
+    rows = csv_rows(tmp_path / "t.csv")
     assert {row["Object type"] for row in rows} == {"Cell"}
     assert {row["Parent"] for row in rows} == {"Annotation (Training)", "Root object (Image)"}
     name = "Hematoxylin: Nucleus: Mean" if version.startswith("0.5") else "Nucleus: Hematoxylin: Mean"

@@ -1,0 +1,43 @@
+"""Helpers that several test modules use."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shapely
+
+from cellgennet_qupath.cli import run
+from cellgennet_qupath.qupath.project import Annotation
+
+
+def invoke(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Run ``cellgennet`` with these arguments: exit code, standard output, standard error."""
+    code = run([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def project_hashes(project: Path, times: bool = False) -> dict[str, str]:
+    """SHA-256 of each file of a project outside its ``cellgennet/`` folder, with ``times`` also its mtime."""
+    files = [path for path in sorted(project.rglob("*")) if path.is_file()]
+    return {
+        path.relative_to(project).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        + (f" {path.stat().st_mtime_ns}" if times else "")
+        for path in files
+        if path.relative_to(project).parts[0] != "cellgennet"
+    }
+
+
+def csv_rows(file: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, by column name."""
+    return list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
+
+
+def annotation(geometry: shapely.Geometry, path_class: str = "", **more: Any) -> Annotation:
+    """An annotation with this outline and class."""
+    return Annotation(id="", geometry=geometry, roi="Polygon", path_class=path_class, **more)
