@@ -1,30 +1,46 @@
 # Commands for a checkout on Linux and macOS; each makes its own virtual environment.
-#   make demo    the whole way on the sample project, into ./cellgennet-demo
-#   make test    style, types and tests (make lint: without the tests)
+#   make demo       the whole workflow on the sample project, into ./cellgennet-demo
+#   make test       style, types, documentation and tests
+#   make lint       style and types only
+#   make docs       the documentation as a website, into ./site
+#   make coverage   the tests with a report of the lines that they run
 # PYTHON names another interpreter: make demo PYTHON=python3.12
 
 PYTHON ?= python3
 PIP = -m pip --disable-pip-version-check -qq install -c constraints.txt
+BIN = .venv-test/bin
+MARKDOWN = README.md CHANGELOG.md CONTRIBUTING.md docs findings sample_projects .github
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs groovy coverage clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/cellgennet demo
 
-# Without the Groovy compilers the tests that need them are skipped and say so.
-test: lint
-	-.venv-test/bin/python tests/groovy_compilers.py .venv-test/groovy
-	.venv-test/bin/python -m pytest
+test: lint docs groovy
+	$(BIN)/python -m pytest
 
 lint: .venv-test/installed
-	.venv-test/bin/ruff check .
-	.venv-test/bin/ruff format --check .
-	.venv-test/bin/mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/pymarkdown scan --recurse $(MARKDOWN)
+	$(BIN)/mypy
 
+docs: .venv-test/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Without the Groovy compilers the tests that need them are skipped and say so.
+groovy: .venv-test/installed
+	-$(BIN)/python tests/groovy_compilers.py .venv-test/groovy
+
+coverage: groovy
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-report=html
+
+.venv-demo/installed: EXTRAS = [train]
 .venv-test/installed: EXTRAS = [dev]
 
-# torch first and by itself: where a build without CUDA is offered (PIP_FIND_LINKS, an index), it is
-# taken then, and what follows leaves it alone.
+# torch goes first and by itself: where a build without CUDA is offered (PIP_FIND_LINKS, an index), pip takes
+# it then, and the later installs keep it.
 .venv-%/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" || \
 		{ echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13: name one with PYTHON=..." >&2; exit 1; }
@@ -35,4 +51,4 @@ lint: .venv-test/installed
 	@touch $@
 
 clean:
-	rm -rf .venv-demo .venv-test cellgennet-demo
+	rm -rf .venv-demo .venv-test cellgennet-demo site htmlcov .coverage

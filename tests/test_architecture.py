@@ -1,4 +1,7 @@
-"""The shape of the house: who may import what, and what no module may contain."""
+"""The architecture: which module may import what, and what no module may contain.
+
+docs/architecture.md explains the floors; tests/test_docs.py compares that page with ``FLOORS``.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from cellgennet_qupath.core.extras import EXTRAS
+
 PACKAGE = Path(__file__).resolve().parents[1] / "cellgennet_qupath"
 NAME = PACKAGE.name
 
-# From the top floor down; a room may import from itself and from the rooms below it.
+# From the top floor down; a room may import from itself and from the floors below it. The bare root of the
+# package (``__version__``) is free to all, and ``api`` imports everything that it offers.
 FLOORS = (
     "__main__",
     "cli",
     "demo",
+    "api",
     "report",
     "training",
     "evaluation",
@@ -34,7 +41,7 @@ FLOORS = (
     "core",
 )
 
-# The libraries that cost most to load, or most to replace, each have their homes.
+# Libraries that are slow to load, optional or hard to replace are each imported in few rooms.
 HOMES = {
     "paquo": {"qupath/java"},
     "jpype": {"qupath/java"},
@@ -48,7 +55,22 @@ HOMES = {
     "distributed": {"segmentation"},
     "tiffslide": {"slides"},
     "matplotlib": {"report"},
+    "jinja2": {"report"},
+    "anndata": {"tables"},
+    "h5py": {"tables"},
+    "filelock": {"qupath"},
 }
+
+# Within qupath/: what a part may import of the room. Reading QuPath's formats needs no Java, and nobody but
+# ``open`` reaches for Java.
+WITHIN_QUPATH = {
+    "formats": {"formats", "project"},
+    "java": {"java", "formats", "files", "locate", "parents", "project", "stains"},
+}
+MAY_OPEN_JAVA = {"qupath/open.py", "cli/diagnosis.py"}
+
+# Modules that are themselves imported only where an extra is in use.
+ALL_OPTIONAL = {"segmentation/workers.py"}
 
 LONGEST = 400
 
@@ -69,7 +91,7 @@ def unit(parts: list[str]) -> str:
 
 
 def floor(name: str) -> int:
-    assert name in FLOORS, f"{name} has no place in FLOORS"
+    assert name in FLOORS, f"{name} is missing in FLOORS"
     return FLOORS.index(name)
 
 
@@ -105,7 +127,9 @@ def test_there_is_something_to_check() -> None:
 def test_imports_run_downwards(path: Path) -> None:
     parts = parts_of(path)
     if not parts:
-        assert not list(own_imports(path)), "the package itself stays light"
+        # Nothing but the public functions, which are imported on first use.
+        assert {unit(target) for target in own_imports(path)} <= {"api"}
+        assert not [n for n in TREES[path].body if isinstance(n, ast.ImportFrom) and n.level]
         return
     here = unit(parts)
     for target in own_imports(path):
@@ -148,6 +172,31 @@ def test_a_library_with_a_home_is_imported_only_there(path: Path) -> None:
 
 
 @every_module
+def test_java_stays_behind_one_door(path: Path) -> None:
+    """Pure Python reads and writes QuPath's formats; few modules but those of ``java`` import Java."""
+    parts = parts_of(path)
+    for target in own_imports(path):
+        if target[0] != "qupath" or len(target) < 2:
+            continue
+        if parts[:1] == ["qupath"] and len(parts) > 1:
+            allowed = WITHIN_QUPATH.get(parts[1])
+            assert allowed is None or target[1] in allowed, f"{'.'.join(parts)} may not import {target[1]}"
+        if target[1] == "java" and parts[:2] != ["qupath", "java"]:
+            assert path.relative_to(PACKAGE).as_posix() in MAY_OPEN_JAVA
+
+
+@every_module
+def test_optional_libraries_are_imported_where_they_are_used(path: Path) -> None:
+    """Nothing that only an extra installs is imported at the top of a module that others import."""
+    optional = {module for modules in EXTRAS.values() for module in modules} | {"dask", "jpype", "keras"}
+    for node in TREES[path].body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            roots = {name.split(".")[0] for name in names} if not getattr(node, "level", 0) else set()
+            assert not roots & optional or path.relative_to(PACKAGE).as_posix() in ALL_OPTIONAL
+
+
+@every_module
 def test_modules_are_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
 
@@ -170,7 +219,7 @@ def test_nothing_runs_what_it_reads(path: Path) -> None:
             assert "allow_pickle" in {keyword.arg for keyword in node.keywords}, f"line {node.lineno}"
         if isinstance(called, ast.Attribute):
             assert ast.unparse(called) not in {"os.system", "os.popen", "yaml.load"}
-            if ast.unparse(called) == "torch.load":  # reads tensors and nothing else only when told so
+            if ast.unparse(called) == "torch.load":  # only with this option does it read nothing but tensors
                 safe = [ast.unparse(k.value) for k in node.keywords if k.arg == "weights_only"]
                 assert safe == ["True"], f"line {node.lineno}"
 

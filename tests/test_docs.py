@@ -1,10 +1,12 @@
-"""The documentation tells the truth: settings with defaults and bounds, commands, options and links."""
+"""The documentation is true: settings with defaults and bounds, commands, options, links, architecture."""
 
 from __future__ import annotations
 
 import re
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 import annotated_types
@@ -17,21 +19,24 @@ from pydantic.fields import FieldInfo
 from cellgennet_qupath.cli import COMMANDS, cellgennet
 from cellgennet_qupath.core.config import Config, config_from
 
+from .test_architecture import FLOORS, HOMES
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 PAGES = [
     *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "sample_projects" / "README.md",
+    ROOT / "findings" / "README.md",
 ]
 
 
 def sections() -> dict[str, type[BaseModel]]:
-    found: dict[str, type[BaseModel]] = {"": Config}
+    models: dict[str, type[BaseModel]] = {"": Config}
     for name, field in Config.model_fields.items():
         if isinstance(field.default, BaseModel):
-            found[name] = type(field.default)
-    return found
+            models[name] = type(field.default)
+    return models
 
 
 def settings() -> dict[str, FieldInfo]:
@@ -60,7 +65,7 @@ def documented() -> dict[str, tuple[str, str, str]]:
 
 
 def bounds_of(field: FieldInfo) -> list[object]:
-    """The numbers that bound a setting, wherever in its type they stand."""
+    """The numbers that bound a setting, wherever in its type they appear."""
 
     def walk(kind: Any) -> list[Any]:
         if get_origin(kind) in (Union, UnionType):
@@ -79,7 +84,7 @@ def bounds_of(field: FieldInfo) -> list[object]:
             if isinstance(constraint, kind):
                 numbers.append(getattr(constraint, name))
         if isinstance(constraint, annotated_types.Lt):
-            # Of whole numbers the last one allowed is told.
+            # For integers the page names the largest allowed value.
             whole = isinstance(field.default, int)
             numbers.append(constraint.lt - 1 if whole else constraint.lt)  # type: ignore[operator]
     if repr(get_origin(field.annotation)) == "typing.Literal":
@@ -93,20 +98,20 @@ def test_every_setting_is_documented_and_no_other() -> None:
 
 @pytest.mark.parametrize("key", settings())
 def test_the_default_is_the_true_one(key: str) -> None:
-    told = documented()[key][0]
-    value = None if told == "none" else yaml.safe_load(told.strip("`"))
+    text = documented()[key][0]
+    value = None if text == "none" else yaml.safe_load(text.strip("`"))
     default = settings()[key].default
     assert value == default
     assert type(value) is type(default)
 
 
 @pytest.mark.parametrize("key", settings())
-def test_the_bounds_are_told(key: str) -> None:
-    told, bounds = documented()[key][1], bounds_of(settings()[key])
+def test_the_bounds_are_documented(key: str) -> None:
+    text, bounds = documented()[key][1], bounds_of(settings()[key])
     if any(isinstance(bound, str) for bound in bounds):
-        assert set(re.findall(r"`([^`]+)`", told)) == set(bounds)
+        assert set(re.findall(r"`([^`]+)`", text)) == set(bounds)
         return
-    numbers = {float(n) for n in re.findall(r"\d+(?:\.\d+)?", told)}
+    numbers = {float(n) for n in re.findall(r"\d+(?:\.\d+)?", text)}
     assert numbers == {float(n) for n in bounds}  # type: ignore[arg-type]
 
 
@@ -143,7 +148,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def command_lines(page: Path) -> list[list[str]]:
-    """Every `cellgennet ...` of a page's code blocks and code spans, cut into words."""
+    """Every `cellgennet ...` of a page's code blocks and code spans, split into words."""
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
     spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
@@ -170,3 +175,88 @@ def test_commands_and_options_exist(page: Path) -> None:
 def test_the_readme_shows_every_command() -> None:
     shown = {words[1] for words in command_lines(ROOT / "README.md") if len(words) > 1}
     assert set(COMMANDS) <= shown
+
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+
+
+def site_module(name: str) -> ModuleType:
+    """A module of docs/site, which is no package."""
+    spec = spec_from_file_location(name, ROOT / "docs" / "site" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def rooms() -> list[str]:
+    drawing = site_module("architecture")
+    return [name for _, name, _ in drawing.rooms(ARCHITECTURE.read_text(encoding="utf-8"))]
+
+
+def test_the_architecture_page_lists_the_rooms_in_the_order_of_the_floors() -> None:
+    assert rooms() == list(FLOORS)
+
+
+def test_every_room_is_described_and_exists() -> None:
+    package = ROOT / "cellgennet_qupath"
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert set(rooms()) == modules | folders
+
+
+def test_the_picture_of_the_architecture_is_the_one_of_its_table() -> None:
+    drawing = site_module("architecture")
+    expected = drawing.svg(drawing.rooms(ARCHITECTURE.read_text(encoding="utf-8")))
+    assert drawing.PICTURE.read_text(encoding="utf-8") == expected, "run python docs/site/architecture.py"
+
+
+def test_every_file_that_the_architecture_page_names_exists() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:cellgennet_qupath|docs|groovy|tests)/[\w./]+|pyproject\.toml)`", text)
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_homes_of_libraries_are_as_documented() -> None:
+    section = ARCHITECTURE.read_text(encoding="utf-8").split("## Libraries")[1].split("\n## ")[0]
+    documented = {
+        library: set(re.findall(r"`([\w/]+)`", homes))
+        for libraries, homes in re.findall(r"^\| ([\w, ]+) \| (`.+`) \|$", section, re.MULTILINE)
+        for library in libraries.split(", ")
+    }
+    assert {library: HOMES[library] for library in documented} == documented
+    assert {"torch", "tensorflow", "paquo", "matplotlib"} <= set(documented)
+
+
+REFERENCE = ROOT / "docs" / "reference.md"
+
+
+@pytest.mark.parametrize(
+    "name", re.findall(r"^::: (\S+)", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
+)
+def test_everything_in_the_reference_exists_and_has_a_docstring(name: str) -> None:
+    module, _, attribute = name.rpartition(".")
+    described = getattr(import_module(module), attribute, None) or import_module(name)
+    assert described.__doc__
+
+
+def test_the_site_links_within_itself_and_into_the_repository() -> None:
+    pytest.importorskip("mkdocs")
+    rewrite = site_module("hooks").rewrite
+    text = "[a](docs/tutorial.md) [b](CHANGELOG.md#x) [c](LICENSE) [d](https://x.org) [e](#here)"
+    assert rewrite(text, "README.md", "R") == (
+        "[a](tutorial.md) [b](changelog.md#x) [c](R/blob/main/LICENSE) [d](https://x.org) [e](#here)"
+    )
+    text = "[a](../README.md#1-install) [b](method.md) [c](../benchmarks/peers.py)"
+    assert rewrite(text, "docs/tutorial.md", "R") == (
+        "[a](index.md#1-install) [b](method.md) [c](R/blob/main/benchmarks/peers.py)"
+    )
+
+
+def test_docstrings_become_lists_and_code() -> None:
+    pytest.importorskip("griffe")
+    markdown = site_module("docstrings").markdown
+    text = "Do it.\n\nfirst  : one\n         more\na, b   : two\n\n>>> 1 + 1\n2"
+    assert markdown(text) == "Do it.\n\n- `first`: one more\n- `a`, `b`: two\n\n```pycon\n>>> 1 + 1\n2\n```"
