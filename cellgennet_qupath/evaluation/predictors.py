@@ -121,7 +121,7 @@ class TeacherPredictor:
             normalisation = estimate(reader, step, self._bundle.config.normalisation, tissue)
             image = normalisation.apply(reader.read_grid(x, y, columns, rows, step))
         # Beyond the image's edge the reader returns white, which would look like the end of the tissue.
-        image = _mirrored(image, (x, y), step, region.whole)
+        image = _mirrored(image, (x, y), step, region.image_size)
         maps = self._teacher.predict(image)
         limits = card.teacher_thresholds
         labels, probability = self._teacher.instances(maps, (rows, columns), limits["prob"], limits["nms"])
@@ -255,7 +255,7 @@ def _read_label_image(file: Path, region: EvaluationRegion) -> Prediction:
     """The labels of a region, from a label image of the region or of the whole image."""
     labels = read_labels(file)
     box = region.box
-    if labels.shape == (region.whole[1], region.whole[0]):
+    if labels.shape == (region.image_size[1], region.image_size[0]):
         labels = labels[box.y0 : box.y1, box.x0 : box.x1]
     if labels.shape != (box.rows, box.columns):
         raise SupervisionError(file, f"differs in size from {region.image}", "Write it at full resolution")
@@ -302,11 +302,11 @@ def _downsample(region: EvaluationRegion, mpp: float | None) -> float:
 
 
 def _mirrored(
-    image: NDArray[np.float32], origin: tuple[int, int], step: float, whole: tuple[int, int]
+    image: NDArray[np.float32], origin: tuple[int, int], step: float, size: tuple[int, int]
 ) -> NDArray[np.float32]:
     """The window with everything beyond the image's edge replaced by a reflection of the image."""
     x, y = origin
-    columns, rows = int(whole[0] / step), int(whole[1] / step)
+    columns, rows = int(size[0] / step), int(size[1] / step)
     left, top = max(0, -x), max(0, -y)
     right, bottom = max(0, x + image.shape[1] - columns), max(0, y + image.shape[0] - rows)
     inner = image[top : image.shape[0] - bottom, left : image.shape[1] - right]

@@ -35,15 +35,17 @@ Truth = tuple[NDArray[np.int32], NDArray[np.bool_] | None]
 class EvaluationRegion:
     """An image with its ground truth: a whole image of a folder, or a window of a slide.
 
-    name    : unique among the regions of an evaluation; ``image`` is the name of the image that contains it.
-    group   : the tissue or class to which it belongs; "" for none.
-    box     : its position in the image, in full-resolution pixels.
-    whole   : width and height of the image.
-    mpp     : µm per full-resolution pixel; None if unknown.
-    trained : whether a part of it is inside a training region.
-    keys    : names under which other tools may have stored the image's result.
-    truth   : reads the true nuclei, int32 (rows, columns) of the box, and a mask of the unknown pixels, bool
-              of the same shape (None: all are known).
+    name       : unique among the regions of an evaluation.
+    image      : name of the image that contains it, from the file ``slide`` (image ``series`` of it).
+    group      : the tissue or class to which it belongs; "" for none.
+    box        : its position in the image, in full-resolution pixels.
+    image_size : width and height of the image, in full-resolution pixels.
+    mpp        : µm per full-resolution pixel; None if unknown.
+    keys       : names under which other tools may have stored the image's result.
+    truth      : reads the true nuclei, int32 (rows, columns) of the box, and a mask of the unknown pixels,
+                 bool of the same shape (None: all are known).
+
+    overlaps_training says whether a part of it is inside a training region.
     """
 
     name: str
@@ -52,9 +54,9 @@ class EvaluationRegion:
     slide: Path
     series: int
     box: Rectangle
-    whole: tuple[int, int]
+    image_size: tuple[int, int]
     mpp: float | None
-    trained: bool
+    overlaps_training: bool
     keys: tuple[str, ...]
     truth: Callable[[], Truth]
 
@@ -210,7 +212,7 @@ def _entry_regions(
     mpp: float | None,
 ) -> list[EvaluationRegion]:
     with open_image(entry) as reader:
-        slide, whole = reader.path, (reader.width, reader.height)
+        slide, size = reader.path, (reader.width, reader.height)
         known = resolve_mpp(entry.mpp, reader.mpp, mpp, entry.name).mpp
     training, validation = (
         shapely.union_all(supervision.regions[split]) for split in (Split.TRAINING, Split.VALIDATION)
@@ -219,7 +221,7 @@ def _entry_regions(
     regions = []
     for number, wide in enumerate(boxes, start=1):
         x0, y0 = max(0, wide.x0), max(0, wide.y0)
-        x1, y1 = min(whole[0], wide.x0 + wide.columns), min(whole[1], wide.y0 + wide.rows)
+        x1, y1 = min(size[0], wide.x0 + wide.columns), min(size[1], wide.y0 + wide.rows)
         if x1 <= x0 or y1 <= y0:
             continue
         box = Rectangle(x0, y0, x1, y1)
@@ -233,9 +235,9 @@ def _entry_regions(
                 slide=slide,
                 series=entry.series,
                 box=box,
-                whole=whole,
+                image_size=size,
                 mpp=known,
-                trained=bool(shapely.area(shapely.intersection(training, validated)) > 0),
+                overlaps_training=bool(shapely.area(shapely.intersection(training, validated)) > 0),
                 keys=(entry.name, Path(entry.name).stem, slide.name, slide.stem, entry.id),
                 truth=_window_truth(supervision, box),
             )

@@ -170,7 +170,7 @@ def _compared(one: Comparison, method: str) -> str:
 def _warnings(evaluation: Evaluation, rows: pd.DataFrame, true: int) -> list[str]:
     warnings = []
     noun = _noun(evaluation)
-    trained = [region.name for region in evaluation.regions if region.trained]
+    trained = [region.name for region in evaluation.regions if region.overlaps_training]
     if trained:
         warnings.append(
             f"{_number(len(trained), 'validation region')} overlap{'s' if len(trained) == 1 else ''} a "
@@ -212,8 +212,8 @@ def p_value(p: float) -> str:
 
 def _noun(evaluation: Evaluation) -> str:
     """The word for a region in sentences: "image" if all regions are whole images."""
-    whole = all((r.box.columns, r.box.rows) == r.whole for r in evaluation.regions)
-    return "image" if whole else "region"
+    whole_images = all((r.box.columns, r.box.rows) == r.image_size for r in evaluation.regions)
+    return "image" if whole_images else "region"
 
 
 def _mean(rows: pd.DataFrame, name: str) -> float:

@@ -13,12 +13,20 @@ import shapely
 
 from cellgennet_qupath.bundle import Bundle, Card, now, write_bundle
 from cellgennet_qupath.core.config import Config, TeacherConfig
-from cellgennet_qupath.core.errors import CalibrationError, EntryDataError, SupervisionError
+from cellgennet_qupath.core.errors import (
+    CalibrationError,
+    EntryDataError,
+    MissingExtraError,
+    SupervisionError,
+    UsageError,
+)
+from cellgennet_qupath.core.progress import SILENT, Remembering
 from cellgennet_qupath.evaluation.predictors import (
     ClassicalBaseline,
     PrecomputedPredictor,
     StudentPredictor,
     TeacherPredictor,
+    predictors_for,
 )
 from cellgennet_qupath.evaluation.regions import EvaluationRegion, folder_regions
 from cellgennet_qupath.geometry.contours import label_polygons
@@ -117,3 +125,31 @@ def test_geojson_of_this_tool_and_of_other_tools(tmp_path: Path, region: Evaluat
     (tmp_path / "field 0.geojson").write_text('[{"type": "Feature"}]', encoding="utf-8")
     with pytest.raises(EntryDataError, match="without a geometry"):
         PrecomputedPredictor("t", tmp_path).predict(region, region.pixels())
+
+
+def test_methods_have_unique_names(tmp_path: Path, untrained: Bundle) -> None:
+    names = [one.name for one in predictors_for([untrained, untrained], {"untrained": tmp_path}, threads=1)]
+    assert names == ["untrained (2)", "untrained (3)", "untrained", "classical"]
+    with pytest.raises(UsageError, match="built-in baseline"):
+        predictors_for([untrained], {"classical": tmp_path}, threads=1)
+    (own,) = predictors_for([], {"classical": tmp_path}, classical=False)
+    assert own.name == "classical"
+
+
+def test_without_stardist_the_teacher_is_skipped_unless_it_is_all_there_is(
+    tmp_path: Path, untrained: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cellgennet_qupath.core.extras.util.find_spec", lambda name: None)
+    (tmp_path / "teacher").mkdir()
+    (tmp_path / "teacher" / "config.json").write_text("{}", encoding="utf-8")
+    files = {"teacher": tmp_path / "teacher"}
+    both = write_bundle(
+        tmp_path / "b.cgn", untrained.card, files | {"student.safetensors": untrained.student}
+    )
+    listener = Remembering(SILENT)
+    predictors = predictors_for([both], {}, classical=False, threads=1, reporter=listener)
+    assert [one.name for one in predictors] == ["untrained"]
+    assert 'pip install "cellgennet-qupath[train]"' in listener.warnings[0]
+    alone = write_bundle(tmp_path / "t.cgn", untrained.card, files)
+    with pytest.raises(MissingExtraError, match="teacher of untrained"):
+        predictors_for([alone], {}, classical=False)

@@ -118,7 +118,7 @@ def test_windows_around_validation_regions(project: Project) -> None:
     assert (first.name, second.name, first.image) == ("slide 1 #1", "slide 1 #2", "slide 1")
     assert (first.box.x0, first.box.y0, first.box.columns, first.box.rows) == (0, 0, 122, 112)
     assert (first.group, second.group) == ("", "Tumour")
-    assert (first.trained, second.trained) == (False, True)
+    assert (first.overlaps_training, second.overlaps_training) == (False, True)
     true, unknown = first.truth()
     assert unknown is not None
     assert sorted(np.unique(true)) == [0, 1], "the nucleus on the border is unknown, not an object"

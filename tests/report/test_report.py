@@ -110,7 +110,7 @@ def test_warnings_where_validation_is_small_or_was_trained_on(evaluation: Evalua
     assert any("2 images" in w and "The sample is small" in w for w in few.warnings)
     assert few.headline.endswith(", but the sample is small.")
     assert "too few images to compare" in few.compared[0]
-    regions = [replace(evaluation.regions[0], trained=True), *evaluation.regions[1:]]
+    regions = [replace(evaluation.regions[0], overlaps_training=True), *evaluation.regions[1:]]
     warnings = judge(replace(evaluation, regions=regions)).warnings
     assert any("1 validation region overlaps a Training region (field 0)" in w for w in warnings)
     assert not any("Training" in warning for warning in judge(evaluation).warnings)
