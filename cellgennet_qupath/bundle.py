@@ -61,12 +61,12 @@ class Bundle:
 
     @property
     def student(self) -> Path:
-        """The student's weights. Raises BundleError where the bundle holds only a teacher."""
+        """The student's weights. Raises BundleError where the bundle has only a teacher."""
         return self._part(STUDENT, "student")
 
     @property
     def teacher(self) -> Path:
-        """The teacher's StarDist folder. Raises BundleError where the bundle holds only a student."""
+        """The teacher's StarDist folder. Raises BundleError where the bundle has only a student."""
         return self._part(TEACHER, "teacher")
 
     @property
@@ -76,12 +76,12 @@ class Bundle:
 
     def _part(self, name: str, what: str) -> Path:
         if not (self.path / name).exists():
-            raise BundleError(self.path, f"holds no {what}", f"Train it with `--stage {what}`")
+            raise BundleError(self.path, f"contains no {what}", f"Train it with `--stage {what}`")
         return self.path / name
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the card, which holds the checksums of all other files, in hexadecimal."""
+        """SHA-256 of the card, which lists the checksums of all other files, in hexadecimal."""
         return sha256(self.path / CARD)
 
 

@@ -107,7 +107,7 @@ def match_labels(
 
     true, predicted : integer (h, w), 0 for background.
     unknown         : bool (h, w), where nothing is known: objects with more than half of their samples
-                      there are left out on both sides; other objects lose the samples that lie there.
+                      there are left out on both sides; other objects lose the samples there.
     Raises ValueError where the shapes differ.
     """
     if unknown is not None:
@@ -117,7 +117,7 @@ def match_labels(
 
 
 def hide_unknown(labels: NDArray[np.integer], unknown: NDArray[np.bool_]) -> NDArray[np.integer]:
-    """Labels without what is unknown: 0 there, and without objects of which more than half lies there."""
+    """Labels without what is unknown: 0 there, without objects of which more than half is unknown."""
     number, row, area = objects(labels)
     hidden = np.bincount(row[unknown & (row >= 0)], minlength=len(number))
     # Row -1, the background, is the last of the table.

@@ -67,7 +67,7 @@ def write_run_page(
         "segment.html.j2",
         {
             "project": project.path.name,
-            "place": str(project.path),
+            "path": str(project.path),
             "bundle": bundle,
             "warnings": warnings,
             "cards": [slide_card(project, entries[result.id], result, mpp) for result in results],

@@ -98,10 +98,10 @@ class Project:
 def project(tmp_path: Path) -> Project:
     """A slide with two validation regions, one inside a tumour and partly in a training region."""
     cv2.imwrite(str(tmp_path / "1.png"), np.full((400, 500, 3), 200, np.uint8))
-    found = Project(tmp_path, {})
+    project = Project(tmp_path, {})
     slide = tmp_path / "1.png"
-    found.entries.append(ImageEntry("1", "slide 1", slide.as_uri(), slide, (500, 400), (0.5, 0.5)))
-    found.drawn["1"] = [
+    project.entries.append(ImageEntry("1", "slide 1", slide.as_uri(), slide, (500, 400), (0.5, 0.5)))
+    project.drawn["1"] = [
         annotation(shapely.box(0, 0, 90, 80), "Validation"),
         annotation(shapely.Point(30, 30).buffer(9)),
         annotation(shapely.Point(88, 60).buffer(9)),
@@ -110,7 +110,7 @@ def project(tmp_path: Path) -> Project:
         annotation(shapely.box(250, 150, 480, 380), "Tumour"),
         annotation(shapely.box(200, 100, 499, 399), "Section"),
     ]
-    return found
+    return project
 
 
 def test_windows_around_validation_regions(project: Project) -> None:

@@ -75,7 +75,7 @@ def test_one_nucleus_worked_by_hand() -> None:
     predicted[5:10, 8:13] = 7
     result = boundary_scores(true, predicted, tolerance=3)
     assert (result.hausdorff, result.boundary_f1) == (3, 1)
-    # Within one sample lie, on either side, the rim's samples of columns 7 to 9.
+    # Within one sample are, on either side, the outline samples of columns 7 to 9.
     assert boundary_scores(true, predicted, tolerance=1).boundary_f1 < 1
 
 

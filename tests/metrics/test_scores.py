@@ -89,8 +89,8 @@ def test_below_half_the_assignment_is_solved() -> None:
     true = squares((0, 0, 4, 10), (4, 0, 4, 10))
     predicted = squares((2, 0, 4, 10), (0, 0, 2, 10))
     # Object 1 overlaps both equally well (1/3 and 1/2); the second true one has only the first.
-    found = match(overlaps(true, predicted), 0.3)
-    assert sorted(zip(found.true.tolist(), found.predicted.tolist(), strict=True)) == [(0, 1), (1, 0)]
+    matches = match(overlaps(true, predicted), 0.3)
+    assert sorted(zip(matches.true.tolist(), matches.predicted.tolist(), strict=True)) == [(0, 1), (1, 0)]
 
 
 @settings(max_examples=40)
@@ -112,10 +112,10 @@ def test_as_stardist_counts(seed: int, threshold: float) -> None:
     )
     if theirs.tp:
         assert counts.f1 == pytest.approx(theirs.f1)
-        found = match(overlaps(true, predicted), threshold)
-        assert found.iou.mean() >= theirs.mean_matched_score - 1e-6
+        matches = match(overlaps(true, predicted), threshold)
+        assert matches.iou.mean() >= theirs.mean_matched_score - 1e-6
         if threshold >= 0.5:
-            assert found.iou.mean() == pytest.approx(theirs.mean_matched_score)
+            assert matches.iou.mean() == pytest.approx(theirs.mean_matched_score)
     if threshold == 0.5:
         assert ours.pq == pytest.approx(theirs.panoptic_quality)
 
@@ -201,7 +201,7 @@ def test_more_nuclei_than_sixteen_bits_hold() -> None:
     assert result.aji == pytest.approx(65_535 / 65_536)
     assert boundary_scores(true, true).hausdorff == 0
     outline = boundary_scores(true, predicted)
-    # The last nucleus is 4 columns wide and alone in its corner: its far side lies that much off.
+    # The last nucleus is 4 columns wide and alone in its corner: its far side is that far away.
     assert 1 < outline.hausdorff <= 6
     assert outline.hd95 == 0
 

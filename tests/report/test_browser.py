@@ -63,11 +63,11 @@ class Visit:
         """Violations that axe-core rates serious or critical, with all details unfolded."""
         axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core package")
         self.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        found = axe.Axe().run(self.page).response
-        assert len(found["passes"]) > 10, "axe-core has run its checks"
+        result = axe.Axe().run(self.page).response
+        assert len(result["passes"]) > 10, "axe-core has run its checks"
         return [
             f"{v['id']}: {v['nodes'][0]['html']}"
-            for v in found["violations"]
+            for v in result["violations"]
             if v["impact"] in ("serious", "critical")
         ]
 
@@ -156,9 +156,9 @@ def test_hostile_names_have_no_effect(
         replace(f, name=f"{HOSTILE}\"'><img src=x onerror=alert(2)> {i}", image=HOSTILE, group=HOSTILE)
         for i, f in enumerate(folder_regions(labelled_folder(tmp_path / "d", 3)))
     ]
-    found = evaluate(regions, [shaky(HOSTILE), shaky("</title></style>" + HOSTILE)])
+    result = evaluate(regions, [shaky(HOSTILE), shaky("</title></style>" + HOSTILE)])
     card = untrained.card.model_copy(update={"name": HOSTILE, "licence": HOSTILE, "attribution": HOSTILE})
-    write_report(tmp_path / "r", found, HOSTILE, [replace(untrained, card=card)], [HOSTILE])
+    write_report(tmp_path / "r", result, HOSTILE, [replace(untrained, card=card)], [HOSTILE])
     seen = visit(tmp_path / "r" / REPORT)
     seen.quiet()
     assert HOSTILE in seen.page.locator("h1").inner_text(), "it is displayed as text"

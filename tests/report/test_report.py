@@ -62,10 +62,10 @@ def test_each_pair_of_method_and_region_is_matched_once(
     for target in ("metrics.matching.overlaps", "metrics.strata.summarise", "evaluation.run._summarise"):
         counted(f"cellgennet_qupath.{target}")
     regions = folder_regions(labelled_folder(tmp_path / "d", 3), mpp=0.5)
-    found = evaluate(regions, [shaky("ours"), shaky("theirs", 4, 2)])
+    evaluation = evaluate(regions, [shaky("ours"), shaky("theirs", 4, 2)])
     assert calls == {"overlaps": 2 * 3}
-    judge(found)
-    write_report(tmp_path / "r", found, "discs")
+    judge(evaluation)
+    write_report(tmp_path / "r", evaluation, "discs")
     assert calls == {"overlaps": 2 * 3, "summarise": 1, "_summarise": 2}
 
 

@@ -37,8 +37,8 @@ def entry(number: int, name: str, mpp: tuple[float, float] | None = (0.25, 0.25)
 def nuclei(
     *boxes: tuple[float, float, float, float], mpp: tuple[float, float] | None = (0.25, 0.25)
 ) -> Nuclei:
-    found = Nuclei.from_polygons([shapely.box(*box) for box in boxes], np.linspace(0.5, 0.9, len(boxes)))
-    return found.with_measurements(shape_measurements(found.polygons, mpp))
+    detected = Nuclei.from_polygons([shapely.box(*box) for box in boxes], np.linspace(0.5, 0.9, len(boxes)))
+    return detected.with_measurements(shape_measurements(detected.polygons, mpp))
 
 
 @dataclass
@@ -58,9 +58,9 @@ class MemoryProject:
         return self.drawn.get(entry.id, [])
 
     def detection_blocks(self, entry: ImageEntry) -> Iterator[DetectionBlock]:
-        (found,) = (n for e, n in self.images if e.id == entry.id)
-        for start in range(0, len(found), 2):
-            part = found.take(np.arange(start, min(start + 2, len(found))))
+        (detected,) = (n for e, n in self.images if e.id == entry.id)
+        for start in range(0, len(detected), 2):
+            part = detected.take(np.arange(start, min(start + 2, len(detected))))
             plain = np.full(len(part), "", dtype=object)
             yield DetectionBlock(
                 part, plain, roi_names(drawn(part)), np.full(len(part), self.parent, dtype=object)
@@ -87,9 +87,9 @@ def test_the_table_is_qupaths_own(shared: Path, tmp_path: Path) -> None:
     name = expected.splitlines()[1].split(",")[0]
     images: list[tuple[ImageEntry, Nuclei]] = []
     for file in sorted((shared / "qupath" / "expected_v0.5").glob("*.geojson")):
-        found = read_detections(file)
-        if len(found):
-            images.append((entry(int(file.stem), name), found))
+        detected = read_detections(file)
+        if len(detected):
+            images.append((entry(int(file.stem), name), detected))
     assert len(images) == 1
     written = export(tmp_path, "d.csv", images).read_text(encoding="utf-8")
     assert written == expected
@@ -139,9 +139,9 @@ def test_text_tables(tmp_path: Path, name: str, delimiter: str) -> None:
 
 
 def test_missing_measurements_are_empty(tmp_path: Path) -> None:
-    found = nuclei((0, 0, 4, 4), (5, 5, 9, 9))
-    found = found.with_measurements(pd.DataFrame({"Hematoxylin: Mean": [np.nan, 0.123456]}))
-    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a"), found)]))
+    detected = nuclei((0, 0, 4, 4), (5, 5, 9, 9))
+    detected = detected.with_measurements(pd.DataFrame({"Hematoxylin: Mean": [np.nan, 0.123456]}))
+    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a"), detected)]))
     assert [row["Hematoxylin: Mean"] for row in rows] == ["", "0.1235"]
     unknown = Nuclei.from_polygons([shapely.box(0, 0, 4, 4)])
     header = export(tmp_path, "u.csv", [(entry(1, "a"), unknown)]).read_text(encoding="utf-8").splitlines()[0]
@@ -149,9 +149,9 @@ def test_missing_measurements_are_empty(tmp_path: Path) -> None:
 
 
 def test_numbers_are_written_as_qupath_writes_them(tmp_path: Path) -> None:
-    found = nuclei((0, 0, 4, 4), (5, 5, 9, 9))
-    found = found.with_measurements(pd.DataFrame({"Eosin: Min": [-0.00001, 1234567.0]}))
-    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a"), found)]))
+    detected = nuclei((0, 0, 4, 4), (5, 5, 9, 9))
+    detected = detected.with_measurements(pd.DataFrame({"Eosin: Min": [-0.00001, 1234567.0]}))
+    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a"), detected)]))
     assert [row["Eosin: Min"] for row in rows] == ["-0", "1234567"]
 
 
@@ -253,15 +253,15 @@ def test_a_failed_export_leaves_an_older_file_alone(tmp_path: Path, monkeypatch:
 def test_geometry_of_several_parts_and_with_holes(tmp_path: Path) -> None:
     ring = shapely.box(0, 0, 9, 9).difference(shapely.box(2, 2, 5, 5))
     pair = shapely.MultiPolygon([shapely.box(20, 0, 22, 2), shapely.box(30, 0, 32, 2)])
-    found = Nuclei.from_polygons([ring, pair, shapely.Point(5, 5).buffer(3), shapely.box(0, 0, 1, 1)])
-    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a"), found)]))
+    detected = Nuclei.from_polygons([ring, pair, shapely.Point(5, 5).buffer(3), shapely.box(0, 0, 1, 1)])
+    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a"), detected)]))
     assert [row["ROI"] for row in rows] == ["Geometry", "Geometry", "Polygon", "Rectangle"]
 
 
 def test_texts_are_quoted_where_necessary(tmp_path: Path) -> None:
-    found = nuclei((0, 0, 4, 4))
-    found.classes[0] = 'a "b", c'
-    images = [(entry(1, "line\nbreak\t"), found)]
+    detected = nuclei((0, 0, 4, 4))
+    detected.classes[0] = 'a "b", c'
+    images = [(entry(1, "line\nbreak\t"), detected)]
     for name, delimiter in (("t.csv", ","), ("t.tsv", "\t")):
         text = export(tmp_path, name, images).read_text(encoding="utf-8")
         (row,) = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -272,9 +272,9 @@ def test_texts_are_quoted_where_necessary(tmp_path: Path) -> None:
 
 
 def test_cells_are_exported_as_by_qupath(tmp_path: Path) -> None:
-    found = nuclei((10, 10, 20, 20), (50, 50, 60, 60))
+    detected = nuclei((10, 10, 20, 20), (50, 50, 60, 60))
     around = np.array([shapely.box(10, 10, 30, 40), None], dtype=object)
-    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a", None), replace(found, cells=around))]))
+    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a", None), replace(detected, cells=around))]))
     assert [row["Object type"] for row in rows] == ["Cell", "Detection"]
     assert (rows[0]["Centroid X px"], rows[0]["Centroid Y px"]) == ("20", "25")
     assert rows[1]["Centroid X px"] == "55"
@@ -294,7 +294,7 @@ def test_neighbours_are_those_of_the_whole_image(tmp_path: Path) -> None:
     rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a"), spaced)], neighbours=True))
     assert [float(row["Nearest nucleus µm"]) for row in rows] == [5, 5, 0.25, 0.25, 7.25]
     assert [row["Nuclei within 50 µm"] for row in rows] == ["4"] * 5
-    # Every disc holds the whole image of 25 x 25 µm.
+    # Every disc contains the whole image of 25 x 25 µm.
     assert float(rows[0]["Nuclei per mm^2 within 50 µm"]) == pytest.approx(4 / 625e-6, rel=1e-3)
     content = export(tmp_path, "t.geojson", [(entry(1, "a"), spaced)], neighbours=True).read_text("utf-8")
     assert json.loads(content)["features"][2]["properties"]["measurements"]["Nearest nucleus µm"] == 0.25
@@ -309,8 +309,8 @@ def region(path_class: str, box: tuple[float, float, float, float], **more: Any)
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "csv.gz"])
 def test_summaries(tmp_path: Path, ending: str) -> None:
-    found = nuclei((0, 0, 4, 4), (10, 0, 14, 4), (50, 50, 56, 56))
-    found.classes[2] = "Tumor"
+    detected = nuclei((0, 0, 4, 4), (10, 0, 14, 4), (50, 50, 56, 56))
+    detected.classes[2] = "Tumor"
     drawn_there = [
         region("Stroma", (0, 0, 20, 20)),
         region("Nucleus", (0, 0, 4, 4)),
@@ -319,7 +319,7 @@ def test_summaries(tmp_path: Path, ending: str) -> None:
         region("Empty", (80, 80, 90, 90)),
         region("Elsewhere", (0, 0, 90, 90), plane=Plane(z=1)),
     ]
-    project = MemoryProject(tmp_path, [(entry(1, "a"), found), TWO[2]], {"1": drawn_there})
+    project = MemoryProject(tmp_path, [(entry(1, "a"), detected), TWO[2]], {"1": drawn_there})
     file = tmp_path / f"s.{ending}"
     assert export_project(project, file, summary=True) == 4  # type: ignore[arg-type]
     if ending == "parquet":

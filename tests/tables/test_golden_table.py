@@ -21,17 +21,17 @@ MEASURED = Path(__file__).parents[1] / "measure" / "data"
 @pytest.mark.parametrize("version", ["0.5", "0.7"])
 def test_byte_by_byte(version: str, tmp_path: Path) -> None:
     expected = gzip.decompress((DATA / f"table_v{version}.csv.gz").read_bytes()).decode("utf-8")
-    found = read_detections(MEASURED / f"measured_v{version}.geojson.gz")
+    detected = read_detections(MEASURED / f"measured_v{version}.geojson.gz")
     ids = [line.split(",")[1] for line in expected.splitlines()[1:]]
-    assert sorted(ids) == sorted(found.ids)
-    found = found.take(np.array([found.ids.tolist().index(identifier) for identifier in ids]))
+    assert sorted(ids) == sorted(detected.ids)
+    detected = detected.take(np.array([detected.ids.tolist().index(identifier) for identifier in ids]))
     # QuPath 0.5 exported without the pixel size that had just been set.
     mpp = (0.5, 0.4) if version == "0.7" else None
     entry = ImageEntry("1", "tissue.png", "", None, (160, 128), mpp)
 
     def blocks() -> Iterator[tuple[ImageEntry, DetectionBlock]]:
-        for rows in np.array_split(np.arange(len(found)), 3):
-            part = found.take(rows)
+        for rows in np.array_split(np.arange(len(detected)), 3):
+            part = detected.take(rows)
             names, parents = (np.full(len(part), text, dtype=object) for text in ("", ROOT))
             order = tuple(expected.splitlines()[0].split(",")[9:])
             yield entry, DetectionBlock(part, names, roi_names(drawn(part)), parents, order)

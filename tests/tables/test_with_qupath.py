@@ -69,11 +69,11 @@ def test_corrections_made_in_qupath_are_exported(copied: Path, shared: Path, tmp
     slides = shared / "qupath" / "slides"
     with open_project(copied, "qupath", slides, writable=True) as project:
         entry = project.entries[6]
-        found = some_nuclei()
-        found = found.with_measurements(shape_measurements(found.polygons, entry.mpp))
-        project.write_detections(entry, found)
+        detected = some_nuclei()
+        detected = detected.with_measurements(shape_measurements(detected.polygons, entry.mpp))
+        project.write_detections(entry, detected)
         # As a user would: one nucleus deleted, one reclassified, one redrawn.
-        kept = found.take(np.arange(1, 6))
+        kept = detected.take(np.arange(1, 6))
         kept.classes[0] = "Tumor: Positive"
         kept.ids[4] = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
         project.write_detections(entry, kept, WriteOptions("replace-all"))
@@ -100,8 +100,8 @@ def test_cells_and_parents_are_exported_as_by_qupath(copied: Path, shared: Path,
             first = stain_comes_first(project.version)
             table = measure_cells(reader, base.polygons, cells, how, first)
             plain = measure_tile(reader, base.polygons, how)
-        found = Nuclei(**{**vars(base), "cells": cells, "measurements": table})
-        project.write_detections(entry, found, WriteOptions("replace-all", within="Training"))
+        detected = Nuclei(**{**vars(base), "cells": cells, "measurements": table})
+        project.write_detections(entry, detected, WriteOptions("replace-all", within="Training"))
         export_project(project, tmp_path / "t.csv")
         version = project.version
     rows = csv_rows(tmp_path / "t.csv")
