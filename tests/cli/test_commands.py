@@ -8,18 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from cellgennet_qupath.cli import COMMANDS, run
+from cellgennet_qupath.cli import COMMANDS
+
+from ..helpers import invoke
 
 
 @pytest.fixture
 def project(sample_project: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sample_project, tmp_path / "projekt äöü 1"))
-
-
-def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    code = run([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def one_line(err: str) -> str:
@@ -29,31 +25,31 @@ def one_line(err: str) -> str:
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = told(capsys, "--help")
+    code, out, _ = invoke(capsys, "--help")
     assert code == 0
     assert all(name in out for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
-def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    code, out, _ = told(capsys, name, "--help")
+def test_every_command_has_a_help_page(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    code, out, _ = invoke(capsys, name, "--help")
     assert code == 0
     assert "Usage" in out
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = told(capsys, "doctor", "--json")
+    code, out, _ = invoke(capsys, "doctor", "--json")
     document = json.loads(out)
     assert code == 0
     assert document["ready"] is True
     assert {check["what"] for check in document["checks"]} >= {"Python", "QuPath", "torch", "sample project"}
-    assert told(capsys, "doctor")[0] == 0
+    assert invoke(capsys, "doctor")[0] == 0
 
 
 def test_inspect_prints_one_document_and_nothing_else(
     capsys: pytest.CaptureFixture[str], project: Path
 ) -> None:
-    code, out, err = told(capsys, "inspect", project, "--json", "--backend", "files")
+    code, out, err = invoke(capsys, "inspect", project, "--json", "--backend", "files")
     document = json.loads(out)
     assert (code, err) == (0, "")
     assert document["backend"] == "files"
@@ -65,16 +61,16 @@ def test_inspect_prints_one_document_and_nothing_else(
 
 
 def test_inspect_prints_a_table(capsys: pytest.CaptureFixture[str], project: Path) -> None:
-    code, out, _ = told(capsys, "inspect", project, "--backend", "files")
+    code, out, _ = invoke(capsys, "inspect", project, "--backend", "files")
     assert code == 0
     assert "Training" in out
     assert "To train on" in out
 
 
-def test_inspect_tells_what_is_wrong_with_a_slide(capsys: pytest.CaptureFixture[str], project: Path) -> None:
+def test_inspect_reports_a_missing_slide(capsys: pytest.CaptureFixture[str], project: Path) -> None:
     slide = sorted((project / "slides").iterdir())[0]
     slide.unlink()
-    _, out, _ = told(capsys, "inspect", project, "--json", "--backend", "files")
+    _, out, _ = invoke(capsys, "inspect", project, "--json", "--backend", "files")
     problems = [image["problem"] for image in json.loads(out)["images"]]
     assert sum(problem is not None for problem in problems) == 1
     assert any("--slides" in problem for problem in problems if problem)
@@ -84,7 +80,7 @@ def test_inspect_tells_what_is_wrong_with_a_slide(capsys: pytest.CaptureFixture[
 def test_inspect_counts_a_real_project_as_qupath_does(
     capsys: pytest.CaptureFixture[str], shared: Path, version: str
 ) -> None:
-    code, out, _ = told(
+    code, out, _ = invoke(
         capsys, "inspect", shared / "qupath" / f"project_{version}", "--json", "--backend", "files"
     )
     summary = json.loads(
@@ -106,16 +102,16 @@ def test_a_missing_project_is_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
 ) -> None:
     more = {"train": ["-o", tmp_path / "m.cgn"], "export": ["-o", tmp_path / "t.csv"]}.get(command, [])
-    code, out, err = told(capsys, command, tmp_path / "nowhere", *more)
+    code, out, err = invoke(capsys, command, tmp_path / "nowhere", *more)
     assert code == 1
     assert out == ""
     assert "nowhere" in one_line(err)
 
 
 def test_wrong_usage(capsys: pytest.CaptureFixture[str], project: Path) -> None:
-    assert told(capsys, "segment", project, "--tile", "many")[0] == 2
-    assert told(capsys, "fly")[0] == 2
-    assert told(capsys, "train", project)[0] == 2
+    assert invoke(capsys, "segment", project, "--tile", "many")[0] == 2
+    assert invoke(capsys, "fly")[0] == 2
+    assert invoke(capsys, "train", project)[0] == 2
 
 
 def test_an_unknown_setting_is_named(
@@ -123,7 +119,7 @@ def test_an_unknown_setting_is_named(
 ) -> None:
     config = tmp_path / "c.yaml"
     config.write_text("student:\n  widht: 3\n", encoding="utf-8")
-    code, _, err = told(capsys, "train", project, "-o", tmp_path / "m.cgn", "-c", config)
+    code, _, err = invoke(capsys, "train", project, "-o", tmp_path / "m.cgn", "-c", config)
     assert code == 1
     assert "student.widht" in one_line(err)
 
@@ -133,7 +129,7 @@ def test_a_project_without_annotations_cannot_be_trained_on(
 ) -> None:
     for data in (project / "data").iterdir():
         shutil.rmtree(data)
-    code, _, err = told(capsys, "train", project, "-o", tmp_path / "m.cgn", "--backend", "files")
+    code, _, err = invoke(capsys, "train", project, "-o", tmp_path / "m.cgn", "--backend", "files")
     assert code == 1
     assert "no annotation to train on" in err.splitlines()[-1]
 
@@ -141,7 +137,7 @@ def test_a_project_without_annotations_cannot_be_trained_on(
 def test_a_missing_bundle_and_a_bundle_with_a_wrong_checksum(
     capsys: pytest.CaptureFixture[str], project: Path, tmp_path: Path
 ) -> None:
-    code, _, err = told(capsys, "segment", project, "-m", tmp_path / "none.cgn")
+    code, _, err = invoke(capsys, "segment", project, "-m", tmp_path / "none.cgn")
     assert code == 1
     assert "none.cgn" in one_line(err)
     bundle = tmp_path / "m.cgn"
@@ -150,7 +146,7 @@ def test_a_missing_bundle_and_a_bundle_with_a_wrong_checksum(
     (bundle / "model.yaml").write_text(
         "name: m\ncreated: now\nchecksums:\n  student.safetensors: abc\n", encoding="utf-8"
     )
-    code, _, err = told(capsys, "segment", project, "-m", bundle)
+    code, _, err = invoke(capsys, "segment", project, "-m", bundle)
     assert code == 1
     assert "wrong checksum" in one_line(err)
 
@@ -162,28 +158,28 @@ def test_an_interruption_has_its_own_code(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cellgennet_qupath.annotations.overview.describe_project", stop)
-    assert told(capsys, "inspect", project, "--backend", "files")[0] == 130
+    assert invoke(capsys, "inspect", project, "--backend", "files")[0] == 130
 
 
-def test_a_bug_of_ours_is_told_as_one(
+def test_a_bug_is_reported_as_one(
     capsys: pytest.CaptureFixture[str], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("surprise")
 
     monkeypatch.setattr("cellgennet_qupath.annotations.overview.describe_project", fail)
-    code, _, err = told(capsys, "inspect", project, "--backend", "files")
+    code, _, err = invoke(capsys, "inspect", project, "--backend", "files")
     assert code == 1
     assert "internal error (RuntimeError: surprise)" in one_line(err)
-    _, _, err = told(capsys, "inspect", project, "--backend", "files", "--debug")
+    _, _, err = invoke(capsys, "inspect", project, "--backend", "files", "--debug")
     assert "Traceback" in err
 
 
-def test_the_demo_refuses_a_folder_of_somebody_else(
+def test_the_demo_refuses_a_folder_with_other_files(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
-    code, _, err = told(capsys, "demo", tmp_path)
+    code, _, err = invoke(capsys, "demo", tmp_path)
     assert code == 2
     assert "not empty" in one_line(err)
     assert (tmp_path / "thesis.txt").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -15,6 +14,8 @@ import tifffile
 
 from cellgennet_qupath.cli import run
 
+from ..helpers import project_hashes
+
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 TINY = """
@@ -25,27 +26,18 @@ student: {architecture: unet, width: 4, levels: 3, patch: 64, batch: 2,
 """
 
 
-def hashes(project: Path) -> dict[str, str]:
-    """Every file of a project but those in the folder that is ours."""
-    return {
-        path.relative_to(project).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(project.rglob("*"))
-        if path.is_file() and "cellgennet" not in path.relative_to(project).parts
-    }
-
-
 @pytest.fixture(scope="module")
 def trained(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("ma in")
     project = Path(shutil.copytree(sample_project, folder / "projekt ö"))
-    before = hashes(project)
+    before = project_hashes(project)
     (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
     bundle = folder / "m.cgn"
     code = run(
         ["train", str(project), "-o", str(bundle), "-c", str(folder / "tiny.yaml"), "--backend", "files"]
     )
     assert code == 0
-    assert hashes(project) == before
+    assert project_hashes(project) == before
     return project, bundle
 
 
@@ -53,7 +45,7 @@ def test_segment_then_export(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project, bundle = trained
-    before = hashes(project)
+    before = project_hashes(project)
     code = run(["segment", str(project), "-m", str(bundle), "--backend", "files", "--json"])
     document = json.loads(capsys.readouterr().out)
     assert code == 0
@@ -63,7 +55,7 @@ def test_segment_then_export(
     table = pd.read_csv(tmp_path / "t.csv")
     assert len(table) == sum(image["detections"] for image in document["images"])
     assert list(table.columns[:3]) == ["Image", "Object ID", "Object type"]
-    assert hashes(project) == before
+    assert project_hashes(project) == before
 
 
 def truncated_slide(project: Path) -> None:
@@ -81,7 +73,7 @@ def truncated_data(project: Path) -> None:
 
 
 def uncalibrated_png(project: Path) -> None:
-    """The second image as a PNG of which nobody knows the pixel size."""
+    """The second image as a PNG without a pixel size."""
     slide = project / "slides" / "slide2_inflamed.ome.tif"
     pixels = tifffile.imread(slide)
     slide.unlink()
@@ -95,7 +87,7 @@ def uncalibrated_png(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("damage", "named"),
     [
         (truncated_slide, "slide2_inflamed.ome.tif"),
         (missing_slide, "--slides"),
@@ -107,12 +99,12 @@ def test_one_bad_image_does_not_stop_the_others(
     trained: tuple[Path, Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    harm: Callable[[Path], None],
-    said: str,
+    damage: Callable[[Path], None],
+    named: str,
 ) -> None:
     project = Path(shutil.copytree(trained[0], tmp_path / "p"))
-    harm(project)
-    # Only what is annotated, so that annotations are needed, and images without any are skipped.
+    damage(project)
+    # --within needs annotations, so that unreadable ones fail and images without any are skipped.
     code = run(
         ["segment", str(project), "-m", str(trained[1]), "--backend", "files", "--json",
          "--restart", "--within", "Training"]
@@ -123,12 +115,12 @@ def test_one_bad_image_does_not_stop_the_others(
     assert {name: image["status"] for name, image in images.items()} == {
         "1": "done", "2": "failed", "3": "done", "4": "skipped",
     }  # fmt: skip
-    assert said in images["2"]["reason"]
+    assert named in images["2"]["reason"]
     assert "\n" not in images["2"]["reason"]
     assert "Traceback" not in captured.err
 
 
-def test_training_leaves_a_bad_image_out_and_says_so(
+def test_training_skips_a_bad_image_with_a_warning(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = Path(shutil.copytree(trained[0], tmp_path / "p"))

@@ -14,7 +14,7 @@ from cellgennet_qupath.cli.reporter import Bars, Lines, duration, reporter
 
 
 class Clock:
-    """Time that passes only when told."""
+    """Time that passes only when a test sets it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -98,7 +98,7 @@ def test_bars_one_within_another_and_names_that_look_like_markup() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.2, "0 s"), (59.6, "1 min 00 s"), (125, "2 min 05 s"), (4800, "1 h 20 min")]
+    ("seconds", "text"), [(0.2, "0 s"), (59.6, "1 min 00 s"), (125, "2 min 05 s"), (4800, "1 h 20 min")]
 )
-def test_durations(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
