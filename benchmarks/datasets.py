@@ -18,7 +18,7 @@ from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.slides.normalisation import estimate
 from cellgennet_qupath.slides.reader import open_slide
 from cellgennet_qupath.slides.tissue import tissue_mask
-from cellgennet_qupath.training.material import TrainingData, UnlabelledTile
+from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
 
 WINDOW = 160
 MARGIN = 64

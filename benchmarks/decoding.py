@@ -22,7 +22,7 @@ from cellgennet_qupath.geometry.contours import label_polygons
 from cellgennet_qupath.geometry.raster import rasterize
 from cellgennet_qupath.metrics.scores import score
 from cellgennet_qupath.segmentation.decode import Decoding, decode
-from cellgennet_qupath.training.pseudo_label_store import student_view
+from cellgennet_qupath.training.soft_maps import student_predict
 
 DATASETS = ["nuinsseg", "tnbc", "dsb2018_purple"]
 STANDARD = Decoding()
@@ -63,7 +63,7 @@ def main(data: Path, weights: tuple[Path, ...], every: int) -> None:
     truths = [item.truth() for item in chosen]
     of = np.array([item.dataset for item in chosen])
     for file in weights:
-        ask = student_view(file, StudentConfig(), 1)
+        ask = student_predict(file, StudentConfig(), 1)
         maps = [ask(item.normalised()) for item in chosen]
         counts = [f"{name}, {(of == name).sum()} images" for name in DATASETS]
         click.echo(f"{file}\n\n| rule | {' | '.join(counts)} | all | found of 100 |")

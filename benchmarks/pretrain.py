@@ -24,9 +24,8 @@ from reporting import Printed
 from cellgennet_qupath.bundle import STUDENT, Bundle, Card, load_bundle, now, versions, write_bundle
 from cellgennet_qupath.core.config import load_config
 from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
-from cellgennet_qupath.training.pseudo_label_store import student_view
-from cellgennet_qupath.training.run import train_model
-from cellgennet_qupath.training.start import init_config
+from cellgennet_qupath.training.run import init_config, train_model
+from cellgennet_qupath.training.soft_maps import student_predict
 from cellgennet_qupath.training.tune import score_windows
 
 DATASETS = ["nuinsseg", "tnbc", "dsb2018_purple"]
@@ -70,7 +69,7 @@ def main(data: Path, output: Path, runs: Path, start: Path | None, config_file: 
         runs.mkdir(parents=True, exist_ok=True)
         spent.write_text(json.dumps(seconds), encoding="utf-8")
     windows = material.validation
-    ask = student_view(trained.files["student.safetensors"], config.student, config.threads)
+    ask = student_predict(trained.files["student.safetensors"], config.student, config.threads)
     maps = [ask(window.image) for window in windows]
     found = [decode(both[..., 0], both[..., 1], RULE.at(2 * MPP))[0] for both in maps]
     scores = {name: round(value, 4) for name, value in score_windows(found, windows, stride=2).items()}

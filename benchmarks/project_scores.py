@@ -22,7 +22,7 @@ from cellgennet_qupath.bundle import Bundle, load_bundle, now, versions
 from cellgennet_qupath.geometry.coordinates import grid_size
 from cellgennet_qupath.geometry.raster import rasterize
 from cellgennet_qupath.metrics.scores import Scores, mean_scores, score
-from cellgennet_qupath.networks.stardist import Teacher
+from cellgennet_qupath.networks.stardist_process import StarDistProcess
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.qupath.project import ImageEntry, Project
 from cellgennet_qupath.slides.normalisation import estimate
@@ -33,7 +33,7 @@ from cellgennet_qupath.slides.tissue import tissue_mask
 COLUMNS = ("f1@0.5", "aji", "pq", "dice")
 
 
-def teacher_labels(teacher: Teacher, bundle: Bundle, entry: ImageEntry) -> NDArray[np.int32]:
+def teacher_labels(teacher: StarDistProcess, bundle: Bundle, entry: ImageEntry) -> NDArray[np.int32]:
     """The teacher's nuclei of a slide of the bundle's own resolution, as labels of full resolution."""
     if entry.slide is None:
         raise click.ClickException(f"{entry.name}: slide not found")
@@ -68,7 +68,7 @@ def trained_on(
 def main(project: Path, model: Path, truth: Path, slides: Path | None, output: Path | None) -> None:
     """Print a table of scores per slide for the teacher and the student."""
     bundle = load_bundle(model)
-    teacher = Teacher(bundle.teacher)
+    teacher = StarDistProcess(bundle.teacher)
     teacher.load_weights(bundle.teacher / "weights_best.h5")
     rows: dict[str, dict[str, dict[str, Scores]]] = {}
     with open_project(project, "files", slides, slide_size) as found:

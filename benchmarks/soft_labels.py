@@ -23,9 +23,10 @@ from cellgennet_qupath.core.config import Config, load_config
 from cellgennet_qupath.geometry.contours import label_polygons
 from cellgennet_qupath.geometry.raster import rasterize
 from cellgennet_qupath.metrics.scores import Scores, mean_scores, score
+from cellgennet_qupath.networks.stardist_process import StarDistProcess
 from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
-from cellgennet_qupath.training.pseudo_label_store import student_view, teacher_view
-from cellgennet_qupath.training.pseudo_labels import Predict, predict_views
+from cellgennet_qupath.training.pseudo_labels import predict_views
+from cellgennet_qupath.training.soft_maps import Predict, student_predict, teacher_predict
 
 Maps = NDArray[np.float32]
 STUDENTS_SHARE = (0.8, 0.5, 0.0)
@@ -89,10 +90,12 @@ def networks(
     students, teachers = [], []
     for seed in seeds:
         weights = runs / row / f"seed{seed}" / "train" / "student.safetensors"
-        students.append(student_view(weights, config.student, config.threads))
+        students.append(student_predict(weights, config.student, config.threads))
         folder = runs / "teacher" / f"seed{seed}" / "train"
         tuned = json.loads((folder / "teacher.json").read_text(encoding="utf-8"))["thresholds"]
-        teachers.append(teacher_view(folder / "stardist" / "teacher", tuned, config.threads))
+        teachers.append(
+            teacher_predict(StarDistProcess(folder / "stardist" / "teacher", threads=config.threads), tuned)
+        )
     return students, teachers
 
 

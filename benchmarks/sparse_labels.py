@@ -45,8 +45,9 @@ from cellgennet_qupath.geometry.raster import rasterize
 from cellgennet_qupath.metrics.boundary import boundary_scores
 from cellgennet_qupath.metrics.scores import mean_scores, score
 from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
-from cellgennet_qupath.training.pseudo_label_store import rounds, whole_maps
+from cellgennet_qupath.training.pseudo_label_store import rounds
 from cellgennet_qupath.training.run import Trained, train_model
+from cellgennet_qupath.training.soft_maps import whole_maps
 
 ALL_LABELS = "all-labels"
 NOTHING_UNLABELLED = {"distillation": 0.0, "consistency": 0.0}
@@ -117,10 +118,10 @@ def student_of(trained: Trained, config: Config) -> Contender:
 
 def teacher_of(trained: Trained, config: Config) -> Contender:
     """StarDist's own instances at its tuned thresholds."""
-    from cellgennet_qupath.networks.stardist import Teacher
+    from cellgennet_qupath.networks.stardist_process import StarDistProcess
 
     folder = trained.files["teacher"]
-    teacher = Teacher(folder, threads=config.threads)
+    teacher = StarDistProcess(folder, threads=config.threads)
     teacher.load_weights(folder / "weights_best.h5")
     tuned = trained.thresholds
 

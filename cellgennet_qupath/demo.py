@@ -1,4 +1,4 @@
-"""The whole way on the sample project: train, segment, export, and score against its known truth."""
+"""All steps on the sample project: train, segment, export, and score against the known truth."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from .core.config import load_config
 from .core.errors import CellGenNetError, UsageError
+from .core.extras import require
 from .core.progress import Reporter
 from .core.resources import sample_projects
 from .geometry.raster import rasterize
@@ -26,7 +27,7 @@ _MARK = "cellgennet-demo.txt"
 
 @dataclass(frozen=True)
 class SlideScore:
-    """How one slide's nuclei compare with its truth; ``annotated``: it had labels to learn from."""
+    """How one slide's nuclei compare with the truth; ``annotated``: the slide has training labels."""
 
     name: str
     annotated: bool
@@ -39,18 +40,21 @@ class SlideScore:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Scores of each slide and where the demo left what."""
+    """Scores of each slide, and the files that the demo wrote."""
 
     scores: list[SlideScore]
     places: dict[str, Path]
 
 
 def run_demo(folder: Path, threads: int, reporter: Reporter) -> Outcome:
-    """Run the main job on a copy of the sample project in ``folder``, with the files backend.
+    """Train, segment and export on a copy of the sample project in ``folder``, with the files backend.
 
-    Raises UsageError where ``folder`` holds something else than an earlier demo.
+    Raises UsageError where ``folder`` contains anything but an earlier demo, MissingExtraError.
     """
+    from .report.training_page import write_training_page
     from .training.run import train_project
+
+    require("train", "cellgennet demo")
 
     sample = sample_projects()
     _clear(folder)
@@ -60,7 +64,9 @@ def run_demo(folder: Path, threads: int, reporter: Reporter) -> Outcome:
     with open_project(
         folder / "project", "files", None, slide_size, writable=True, reporter=reporter
     ) as project:
-        bundle = train_project(project, bundle_path, config, reporter=reporter)
+        bundle = train_project(
+            project, bundle_path, config, reporter=reporter, write_report=write_training_page
+        )
         results = segment_project(project, bundle, threads=threads, reporter=reporter)
         failed = [result.sentence() for result in results if result.status == "failed"]
         if failed:
@@ -79,7 +85,7 @@ def run_demo(folder: Path, threads: int, reporter: Reporter) -> Outcome:
 def _clear(folder: Path) -> None:
     if folder.exists():
         if any(folder.iterdir()) and not (folder / _MARK).is_file():
-            raise UsageError(folder, "is not empty and holds no earlier demo", "Name another folder")
+            raise UsageError(folder, "is not empty and not from an earlier demo", "Name another folder")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     (folder / _MARK).write_text(
@@ -88,6 +94,7 @@ def _clear(folder: Path) -> None:
 
 
 def score_project(project: Project, truth: Path) -> list[SlideScore]:
+    """Score the detections of each slide against the 16-bit label images of the folder ``truth``."""
     scores = []
     for entry in project.entries:
         stem = entry.name.split(".")[0]

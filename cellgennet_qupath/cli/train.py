@@ -1,4 +1,4 @@
-"""``cellgennet train``: from annotations to a model bundle."""
+"""``cellgennet train``: from a project's annotations to a model bundle."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Stage = Literal["teacher", "student", "all"]
     type=click.Choice(["teacher", "student", "all"]),
     default="all",
     show_default=True,
-    help="Train the teacher only, the student only (with the bundle's teacher), or both.",
+    help="Train only the teacher, only the student (with the bundle's teacher), or both.",
 )
 @click.option(
     "--init",
     "initial",
     type=click.Path(path_type=Path),
-    help="Begin with the networks of this bundle; `pretrained`: of the one that comes with the package.",
+    help="Fine-tune from this bundle (`pretrained`: the one shipped).",
 )
-@click.option("--resume", is_flag=True, help="Go on with a run that was broken off.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @mpp_option
 @threads_option
 def command(
@@ -47,28 +47,24 @@ def command(
     mpp: float | None,
     threads: int | None,
 ) -> None:
-    """Train a model on a project's annotations: a teacher, its pseudo-labels, a light student."""
+    """Train a model on a project's annotations: a teacher, its pseudo-labels, and a light student."""
+    from ..core.extras import require
+
+    require("train", "cellgennet train")
     from ..bundle import load_bundle, named_bundle
     from ..core.config import load_config
 
-    config = load_config(config_file)
+    listener = reporter()
+    config = load_config(config_file, listener)
     if threads is not None:
         config = config.model_copy(update={"threads": threads})
     if initial is not None:
-        from ..training.start import init_config
+        from ..training.run import init_config
 
         config = init_config(load_bundle(named_bundle(initial)), config)
-    listener = reporter()
     with opened(project, backend, slides, listener, writable=True) as found:
+        from ..report.training_page import write_training_page
         from ..training.run import train_project
 
-        bundle = train_project(
-            found,
-            output,
-            config,
-            stage,
-            resume,
-            mpp,
-            listener,
-        )
+        bundle = train_project(found, output, config, stage, resume, mpp, listener, write_training_page)
     click.echo(f"Model bundle: {bundle.path}")

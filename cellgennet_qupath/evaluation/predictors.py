@@ -101,11 +101,11 @@ class TeacherPredictor:
 
     def __init__(self, name: str, bundle: Bundle, threads: int = 0) -> None:
         """Load the teacher; ``threads`` 0 uses all. Raises BundleError where the bundle has none."""
-        from ..networks.stardist import Teacher
+        from ..networks.stardist_process import StarDistProcess
 
         self.name = name
         self._bundle = bundle
-        self._teacher = Teacher(bundle.teacher, threads=threads)
+        self._teacher = StarDistProcess(bundle.teacher, threads=threads)
         self._teacher.load_weights(bundle.teacher / "weights_best.h5")
 
     def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:

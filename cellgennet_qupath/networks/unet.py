@@ -31,7 +31,7 @@ class StudentUNet(nn.Module):
     """U-Net (Ronneberger et al. 2015) on half resolution, with dropout that grows with depth.
 
     Input  : (n, 3, h, w) float, normalised colours; h and w multiples of ``unit``.
-    Output : (n, 2, h / 2, w / 2) logits: foreground, object probability. Output sample i stands for the
+    Output : (n, 2, h / 2, w / 2) logits: foreground, object probability. Output sample i covers the
              input samples 2i and 2i + 1.
     """
 
@@ -54,7 +54,7 @@ class StudentUNet(nn.Module):
             for level in reversed(range(config.levels - 1))
         )
         self.head = nn.Conv2d(config.width, 2, 1)
-        start_head(self.head)
+        init_head(self.head)
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.stem(image)
@@ -72,8 +72,8 @@ class StudentUNet(nn.Module):
         return logits
 
 
-def start_head(head: nn.Conv2d) -> None:
-    """Let maps begin at the share of tissue that nuclei cover, about a fifth: it saves the first epochs."""
+def init_head(head: nn.Conv2d) -> None:
+    """Let maps start at the share of tissue that nuclei cover, about a fifth: it saves the first epochs."""
     nn.init.constant_(head.bias, -1.4)  # type: ignore[arg-type]
 
 
@@ -83,7 +83,7 @@ def layerwise_dropout(config: StudentConfig) -> list[float]:
 
 
 def receptive_field(config: StudentConfig) -> int:
-    """How many input samples away, on one side, an input sample can still change an output sample.
+    """The distance, in input samples, over which an input sample can change an output sample.
 
     Summed along the longest path: stem, down, deepest level, up; two 3x3 convolutions and one
     resampling a level.

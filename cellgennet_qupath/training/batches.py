@@ -10,29 +10,29 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class LabelledBatch:
-    """Patches with ground truth at input resolution: image (n, h, w, 3) float32.
+    """Patches with ground truth, at input resolution.
 
-    foreground : (n, h, w) int8, -1 unknown, 0, 1.
-    objectness : (n, h, w) float32, -1 unknown, else in [0, 1].
-    contact    : (n, h, w) bool, where two nuclei come near each other.
+    image      : (n, h, w, 3) float32, normalised.
+    foreground : (n, h, w) int8: -1 unknown, 0, 1.
+    objectness : (n, h, w) float32: -1 unknown, else in [0, 1].
+    touching   : (n, h, w) bool, where two nuclei touch or nearly touch.
     """
 
     image: NDArray[np.float32]
     foreground: NDArray[np.int8]
     objectness: NDArray[np.float32]
-    contact: NDArray[np.bool_]
+    touching: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class UnlabelledBatch:
-    """Two colourings of the same unlabelled patches with what is said of them.
+    """Two colour augmentations of the same unlabelled patches, with their soft labels.
 
     weak, strong : (n, h, w, 3) float32.
     targets      : (n, h / 2, w / 2, 2) float32, soft foreground and object probability.
-    steadiness   : (n, h / 2, w / 2, 2) float32 in [0, 1], how well views agree; 0 where nothing may be
-                   learnt.
-    pasted       : (n, h / 2, w / 2) bool, where the strong view is to show the next patch of the batch
-                   (after the last the first) in place of its own.
+    agreement    : (n, h / 2, w / 2, 2) float32 in [0, 1], of the views; 0 where nothing may be learnt.
+    pasted       : (n, h / 2, w / 2) bool, where the strong view shows the next patch of the batch instead
+                   of its own (the last one: the first).
     """
 
     weak: NDArray[np.float32]

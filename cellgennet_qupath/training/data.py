@@ -1,10 +1,11 @@
-"""Read from a project what there is to learn from."""
+"""What a training learns from: labelled windows and tiles of unlabelled tissue, read from a project."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,62 @@ from ..slides.normalisation import Normalisation, estimate
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
 from ..slides.reader import SlideReader
 from ..slides.tissue import tissue_mask
-from .material import TrainingData, UnlabelledTile
 from .patches import generator
 
 _MARGIN = 64
 """Samples of real tissue around labels, so that patches there show context instead of padding."""
-_BLOCK = 32
+_CELL = 32
+"""Side, in samples, of the squares in which a tile's tissue is looked up."""
 _MIN_TISSUE = 0.3
+"""Least share of tissue in a tile to pseudo-label."""
+
+
+@dataclass(frozen=True)
+class UnlabelledTile:
+    """A tile of tissue to pseudo-label; rows and columns are even.
+
+    image  : float32 (rows, columns, 3), normalised.
+    usable : bool (rows, columns), true on tissue that is neither labelled nor held out.
+    """
+
+    image: NDArray[np.float32]
+    usable: NDArray[np.bool_]
+    source: str
+
+
+class TileSource(Protocol):
+    """A tile of tissue that is read when it is needed."""
+
+    def read(self) -> UnlabelledTile:
+        """The tile's pixels and the mask of what may be learnt from."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Everything that a training run learns from and is validated on.
+
+    mpp    : the working resolution in µm per pixel; None where nothing is calibrated.
+    images : how many images were read.
+    tiles  : unlabelled tissue.
+    """
+
+    mpp: float | None
+    images: int
+    training: Sequence[LabelledWindow]
+    validation: Sequence[LabelledWindow]
+    tiles: Sequence[TileSource]
+
+    def describe(self) -> dict[str, int]:
+        """Counts for messages and for the model card."""
+        return {
+            "images": self.images,
+            "training_windows": len(self.training),
+            "training_nuclei": sum(w.n_nuclei for w in self.training),
+            "training_labelled_pixels": int(sum(w.known.sum() for w in self.training)),
+            "validation_windows": len(self.validation),
+            "validation_nuclei": sum(w.n_nuclei for w in self.validation),
+            "unlabelled_tiles": len(self.tiles),
+        }
 
 
 @dataclass(frozen=True)
@@ -46,37 +96,37 @@ class TrainingSlide:
 class SlideTile:
     """A tile of the sample grid of a slide."""
 
-    source: TrainingSlide
+    slide: TrainingSlide
     box: Rectangle
 
     def read(self) -> UnlabelledTile:
-        """The picture of the place and where in it tissue shows that is neither labelled nor withheld."""
-        box, step = self.box, self.source.downsample
-        with open_image(self.source.entry) as reader:
-            image = _read(reader, self.source, box)
-            mask = tissue_mask(reader, self.source.mpp)
+        """The tile's pixels and the mask of tissue in it that is neither labelled nor held out."""
+        box, step = self.box, self.slide.downsample
+        with open_image(self.slide.entry) as reader:
+            image = _read(reader, self.slide, box)
+            mask = tissue_mask(reader, self.slide.mpp)
             columns, rows = grid_size(reader.width, reader.height, step)
         usable = np.zeros((box.rows, box.columns), bool)
-        for y in range(0, box.rows, _BLOCK):
-            for x in range(0, box.columns, _BLOCK):
+        for y in range(0, box.rows, _CELL):
+            for x in range(0, box.columns, _CELL):
                 left, top = (box.x0 + x) * step, (box.y0 + y) * step
-                seen = mask.covers(left, top, _BLOCK * step, _BLOCK * step) > 0
-                usable[y : y + _BLOCK, x : x + _BLOCK] = seen
+                tissue = mask.covers(left, top, _CELL * step, _CELL * step) > 0
+                usable[y : y + _CELL, x : x + _CELL] = tissue
         usable[max(0, rows - box.y0) :] = False
         usable[:, max(0, columns - box.x0) :] = False
         shape, origin = (box.rows, box.columns), (box.x0, box.y0)
-        labels = render(self.source.supervision, Split.TRAINING, shape, step, origin)
+        labels = render(self.slide.supervision, Split.TRAINING, shape, step, origin)
         usable &= (labels.foreground < 0) & ~labels.withheld
-        return UnlabelledTile(image, usable, self.source.entry.name)
+        return UnlabelledTile(image, usable, self.slide.entry.name)
 
 
 def load_training_data(
     project: Project, config: Config, mpp: float | None, reporter: Reporter
 ) -> TrainingData:
-    """Read a project's labels and the images under them.
+    """Read a project's annotations and the pixels around them.
 
-    mpp : pixel size of images that have none. Raises SupervisionError where there is nothing to train on.
-    Images that cannot be read are told and left out.
+    mpp : pixel size of images that have none. Images that cannot be read are reported and skipped.
+    Raises SupervisionError where there is nothing to train on.
     """
     readable: list[tuple[ImageEntry, Supervision, Calibration]] = []
     for entry in project.entries:
@@ -88,22 +138,22 @@ def load_training_data(
                 calibration = resolve_mpp(entry.mpp, reader.mpp, mpp, entry.name)
             readable.append((entry, supervision, calibration))
         except CellGenNetError as error:
-            reporter.warn(f"Left out: {error}")
+            reporter.warn(f"Skipped: {error}")
     if not any(s.usable(Split.TRAINING) for _, s, _ in readable):
         raise SupervisionError(
             project.path,
-            f"has no annotation to train on in its {len(readable)} readable image(s)",
+            f"no annotation to train on in its {len(readable)} readable image(s)",
             f"Draw a rectangle of class {config.classes.training} in QuPath and outline every nucleus in it",
         )
     target = config.mpp if config.mpp is not None else _common_mpp(readable)
     if target is None:
-        reporter.warn("No image is calibrated: training at full resolution, whatever its pixel size is.")
-    sources, training, validation = [], [], []
+        reporter.warn("No image is calibrated: training at full resolution, whatever the pixel size is.")
+    slides, training, validation = [], [], []
     with reporter.track("reading labels", len(readable), "images") as task:
         for entry, supervision, calibration in readable:
             if target is not None and calibration.mpp is None:
                 reporter.warn(
-                    f"Left out: {entry.name}: has no pixel size while others do. "
+                    f"Skipped: {entry.name}: it has no pixel size, while others do. "
                     "Give --mpp or set it in QuPath."
                 )
                 continue
@@ -112,28 +162,28 @@ def load_training_data(
                 normalisation = estimate(
                     reader, downsample, config.normalisation, tissue_mask(reader, calibration.mpp)
                 )
-                source = TrainingSlide(entry, supervision, calibration.mpp, downsample, normalisation)
-                sources.append(source)
-                training += _windows(reader, source, Split.TRAINING)
-                validation += _windows(reader, source, Split.VALIDATION)
+                slide = TrainingSlide(entry, supervision, calibration.mpp, downsample, normalisation)
+                slides.append(slide)
+                training += _windows(reader, slide, Split.TRAINING)
+                validation += _windows(reader, slide, Split.VALIDATION)
             task.advance()
     if not any(window.known.any() for window in training):
         raise SupervisionError(
             project.path, "no image with annotations can be used (see above)", "Give --mpp or calibrate them"
         )
     training, validation = _ensure_validation(training, validation, config, reporter)
-    return TrainingData(target, len(sources), training, validation, _places(sources, config))
+    return TrainingData(target, len(slides), training, validation, _choose_tiles(slides, config))
 
 
-def _places(sources: Sequence[TrainingSlide], config: Config) -> list[SlideTile]:
-    """Places of tissue to pseudo-label: a seeded choice, spread evenly over the images."""
+def _choose_tiles(slides: Sequence[TrainingSlide], config: Config) -> list[SlideTile]:
+    """Tiles of tissue to pseudo-label: a seeded choice, taken evenly from the images."""
     size = config.pseudo.tile
     per_image: list[list[SlideTile]] = []
-    for number, source in enumerate(sources):
-        with open_image(source.entry) as reader:
-            columns, rows = grid_size(reader.width, reader.height, source.downsample)
-            mask = tissue_mask(reader, source.mpp)
-        step = source.downsample
+    for number, slide in enumerate(slides):
+        with open_image(slide.entry) as reader:
+            columns, rows = grid_size(reader.width, reader.height, slide.downsample)
+            mask = tissue_mask(reader, slide.mpp)
+        step = slide.downsample
         boxes = [
             Rectangle.of_size(x, y, size, size)
             for y in _starts(rows, size)
@@ -141,29 +191,29 @@ def _places(sources: Sequence[TrainingSlide], config: Config) -> list[SlideTile]
             if mask.covers(x * step, y * step, size * step, size * step) >= _MIN_TISSUE
         ]
         order = generator(config.seed, "tiles", number).permutation(len(boxes))
-        per_image.append([SlideTile(source, boxes[i]) for i in order])
+        per_image.append([SlideTile(slide, boxes[i]) for i in order])
     chosen: list[SlideTile] = []
-    for turn in range(max((len(boxes) for boxes in per_image), default=0)):
-        chosen += [boxes[turn] for boxes in per_image if turn < len(boxes)]
+    for turn in range(max((len(tiles) for tiles in per_image), default=0)):
+        chosen += [tiles[turn] for tiles in per_image if turn < len(tiles)]
     return chosen[: config.pseudo.tiles]
 
 
-def _read(reader: SlideReader, source: TrainingSlide, box: Rectangle) -> NDArray[np.float32]:
-    pixels = reader.read_grid(box.x0, box.y0, box.columns, box.rows, source.downsample)
-    return source.normalisation.apply(pixels)
+def _read(reader: SlideReader, slide: TrainingSlide, box: Rectangle) -> NDArray[np.float32]:
+    pixels = reader.read_grid(box.x0, box.y0, box.columns, box.rows, slide.downsample)
+    return slide.normalisation.apply(pixels)
 
 
-def _windows(reader: SlideReader, source: TrainingSlide, split: Split) -> list[LabelledWindow]:
+def _windows(reader: SlideReader, slide: TrainingSlide, split: Split) -> list[LabelledWindow]:
     return [
         labelled_window(
-            _read(reader, source, box), source.supervision, split, box, source.downsample, source.entry.name
+            _read(reader, slide, box), slide.supervision, split, box, slide.downsample, slide.entry.name
         )
-        for box in label_boxes(source.supervision, split, source.downsample, _MARGIN)
+        for box in label_boxes(slide.supervision, split, slide.downsample, _MARGIN)
     ]
 
 
 def _starts(length: int, size: int) -> list[int]:
-    """Even starts of tiles that cover a length, the last one moved back to end with it."""
+    """Even start positions of tiles that cover a length; the last tile is moved back to end at its end."""
     if length <= size:
         return [0]
     count = -(-length // size)
@@ -171,7 +221,7 @@ def _starts(length: int, size: int) -> list[int]:
 
 
 def _common_mpp(readable: Sequence[tuple[ImageEntry, Supervision, Calibration]]) -> float | None:
-    """The pixel size that most images to train on have, to two digits."""
+    """The pixel size that most images with training labels have, to three digits."""
     sizes = Counter(
         float(f"{calibration.mpp:.3g}")
         for _, supervision, calibration in readable
@@ -186,17 +236,18 @@ def _ensure_validation(
     config: Config,
     reporter: Reporter,
 ) -> tuple[list[LabelledWindow], list[LabelledWindow]]:
+    """Training and validation windows; without Validation regions some of the others are held out."""
     if any(w.n_nuclei for w in validation):
         return training, validation
-    rich = [i for i, w in enumerate(training) if w.n_nuclei]
+    with_nuclei = [i for i, w in enumerate(training) if w.n_nuclei]
     name = config.classes.validation
-    if len(rich) < 2:
+    if len(with_nuclei) < 2:
         reporter.warn(
-            f"No region of class {name}, and too few others to hold one out: thresholds are tuned on what "
-            "was trained on, so the metrics of this model say little."
+            f"No region of class {name}, and too few others to hold one out: thresholds are tuned on the "
+            "training regions, so the scores of this model say little."
         )
         return training, training
-    held = {rich[i] for i in range(len(rich) // 2, len(rich), 5)}
+    held = {with_nuclei[i] for i in range(len(with_nuclei) // 2, len(with_nuclei), 5)}
     reporter.warn(
         f"No region of class {name}: {len(held)} of {len(training)} labelled windows are held out "
         f"({', '.join(sorted({training[i].source for i in held}))})."

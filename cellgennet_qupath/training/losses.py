@@ -25,21 +25,21 @@ def binary_cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tenso
     return weighted_mean(functional.binary_cross_entropy_with_logits(logit, target, reduction="none"), weight)
 
 
-def object_weight(known: Tensor, near: Tensor, contact: float) -> Tensor:
-    """w = known (1 + kappa n), kappa = ``contact``: the object map counts more between nuclei.
+def object_weight(known: Tensor, touching: Tensor, weight: float) -> Tensor:
+    """w = known (1 + kappa n), kappa = ``weight``: the object map counts more where nuclei touch.
 
-    There are few samples there, and they decide what is parted. After the weight map of Ronneberger et al.,
-    "U-Net: Convolutional networks for biomedical image segmentation", MICCAI 2015.
-    known, near : shares of a sample, in [0, 1], that are labelled, and that lie between nuclei (n).
+    Such samples are few, and they decide whether nuclei are separated. After the weight map of Ronneberger
+    et al., "U-Net: Convolutional networks for biomedical image segmentation", MICCAI 2015.
+    known, touching : shares of a sample, in [0, 1], that are labelled, and where nuclei touch (n).
     """
-    return known * (1 + contact * near)
+    return known * (1 + weight * touching)
 
 
 def tversky(logit: Tensor, target: Tensor, weight: Tensor, alpha: float, beta: float) -> Tensor:
     """T = 1 - (TP + s) / (TP + alpha FP + beta FN + s), s = 1; over the whole batch.
 
     TP = sum w p y, FP = sum w p (1 - y), FN = sum w (1 - p) y. alpha = beta = 0.5 is the Dice loss;
-    beta > alpha punishes misses more. Salehi et al., MLMI 2017. 0 where nothing has weight.
+    beta > alpha penalises misses more. Salehi et al., MLMI 2017. 0 where nothing has weight.
     """
     p = torch.sigmoid(logit)
     smooth = 1.0
@@ -49,29 +49,29 @@ def tversky(logit: Tensor, target: Tensor, weight: Tensor, alpha: float, beta: f
     return 1 - (hit + smooth) / (hit + alpha * false_positive + beta * false_negative + smooth)
 
 
-def belief(target: Tensor, agreement: Tensor, miss_doubt: float) -> Tensor:
-    """How far soft targets are believed, c = |2q - 1| s in [0, 1], per map; q: the foreground's, for both.
+def confidence(target: Tensor, agreement: Tensor, background_weight: float) -> Tensor:
+    """The weight of soft targets, c = |2q - 1| s in [0, 1], per map; q is the foreground's for both maps.
 
-    An undecided foreground is not believed, nor what is said of the object there. Times ``miss_doubt`` where
-    q < 1/2: a nucleus that a network misses, it misses in all views alike.
-    target     : (n, 2, h, w), soft foreground and object probability.
-    steadiness : (n, 2, h, w), s in [0, 1], how well views agree; 0 where nothing may be learnt.
+    Where the foreground is undecided neither map counts. Times ``background_weight`` where q < 1/2: a nucleus
+    that a network misses, it misses in all views.
+    target    : (n, 2, h, w), soft foreground and object probability.
+    agreement : (n, 2, h, w), s in [0, 1], of the views; 0 where nothing may be learnt.
     """
     foreground = target[:, :1]
-    side = torch.where(foreground < 0.5, miss_doubt, 1.0)
+    side = torch.where(foreground < 0.5, background_weight, 1.0)
     return (2 * foreground - 1).abs() * agreement * side
 
 
-def distillation(logit: Tensor, soft_target: Tensor, confidence: Tensor) -> Tensor:
+def distillation(logit: Tensor, soft_target: Tensor, weight: Tensor) -> Tensor:
     """D = mean_c[ BCE(p, q) - H(q) ]: the divergence of the student's p from the teacher's soft q.
 
-    c is the confidence in q. H(q) = BCE(q, q) makes it 0 where p = q, so that its size says how far the
-    student is from its teacher; its gradient is that of the cross-entropy.
+    c = ``weight`` is the confidence in q. H(q) = BCE(q, q) makes it 0 where p = q, so that its size measures
+    the distance between student and teacher; its gradient is that of the cross-entropy.
     """
     q = soft_target.clamp(_EPS, 1 - _EPS)
     entropy = -(q * q.log() + (1 - q) * (1 - q).log())
     cross = functional.binary_cross_entropy_with_logits(logit, q, reduction="none")
-    return weighted_mean(cross - entropy, confidence)
+    return weighted_mean(cross - entropy, weight)
 
 
 def consistency(logit: Tensor, other: Tensor, weight: Tensor) -> Tensor:
@@ -85,9 +85,9 @@ def consistency(logit: Tensor, other: Tensor, weight: Tensor) -> Tensor:
 def ramp(progress: float, begin: float, length: float) -> float:
     """0 before ``begin``, then exp(-5 (1 - t)^2) with t = (progress - begin) / length, and 1 after it.
 
-    So unsupervised terms come in softly, once there is something to agree on.
-    progress : share of the training that is done, in [0, 1]; ``begin`` and ``length`` likewise.
-    Laine & Aila, ICLR 2017.
+    It fades unsupervised terms in once the student has learnt something from labels.
+    progress : share of the training that is done, in [0, 1]; ``begin`` and ``length`` are shares too.
+    Laine & Aila, "Temporal ensembling for semi-supervised learning", ICLR 2017.
     """
     if progress < begin:
         return 0.0

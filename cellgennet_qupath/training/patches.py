@@ -1,7 +1,7 @@
 """Training patches drawn from labelled windows: every patch holds labelled pixels.
 
-All randomness comes from a generator made of (seed, stream, step), so that a run resumed at any step
-draws what an uninterrupted run would have drawn.
+All random numbers come from a generator made of (seed, stream, step), so that a run resumed at any step
+draws the same patches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..annotations.labels import UNKNOWN
 from ..annotations.windows import LabelledWindow
 
 CONTEXT = 32
-"""Samples drawn around what is trained on, so that outlines at its edge are not taken for cut short."""
+"""Samples drawn around the part that is trained on, so that nuclei at its edge keep their whole outline."""
 INNER = slice(CONTEXT, -CONTEXT)
 
 
@@ -40,7 +39,7 @@ class PatchSampler:
     """Draws augmented patches from windows.
 
     Windows are drawn in proportion to the square root of their labelled area, so that one large region
-    does not drown small ones; half of the patches are centred on a nucleus, the rest on any labelled
+    does not outweigh small ones; half of the patches are centred on a nucleus, the rest on any labelled
     pixel. Patches are rotated, scaled (by up to ``zoom``) and mirrored; samples outside the window are
     unknown.
     """
@@ -72,7 +71,7 @@ class PatchSampler:
         angle = rng.uniform(0, 2 * np.pi)
         scale = np.exp(rng.uniform(-1, 1) * np.log1p(self._zoom))
         mirror = -1.0 if rng.random() < 0.5 else 1.0
-        # The chosen pixel may lie anywhere in the middle half of what is trained on, not only at its centre.
+        # The chosen pixel may be anywhere in the middle half of the trained part, not only at its centre.
         reach = max(0.0, size / 2 - CONTEXT) / 2
         middle = (size - 1) / 2 + rng.uniform(-reach, reach, 2)
         cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
@@ -129,35 +128,3 @@ def recolour(
         out = out + rng.normal(0, rng.uniform(0.005, 0.03), out.shape)
     recoloured: NDArray[np.float32] = np.clip(out, -0.5, 1.5).astype(np.float32)
     return recoloured
-
-
-def objectness(objects: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Object probability of StarDist: distance to the nucleus' border over the largest in that nucleus.
-
-    objects : (rows, columns) labels, -1 unknown. Returns float32, 0 on background and -1 where unknown.
-    Schmidt et al., "Cell Detection with Star-convex Polygons", MICCAI 2018.
-    """
-    out = np.where(objects == UNKNOWN, -1.0, 0.0).astype(np.float32)
-    for label, found in enumerate(ndimage.find_objects(np.maximum(objects, 0)), start=1):
-        if found is None:
-            continue
-        around = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in found)
-        mask = (objects[around] == label).astype(np.uint8)
-        padded = np.pad(mask, 1)
-        distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-        inside = mask > 0
-        out[around][inside] = (distance / distance.max())[inside]
-    return out
-
-
-def contact(objects: NDArray[np.int32], reach: int = 3) -> NDArray[np.bool_]:
-    """Where two nuclei come near each other: both lie within ``reach`` samples, in a square around.
-
-    objects : (rows, columns) labels, -1 unknown. Returns bool (rows, columns).
-    """
-    known = np.maximum(objects, 0).astype(np.float32)
-    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    above = known.max() + 1
-    highest = cv2.dilate(known, square)
-    lowest = above - cv2.dilate(np.where(known > 0, above - known, np.float32(0)), square)
-    return np.asarray((highest > 0) & (lowest < highest), np.bool_)

@@ -1,129 +1,99 @@
-"""Teacher and averaged student are asked about unlabelled tissue: the rounds of a training."""
+"""The unlabelled tiles of a run and the networks' predictions on them, on disk."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..core.config import Config, StudentConfig
-from ..core.progress import Reporter
-from .material import TileSource
-from .pseudo_labels import Predict, PseudoLabels, predict_views, read_picture, write_prediction, write_tile
+from ..bundle import TEACHER
+from ..core.config import Config
+from .pseudo_labels import PseudoLabels, predict_views, read_image, write_prediction, write_tile
+from .run_folder import TrainingRun
+from .soft_maps import Predict, student_predict
 
 
 def rounds(config: Config) -> list[int]:
-    """The epochs at which the averaged student is asked: after the warm-up, then evenly over the rest."""
+    """The epochs before which the averaged student predicts: after the warm-up, then at even intervals."""
     epochs, count = config.student.epochs, config.pseudo.rounds
     first = math.ceil(config.loss.warm_up * epochs)
-    asked = {first + (epochs - first) * number // count for number in range(count)}
-    return sorted(epoch for epoch in asked if epoch < epochs)
+    starts = {first + (epochs - first) * number // count for number in range(count)}
+    return sorted(epoch for epoch in starts if epoch < epochs)
 
 
-def teacher_view(folder: Path, thresholds: dict[str, float], threads: int) -> Predict:
-    """The teacher as a source of soft maps: an instance mask of each view, and object probability."""
-    from ..networks.stardist import Teacher
-
-    teacher = Teacher(folder, threads=threads)
-
-    def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        maps = teacher.predict(image)
-        rows, columns = image.shape[:2]
-        labels, _ = teacher.instances(maps, (rows, columns), thresholds["prob"], thresholds["nms"])
-        mask = (labels > 0).astype(np.float32).reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
-        return np.stack([mask, teacher.prob_at_half(maps, (rows // 2, columns // 2))], axis=-1)
-
-    return predict
-
-
-def student_view(weights: Path, config: StudentConfig, threads: int) -> Predict:
-    """A student as a source of soft maps."""
-    from ..networks.runtime import load_runtime
-
-    runtime = load_runtime(weights, config, threads=threads)
-
-    def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        return whole_maps(runtime.predict, image)
-
-    return predict
-
-
-def whole_maps(predict: Predict, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Maps of an image of any size from a network that takes batches of multiples of 32 samples.
-
-    image : (h, w, 3). Returns (h / 2, w / 2, 2), rounded up.
-    """
-    rows, columns = image.shape[:2]
-    padded = np.pad(image, ((0, -rows % 32), (0, -columns % 32), (0, 0)), mode="reflect")
-    return predict(padded[None])[0, : -(-rows // 2), : -(-columns // 2)]
+def open_store(run: TrainingRun) -> PseudoLabelStore | None:
+    """The store of a run; None if its objective uses no unlabelled tissue, or there is none."""
+    if not run.config.loss.needs_teacher or not rounds(run.config):
+        return None
+    if not run.data.tiles:
+        run.reporter.warn("No unlabelled tissue: the student learns from the annotations alone.")
+        return None
+    return PseudoLabelStore(run)
 
 
 class PseudoLabelStore:
-    """The unlabelled tiles of a run on disk, and what is said of them.
+    """Tiles and predictions in the folder ``pseudo`` of a run. Nothing is predicted twice."""
 
-    folder : of the run; tiles and opinions are kept in ``pseudo`` below it and not made twice.
-    """
-
-    def __init__(
-        self, folder: Path, places: Sequence[TileSource], config: Config, reporter: Reporter
-    ) -> None:
-        self._run = folder
-        self._folder = folder / "pseudo"
-        self._config = config
-        self._reporter = reporter
-        self._tiles = [self._folder / "tiles" / f"{number:05d}.npz" for number in range(len(places))]
-        for file, place in zip(self._tiles, places, strict=True):
-            if not file.is_file():
-                write_tile(file, place.read())
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+        self._config = run.config
+        self._folder = run.folder / "pseudo"
+        self._tiles = [self._folder / "tiles" / f"{number:05d}.npz" for number in range(len(run.data.tiles))]
 
     @property
-    def _teacher_speaks(self) -> bool:
+    def uses_teacher(self) -> bool:
+        """Whether the teacher has a share in any soft label."""
         return self._config.pseudo.student_share < 1 or 0 in rounds(self._config)
 
-    def ask_teacher(self) -> None:
-        """Write the teacher's opinions that are missing, if it has a say."""
-        if self._teacher_speaks:
-            self._predict_missing("teacher", self._teacher)
+    @property
+    def teacher_is_complete(self) -> bool:
+        """Whether no prediction of the teacher is needed any more."""
+        return not self.uses_teacher or all(file.is_file() for file in self._files(TEACHER))
 
-    def labels(self, number: int, average: Callable[[Path], None]) -> PseudoLabels:
-        """The soft labels of a round; ``average`` writes the weights of the averaged student.
+    def labels(self, number: int, save_average: Callable[[Path], None]) -> PseudoLabels:
+        """The soft labels of a round, once the teacher's predictions are complete.
 
-        In a round that begins with the training the student knows nothing, and the teacher speaks alone.
+        save_average : writes the weights of the averaged student to a file. In a round that begins with
+                       the training the student has learnt nothing, and the labels are the teacher's alone.
         """
-        config, opinions = self._config, []
-        share = config.pseudo.student_share
-        begins = rounds(config)[number]
-        if self._teacher_speaks:
-            opinions.append(self._predict_missing("teacher", self._teacher))
-        if share > 0 and begins:
-            weights = self._folder / f"student-{number + 1}.safetensors"
+        config, predictions = self._config, []
+        if self.uses_teacher:
+            predictions.append(self._files(TEACHER))
+        if config.pseudo.student_share > 0 and rounds(config)[number]:
+            name = f"student-{number + 1}"
+            weights = self._folder / f"{name}.safetensors"
 
-            def student() -> Predict:
-                average(weights)
-                return student_view(weights, config.student, config.threads)
+            def predict() -> Predict:
+                save_average(weights)
+                return student_predict(weights, config.student, config.threads)
 
-            opinions.append(self._predict_missing(f"student-{number + 1}", student))
-        by_tile = list(zip(*opinions, strict=True))
+            self._predict_missing(name, predict)
+            predictions.append(self._files(name))
+        by_tile = list(zip(*predictions, strict=True))
         return PseudoLabels(self._tiles, by_tile, config.student.patch, config.pseudo)
 
-    def _teacher(self) -> Predict:
-        tuned = json.loads((self._run / "teacher.json").read_text(encoding="utf-8"))
-        return teacher_view(self._run / "stardist" / "teacher", tuned["thresholds"], self._config.threads)
+    def predict_missing(self, name: str, predict: Predict) -> None:
+        """Write those predictions of a network that are not there yet."""
+        self._predict_missing(name, lambda: predict)
 
-    def _predict_missing(self, name: str, ready: Callable[[], Predict]) -> list[Path]:
-        """The files of one network's opinions, those that are missing written."""
-        files = [self._folder / name / tile.name for tile in self._tiles]
-        missing = [(file, tile) for file, tile in zip(files, self._tiles, strict=True) if not file.is_file()]
-        if missing:
-            predict = ready()
-            with self._reporter.track(f"pseudo-labels of the {name}", len(files), "tiles") as task:
-                task.advance(len(files) - len(missing))
-                for file, tile in missing:
-                    opinion = predict_views(predict, read_picture(tile), self._config.pseudo.views)
-                    write_prediction(file, opinion)
-                    task.advance(1, f"{(opinion.mean[..., 0] > 0.5).mean():.0%} nuclei")
-        return files
+    def _predict_missing(self, name: str, open_network: Callable[[], Predict]) -> None:
+        self._write_tiles()
+        pairs = list(zip(self._files(name), self._tiles, strict=True))
+        missing = [(file, tile) for file, tile in pairs if not file.is_file()]
+        if not missing:
+            return
+        predict = open_network()
+        with self._run.reporter.track(f"pseudo-labels of the {name}", len(pairs), "tiles") as task:
+            task.advance(len(pairs) - len(missing))
+            for file, tile in missing:
+                prediction = predict_views(predict, read_image(tile), self._config.pseudo.views)
+                write_prediction(file, prediction)
+                task.advance(1, f"{(prediction.mean[..., 0] > 0.5).mean():.0%} nuclei")
+
+    def _files(self, name: str) -> list[Path]:
+        return [self._folder / name / tile.name for tile in self._tiles]
+
+    def _write_tiles(self) -> None:
+        for file, tile in zip(self._tiles, self._run.data.tiles, strict=True):
+            if not file.is_file():
+                write_tile(file, tile.read())

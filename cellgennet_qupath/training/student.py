@@ -1,6 +1,6 @@
-"""One optimisation step of the student, its averaged (EMA) copy, and both on disk.
+"""The optimisation step of the student, its averaged (EMA) copy, and both on disk.
 
-What is trained on, and when, is decided elsewhere (``distill``); arrays come and go as NumPy.
+Batches come as NumPy arrays; ``student_stage`` decides which.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..core.config import LossConfig, PseudoConfig, StudentConfig
 from ..core.errors import TrainingError
 from ..core.files import replacing
 from ..networks.device import bfloat16_pays
-from ..networks.network import Network, build, start
+from ..networks.network import Network, build, init_pretrained
 from ..networks.unet import STRIDE
 from . import losses
 from .batches import LabelledBatch, UnlabelledBatch
@@ -30,9 +30,9 @@ from .batches import LabelledBatch, UnlabelledBatch
 class StudentTrainer:
     """AdamW on the joint objective with cosine schedules and an averaged copy of the student.
 
-    The averaged copy is what is used in the end. The same seed and the same batches give the same
-    weights on the same machine and number of threads.
-    rounds : the steps at which the learning rate rises again, to ``config.restart`` of its first height
+    The averaged copy is the result. The same seed and the same batches give the same weights on the same
+    machine and number of threads.
+    rounds : the steps at which the learning rate restarts, at ``config.restart`` of its first maximum
              (Loshchilov & Hutter, "SGDR", ICLR 2017).
     """
 
@@ -57,7 +57,7 @@ class StudentTrainer:
         self.step_count = 0
         self._model = build(config, self._device)
         if config.init is None:
-            start(self._model)
+            init_pretrained(self._model)
         else:
             _init_weights(self._model, config.init)
         self._average = build(config, self._device)
@@ -98,31 +98,33 @@ class StudentTrainer:
         cfg = self._loss
         foreground, weight_f = _pooled(self._tensor(labelled.foreground))
         objectness, known = _pooled(self._tensor(labelled.objectness))
-        near, _ = _pooled(self._tensor(labelled.contact))
-        weight_o = losses.object_weight(known, near, cfg.touching_weight)
+        touching, _ = _pooled(self._tensor(labelled.touching))
+        weight_o = losses.object_weight(known, touching, cfg.touching_weight)
         images = [_channels_first(self._tensor(labelled.image))]
         if unlabelled is not None:
             pasted = self._tensor(unlabelled.pasted)[:, None] > 0
             fine = pasted.repeat_interleave(STRIDE, -1).repeat_interleave(STRIDE, -2)
             images.append(_paste(_channels_first(self._tensor(unlabelled.strong)), fine))
         logits = self._model(torch.cat(images)).float()
-        mine = logits[: len(foreground)]
+        on_labels = logits[: len(foreground)]
         terms = {
-            "bce": losses.binary_cross_entropy(mine[:, 0], foreground, weight_f),
-            "tversky": losses.tversky(mine[:, 0], foreground, weight_f, cfg.tversky_alpha, cfg.tversky_beta),
-            "objectness": losses.binary_cross_entropy(mine[:, 1], objectness, weight_o),
+            "bce": losses.binary_cross_entropy(on_labels[:, 0], foreground, weight_f),
+            "tversky": losses.tversky(
+                on_labels[:, 0], foreground, weight_f, cfg.tversky_alpha, cfg.tversky_beta
+            ),
+            "objectness": losses.binary_cross_entropy(on_labels[:, 1], objectness, weight_o),
         }
         if unlabelled is not None:
-            theirs = logits[len(foreground) :]
+            on_pseudo_labels = logits[len(foreground) :]
             soft = _paste(_channels_first(self._tensor(unlabelled.targets)), pasted)
-            steady = _paste(_channels_first(self._tensor(unlabelled.agreement)), pasted)
-            believed = losses.belief(soft, steady, self._pseudo.background_weight)
-            terms["distillation"] = losses.distillation(theirs, soft, believed)
+            agreement = _paste(_channels_first(self._tensor(unlabelled.agreement)), pasted)
+            confidence = losses.confidence(soft, agreement, self._pseudo.background_weight)
+            terms["distillation"] = losses.distillation(on_pseudo_labels, soft, confidence)
             if cfg.consistency > 0:
                 with torch.no_grad():
                     weak = _channels_first(self._tensor(unlabelled.weak))
                     view = _paste(torch.sigmoid(self._average(weak).float()), pasted)
-                terms["consistency"] = losses.consistency(theirs, view, (steady > 0).float())
+                terms["consistency"] = losses.consistency(on_pseudo_labels, view, (agreement > 0).float())
         return terms
 
     def _weights(self) -> dict[str, float]:
@@ -145,13 +147,13 @@ class StudentTrainer:
         done, length = self.step_count - begin, end - begin
         warm = min(1.0, (done + 1) / max(1, length // 20))
         cosine = 0.5 * (1 + np.cos(np.pi * min(1.0, done / length)))
-        highest = self._config.learning_rate * (self._config.restart if begin else 1)
+        maximum = self._config.learning_rate * (self._config.restart if begin else 1)
         for group in self._optimiser.param_groups:
-            group["lr"] = highest * warm * (0.02 + 0.98 * cosine)
+            group["lr"] = maximum * warm * (0.02 + 0.98 * cosine)
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        # The average follows fast at first, or it would keep the random start for long.
+        # The average follows fast at first: otherwise the random initial weights would stay in it for long.
         decay = min(self._config.ema, (1 + self.step_count) / (10 + self.step_count))
         for mean, now in zip(
             self._average.state_dict().values(), self._model.state_dict().values(), strict=True
@@ -175,7 +177,7 @@ class StudentTrainer:
         _save(self._average.state_dict(), path, {})
 
     def save_checkpoint(self, path: Path) -> None:
-        """Everything needed to go on as if never stopped, as safetensors."""
+        """Everything that is needed to resume exactly, as safetensors."""
         tensors = {f"model.{k}": v for k, v in self._model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
         for index, state in self._optimiser.state_dict()["state"].items():
@@ -183,7 +185,7 @@ class StudentTrainer:
         _save(tensors, path, {"step": str(self.step_count)})
 
     def load_checkpoint(self, path: Path) -> None:
-        """Go on from ``save_checkpoint``. Raises TrainingError if it does not fit."""
+        """Continue from ``save_checkpoint``. Raises TrainingError if it does not fit."""
         tensors = _load(path)
         try:
             self._model.load_state_dict(_under(tensors, "model."))
@@ -207,7 +209,7 @@ def _init_weights(model: Network, weights: Path) -> None:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise TrainingError(
-            weights, "holds a student of another shape", "Use the settings it was trained with"
+            weights, "contains a student of another shape", "Use the settings it was trained with"
         ) from error
 
 
@@ -216,12 +218,12 @@ def _channels_first(x: Tensor) -> Tensor:
 
 
 def _paste(patches: Tensor, where: Tensor) -> Tensor:
-    """Each patch (n, c, h, w) with the next one in it ``where`` (n, 1, h, w) says."""
+    """Patches (n, c, h, w); ``where`` (n, 1, h, w) is true, each shows the next one of the batch."""
     return torch.where(where, patches.roll(-1, 0), patches)
 
 
 def _pooled(label: Tensor) -> tuple[Tensor, Tensor]:
-    """Full-resolution labels (n, h, w; -1 unknown) -> mean and known share of each output sample."""
+    """Mean and known share of each output sample, of full-resolution labels (n, h, w), -1 unknown."""
     known = (label >= 0).float()
     weight = functional.avg_pool2d(known[:, None], STRIDE)[:, 0]
     mean = functional.avg_pool2d((label * known)[:, None], STRIDE)[:, 0] / weight.clamp_min(1e-6)
@@ -241,4 +243,4 @@ def _load(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise TrainingError(path, f"holds no readable weights ({error})", "Train again") from error
+        raise TrainingError(path, f"cannot be read as weights ({error})", "Train again") from error

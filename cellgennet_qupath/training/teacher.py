@@ -11,8 +11,9 @@ import numpy as np
 from ..annotations.windows import LabelledWindow
 from ..core.config import TeacherConfig
 from ..core.progress import Reporter
-from ..networks.stardist import Teacher
+from ..networks.stardist_process import StarDistProcess
 from .patches import CONTEXT, Patch, PatchSampler, generator, recolour
+from .targets import mean_radius, stardist_batch
 
 _STATE = "teacher_state.npz"
 _BEST = "teacher_best.h5"
@@ -20,32 +21,37 @@ _VALIDATION_BATCHES = 6
 
 
 def train_teacher(
+    teacher: StarDistProcess,
     training: Sequence[LabelledWindow],
     validation: Sequence[LabelledWindow],
     config: TeacherConfig,
     seed: int,
-    folder: Path,
     state: Path,
     resume: bool,
     reporter: Reporter,
-    threads: int = 0,
-) -> tuple[Teacher, list[dict[str, float]]]:
-    """Train a teacher into ``folder``; returns it with its best weights, and the losses of each epoch.
+) -> list[dict[str, float]]:
+    """Train a new teacher and leave it with its best weights; returns the losses of each epoch.
 
     Stops when the validation loss has not improved for ``config.patience`` epochs. With ``resume`` it
-    goes on from ``state``, and ends with what it would have been without the interruption.
+    continues from the checkpoint in ``state`` and ends with the same weights as an uninterrupted run.
     """
     size = config.patch + 2 * CONTEXT
     sampler = PatchSampler(training, size)
-    checks = PatchSampler(validation, size)
+    validation_sampler = PatchSampler(validation, size)
     held_out = [
-        checks.draw(generator(seed, "teacher-validation", batch), config.batch)
-        for batch in range(_VALIDATION_BATCHES)
+        stardist_batch(
+            validation_sampler.draw(generator(seed, "teacher-validation", number), config.batch),
+            teacher.rays,
+            teacher.grid,
+        )
+        for number in range(_VALIDATION_BATCHES)
     ]
-    teacher = Teacher(folder, config, threads, seed)
     teacher.prepare_training(config.learning_rate)
     if config.init is None:
-        teacher.init_radius(sampler.draw(generator(seed, "teacher-start", 0), 4 * config.batch))
+        patches = sampler.draw(generator(seed, "teacher-start", 0), 4 * config.batch)
+        radius = mean_radius(stardist_batch(patches, teacher.rays, teacher.grid))
+        if radius is not None:
+            teacher.init_radius(radius)
     history: list[dict[str, float]] = []
     state.mkdir(parents=True, exist_ok=True)
     best, waited, first = np.inf, 0.0, 0
@@ -63,22 +69,25 @@ def train_teacher(
             for step in range(epoch * config.steps_per_epoch, (epoch + 1) * config.steps_per_epoch):
                 rng = generator(seed, "teacher", step)
                 patches = [_recoloured(p, rng) for p in sampler.draw(rng, config.batch)]
-                losses.append(teacher.train_step(patches, config.learning_rate * _cosine(step / total)))
+                batch = stardist_batch(patches, teacher.rays, teacher.grid)
+                losses.append(teacher.train_step(batch, config.learning_rate * _cosine(step / total)))
                 task.advance(1, f"loss {losses[-1]:.3f}")
-            checked = float(np.mean([teacher.validation_loss(batch) for batch in held_out]))
-            history.append({"loss": float(np.mean(losses)), "validation": checked})
+            validation_loss = float(np.mean([teacher.validation_loss(batch) for batch in held_out]))
+            history.append({"loss": float(np.mean(losses)), "validation": validation_loss})
             waited += 1
-            if checked < best:
-                best, waited = checked, 0.0
+            if validation_loss < best:
+                best, waited = validation_loss, 0.0
                 teacher.save_weights(state / _BEST)
             record = {"epoch": epoch + 1.0, "best": best, "waited": waited}
             for e, line in enumerate(history):
                 record |= {f"{name}{e}": value for name, value in line.items()}
             teacher.save_state(state / _STATE, record)
     if waited >= config.patience:
-        reporter.say(f"Teacher: no better for {config.patience} epochs, stopped after {len(history)}.")
+        reporter.say(
+            f"Teacher: stopped after {len(history)} epochs, the last {config.patience} without improvement."
+        )
     teacher.load_weights(state / _BEST)
-    return teacher, history
+    return history
 
 
 def _recoloured(patch: Patch, rng: np.random.Generator) -> Patch:

@@ -1,4 +1,4 @@
-"""Few thresholds, chosen on validation windows from a small grid."""
+"""A few thresholds, chosen on validation windows from a small grid."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Candidate = TypeVar("Candidate")
 def score_windows(
     predicted: Sequence[NDArray[np.int32]], windows: Sequence[LabelledWindow], stride: int = 1
 ) -> dict[str, float]:
-    """Mean scores of label images against windows, where objects are known.
+    """Mean scores of label images against windows, where the window's objects are known.
 
-    ``stride`` is the number of window samples per sample of ``predicted``.
+    stride : window samples per sample of ``predicted``, along each side.
     """
     scores = []
     for labels, window in zip(predicted, windows, strict=True):
@@ -40,13 +40,18 @@ def sentence(scores: dict[str, float]) -> str:
     )
 
 
+def rounded(scores: dict[str, float]) -> dict[str, float]:
+    """Scores to four digits, for files."""
+    return {name: round(value, 4) for name, value in scores.items()}
+
+
 def best_of(
     standard: Candidate, candidates: Sequence[Candidate], evaluate: Callable[[Candidate], dict[str, float]]
 ) -> tuple[Candidate, dict[str, float]]:
-    """The candidate of highest PQ if it beats ``standard`` by more than chance, else that; its scores.
+    """The candidate of highest PQ if it beats ``standard`` by more than chance, else that; with its scores.
 
-    Chance is one standard error of the standard's PQ q over the n true nuclei, sqrt(q (1 - q) / n): few
-    nuclei to check with are no reason to leave a rule that has held elsewhere.
+    Chance is one standard error of the standard's PQ q over the n true nuclei, sqrt(q (1 - q) / n): with
+    few nuclei to validate on, the rule that has worked elsewhere is kept.
     """
     scores = evaluate(standard)
     quality, nuclei = scores["pq"], scores["true_objects"]

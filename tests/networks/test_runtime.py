@@ -1,4 +1,4 @@
-"""The student's runtimes: one answer, whatever computes it."""
+"""The student's runtimes: the same maps from each of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ENCODER = StudentConfig(architecture="efficientnet-lite0", width=8)
 
 
 def weights(folder: Path, config: StudentConfig) -> Path:
-    """A network with what training leaves behind: batch statistics of its own, and strong answers."""
+    """A network as after training: with batch statistics of its own, and maps of high contrast."""
     torch.manual_seed(3)
     model = build(config, torch.device("cpu")).train()
     with torch.no_grad():
@@ -47,14 +47,14 @@ def weights(folder: Path, config: StudentConfig) -> Path:
 
 
 def pixels(side: int) -> NDArray[np.float32]:
-    """Blurred noise of full contrast: what a network makes something of."""
+    """Blurred noise of full contrast."""
     noise = np.random.default_rng(5).random((side, side, 3), np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 6)
     return ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)[None]
 
 
 @pytest.mark.parametrize("config", [UNET, ENCODER], ids=["unet", "encoder"])
-def test_openvino_answers_as_torch_does(tmp_path: Path, config: StudentConfig) -> None:
+def test_openvino_predicts_what_torch_predicts(tmp_path: Path, config: StudentConfig) -> None:
     file, image = weights(tmp_path, config), pixels(192)
     expected = TorchRuntime(file, config).predict(image)
     runtime = OpenVinoRuntime(file, config)
@@ -77,7 +77,7 @@ def test_equal_pixels_get_equal_maps_on_any_number_of_threads(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("config", [UNET, ENCODER], ids=["unet", "encoder"])
-def test_what_lies_beyond_the_context_does_not_count(tmp_path: Path, config: StudentConfig) -> None:
+def test_pixels_beyond_the_context_do_not_count(tmp_path: Path, config: StudentConfig) -> None:
     runtime = TorchRuntime(weights(tmp_path, config), config)
     rim = runtime.context
     assert rim % runtime.unit == 0
@@ -115,10 +115,10 @@ def test_a_copy_in_another_process_loads_the_same_weights(tmp_path: Path) -> Non
         pickle.loads(packed)  # noqa: S301
 
 
-def test_nobody_is_told_that_a_network_was_converted(tmp_path: Path) -> None:
+def test_conversions_are_not_reported_to_openvino(tmp_path: Path) -> None:
     file = weights(tmp_path, UNET)
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", _CONVERT, str(file), UNET.model_dump_json()], capture_output=True, text=True
     )
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.strip() == "[]"
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

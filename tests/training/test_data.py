@@ -1,4 +1,4 @@
-"""What a project offers to learn from, and what is said about what it lacks."""
+"""The training data of a project, and the messages about what it lacks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Listener(Silent):
 
 @dataclass
 class Folder:
-    """As much of a project as gathering needs."""
+    """As much of a project as loading the training data needs."""
 
     path: Path
     entries: list[ImageEntry] = field(default_factory=list)
@@ -66,65 +66,65 @@ def region(x: int = 20, y: int = 30, path_class: str = "Training") -> list[Annot
 def test_windows_hold_what_was_drawn(tmp_path: Path) -> None:
     project = Folder(tmp_path)
     project.add(*region(), *region(200, 150, "Validation"))
-    material = load_training_data(project, CONFIG, None, Silent())
-    facts = material.describe()
+    data = load_training_data(project, CONFIG, None, Silent())
+    facts = data.describe()
     assert facts["training_nuclei"] == facts["validation_nuclei"] == 3
     assert facts["training_labelled_pixels"] == 100 * 60
-    assert material.mpp == 0.25
-    (window,) = material.training
+    assert data.mpp == 0.25
+    (window,) = data.training
     assert window.image.shape[:2] == window.known.shape
     assert window.known.sum() == 100 * 60
 
 
-def test_unlabelled_places_leave_out_what_is_labelled(tmp_path: Path) -> None:
+def test_unlabelled_tiles_exclude_what_is_labelled(tmp_path: Path) -> None:
     project = Folder(tmp_path)
     project.add(*region(), *region(200, 150, "Validation"))
-    material = load_training_data(project, CONFIG, None, Silent())
-    tiles = [place.read() for place in material.places]
+    data = load_training_data(project, CONFIG, None, Silent())
+    tiles = [tile.read() for tile in data.tiles]
     assert 1 <= len(tiles) <= 6
     assert all(tile.image.shape == (128, 128, 3) for tile in tiles)
     assert any(tile.usable.any() for tile in tiles)
     assert not all(tile.usable.all() for tile in tiles)
 
 
-def test_what_is_ignored_or_kept_for_validation_is_no_unlabelled_place(tmp_path: Path) -> None:
+def test_ignored_and_validation_areas_are_not_used_as_unlabelled_tissue(tmp_path: Path) -> None:
     project = Folder(tmp_path)
     ignored = drawn(shapely.box(160, 20, 220, 60), "Ignore folds")
     project.add(*region(), *region(200, 150, "Validation"), ignored)
     everywhere = CONFIG.model_copy(update={"pseudo": PseudoConfig(tile=128, tiles=100)})
     usable = np.zeros((300, 400), bool)
-    for place in load_training_data(project, everywhere, None, Silent()).places:
-        assert isinstance(place, SlideTile)
-        y, x = place.box.y0, place.box.x0
-        usable[y : y + 128, x : x + 128] |= place.read().usable
+    for tile in load_training_data(project, everywhere, None, Silent()).tiles:
+        assert isinstance(tile, SlideTile)
+        y, x = tile.box.y0, tile.box.x0
+        usable[y : y + 128, x : x + 128] |= tile.read().usable
     assert not usable[20:60, 160:220].any()
     assert not usable[150:210, 200:300].any()
     assert not usable[30:90, 20:120].any()
     assert usable.sum() == 300 * 400 - 60 * 40 - 2 * 100 * 60
 
 
-def test_the_same_seed_chooses_the_same_places(tmp_path: Path) -> None:
+def test_the_same_seed_chooses_the_same_tiles(tmp_path: Path) -> None:
     project = Folder(tmp_path)
     project.add(*region())
-    first, again = (load_training_data(project, CONFIG, None, Silent()).places for _ in range(2))
+    first, again = (load_training_data(project, CONFIG, None, Silent()).tiles for _ in range(2))
     assert [p.box for p in first] == [p.box for p in again]
 
 
-def test_without_validation_a_window_is_held_out_and_told(tmp_path: Path) -> None:
+def test_without_validation_a_window_is_held_out_and_reported(tmp_path: Path) -> None:
     project, listener = Folder(tmp_path), Listener()
     project.add(*region())
     project.add(*region(), seed=1)
-    material = load_training_data(project, CONFIG, None, listener)
-    assert len(material.training) == len(material.validation) == 1
-    assert material.training[0].source != material.validation[0].source
+    data = load_training_data(project, CONFIG, None, listener)
+    assert len(data.training) == len(data.validation) == 1
+    assert data.training[0].source != data.validation[0].source
     assert any("held out" in line for line in listener.lines)
 
 
-def test_a_single_window_checks_itself_and_says_that_this_is_little(tmp_path: Path) -> None:
+def test_a_single_window_validates_itself_and_the_user_is_warned(tmp_path: Path) -> None:
     project, listener = Folder(tmp_path), Listener()
     project.add(*region())
-    material = load_training_data(project, CONFIG, None, listener)
-    assert material.validation == material.training
+    data = load_training_data(project, CONFIG, None, listener)
+    assert data.validation == data.training
     assert any("say little" in line for line in listener.lines)
 
 
@@ -135,18 +135,18 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
         load_training_data(project, CONFIG, None, Silent())
 
 
-def test_an_unreadable_slide_is_left_out_and_told(tmp_path: Path) -> None:
+def test_an_unreadable_slide_is_skipped_and_reported(tmp_path: Path) -> None:
     project, listener = Folder(tmp_path), Listener()
     project.add(*region())
     broken = project.add(*region())
     assert broken.slide is not None
     broken.slide.write_bytes(b"no image")
-    material = load_training_data(project, CONFIG, None, listener)
-    assert material.describe()["images"] == 1
-    assert any("Left out" in line and "2.png" in line for line in listener.lines)
+    data = load_training_data(project, CONFIG, None, listener)
+    assert data.describe()["images"] == 1
+    assert any("Skipped" in line and "2.png" in line for line in listener.lines)
 
 
-def test_an_uncalibrated_image_among_calibrated_ones_is_left_out_or_takes_the_option(tmp_path: Path) -> None:
+def test_an_uncalibrated_image_among_calibrated_ones_is_skipped_or_takes_the_option(tmp_path: Path) -> None:
     project, listener = Folder(tmp_path), Listener()
     project.add(*region())
     project.add(*region(), mpp=None)
@@ -158,8 +158,8 @@ def test_an_uncalibrated_image_among_calibrated_ones_is_left_out_or_takes_the_op
 def test_a_project_without_any_pixel_size_is_trained_at_full_resolution(tmp_path: Path) -> None:
     project, listener = Folder(tmp_path), Listener()
     project.add(*region(), mpp=None)
-    material = load_training_data(project, CONFIG, None, listener)
-    assert material.mpp is None
+    data = load_training_data(project, CONFIG, None, listener)
+    assert data.mpp is None
     assert any("calibrated" in line for line in listener.lines)
 
 
@@ -170,7 +170,7 @@ def test_a_coarser_working_resolution_shrinks_the_windows(tmp_path: Path) -> Non
     assert coarse.describe()["training_labelled_pixels"] == 50 * 30
 
 
-def test_a_project_that_wants_a_resolution_needs_a_pixel_size(tmp_path: Path) -> None:
+def test_a_working_resolution_needs_a_pixel_size(tmp_path: Path) -> None:
     project = Folder(tmp_path)
     project.add(*region(), mpp=None)
     with pytest.raises(SupervisionError, match="can be used"):

@@ -26,9 +26,9 @@ def test_unknown_pixels_do_not_count() -> None:
     assert losses.binary_cross_entropy(LOGIT, target, torch.zeros(3)).item() == 0
 
 
-def test_samples_between_nuclei_weigh_more_where_they_are_known() -> None:
-    known, near = torch.tensor([1.0, 1.0, 0.5, 0.0]), torch.tensor([0.0, 1.0, 0.5, 1.0])
-    assert losses.object_weight(known, near, 4.0).tolist() == [1.0, 5.0, 1.5, 0.0]
+def test_samples_where_nuclei_touch_count_more_if_they_are_known() -> None:
+    known, touching = torch.tensor([1.0, 1.0, 0.5, 0.0]), torch.tensor([0.0, 1.0, 0.5, 1.0])
+    assert losses.object_weight(known, touching, 4.0).tolist() == [1.0, 5.0, 1.5, 0.0]
 
 
 def test_tversky() -> None:
@@ -60,9 +60,9 @@ def test_ramp() -> None:
     assert losses.ramp(0.5, 0.3, 0.4) == pytest.approx(math.exp(-1.25))
 
 
-def test_belief_by_hand() -> None:
+def test_confidence_by_hand() -> None:
     q = torch.tensor([[[[0.9, 0.1]], [[0.5, 0.2]]]])
-    steady = torch.tensor([[[[1.0, 0.5]], [[0.8, 0.5]]]])
-    believed = losses.belief(q, steady, miss_doubt=0.25)
+    agreement = torch.tensor([[[[1.0, 0.5]], [[0.8, 0.5]]]])
+    confidence = losses.confidence(q, agreement, background_weight=0.25)
     expected = [[[[0.8, 0.8 * 0.5 * 0.25]], [[0.8 * 0.8, 0.8 * 0.5 * 0.25]]]]
-    torch.testing.assert_close(believed, torch.tensor(expected))
+    torch.testing.assert_close(confidence, torch.tensor(expected))

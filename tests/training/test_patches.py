@@ -1,4 +1,4 @@
-"""Patches: labelled, repeatable, and true to their window."""
+"""Patches and targets: labelled, repeatable, and in register with their window."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from cellgennet_qupath.annotations.labels import UNKNOWN, LabelRasters, Split
 from cellgennet_qupath.annotations.windows import LabelledWindow
 from cellgennet_qupath.geometry.rectangle import Rectangle
-from cellgennet_qupath.training.patches import PatchSampler, contact, generator, objectness, recolour
+from cellgennet_qupath.training.patches import PatchSampler, generator, recolour
+from cellgennet_qupath.training.targets import objectness, touching
 
 
 def window(size: int = 200) -> LabelledWindow:
@@ -73,20 +74,20 @@ def test_objectness_is_the_normalised_distance_to_the_border() -> None:
     assert out[8, 8] == 0
 
 
-def test_contact_is_where_two_nuclei_are_near() -> None:
+def test_touching_is_where_two_nuclei_are_near() -> None:
     objects = np.zeros((20, 40), np.int32)
     objects[5:15, 2:10] = 7
     objects[5:15, 11:19] = 3
     objects[5:15, 30:36] = 9
     objects[:3] = UNKNOWN
-    out = contact(objects, reach=2)
+    out = touching(objects, reach=2)
     assert out.dtype == np.bool_
     rows, columns = np.nonzero(out)
     # Within 2 of the one, whose last column is 9, and of the other, whose first is 11.
     assert (columns.min(), columns.max()) == (9, 11)
     assert (rows.min(), rows.max()) == (3, 16)
-    assert not contact(np.where(objects == 7, objects, 0)).any()
-    assert not contact(np.zeros((8, 8), np.int32)).any()
+    assert not touching(np.where(objects == 7, objects, 0)).any()
+    assert not touching(np.zeros((8, 8), np.int32)).any()
 
 
 def test_recolouring_keeps_shape_and_range_and_moves_colours() -> None:

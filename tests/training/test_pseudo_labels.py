@@ -1,4 +1,4 @@
-"""Pseudo-labels: views averaged in register, steadiness by its equation, streamed from disk."""
+"""Pseudo-labels: views averaged in register, agreement by its equation, streamed from disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellgennet_qupath.core.config import PseudoConfig
-from cellgennet_qupath.training.material import UnlabelledTile
+from cellgennet_qupath.training.data import UnlabelledTile
 from cellgennet_qupath.training.patches import generator
 from cellgennet_qupath.training.pseudo_labels import (
     AveragedPrediction,
@@ -18,7 +18,7 @@ from cellgennet_qupath.training.pseudo_labels import (
     agreement,
     mix,
     predict_views,
-    read_picture,
+    read_image,
     rectangle,
     write_prediction,
     write_tile,
@@ -26,7 +26,7 @@ from cellgennet_qupath.training.pseudo_labels import (
 
 
 def red_and_green(image: np.ndarray) -> np.ndarray:
-    """A predictor without any preference of direction."""
+    """A predictor that is equivariant under rotation and mirroring."""
     h, w = image.shape[:2]
     return image[..., :2].reshape(h // 2, 2, w // 2, 2, 2).mean(axis=(1, 3))
 
@@ -41,18 +41,18 @@ def tile(size: int = 64) -> UnlabelledTile:
 @pytest.mark.parametrize("views", [4, 8])
 def test_views_come_back_in_register(views: int) -> None:
     image = np.random.default_rng(1).random((32, 48, 3)).astype(np.float32)
-    opinion = predict_views(red_and_green, image, views)
-    np.testing.assert_allclose(opinion.mean, red_and_green(image), atol=1e-6)
-    np.testing.assert_allclose(opinion.std, 0, atol=1e-6)
+    prediction = predict_views(red_and_green, image, views)
+    np.testing.assert_allclose(prediction.mean, red_and_green(image), atol=1e-6)
+    np.testing.assert_allclose(prediction.std, 0, atol=1e-6)
 
 
-def test_steadiness_by_hand() -> None:
+def test_agreement_by_hand() -> None:
     std = np.array([[[0.0, 0.1], [0.2, 0.0]]], np.float32)
     np.testing.assert_allclose(agreement(std, 3), [[[1, np.exp(-0.3)], [np.exp(-0.6), 1]]], rtol=1e-6)
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=8, max_size=8), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
-def test_two_opinions_are_one_set_of_views(values: list[float], share: float) -> None:
+def test_a_mixture_is_one_set_of_views(values: list[float], share: float) -> None:
     views = np.array(values).reshape(2, 4)
     first, second = (
         AveragedPrediction(np.full((1, 1, 2), v.mean(), np.float32), np.full((1, 1, 2), v.std(), np.float32))
@@ -66,41 +66,41 @@ def test_two_opinions_are_one_set_of_views(values: list[float], share: float) ->
     np.testing.assert_allclose(both.std, std, atol=1e-3)
 
 
-def kept(folder: Path, *opinions: AveragedPrediction, share: float = 0.5) -> PseudoLabels:
+def kept(folder: Path, *predictions: AveragedPrediction, share: float = 0.5) -> PseudoLabels:
     """Soft labels of one tile, kept on disk."""
     write_tile(folder / "tile.npz", tile())
-    files = [folder / f"{number}.npz" for number in range(len(opinions))]
-    for file, opinion in zip(files, opinions, strict=True):
-        write_prediction(file, opinion)
+    files = [folder / f"{number}.npz" for number in range(len(predictions))]
+    for file, prediction in zip(files, predictions, strict=True):
+        write_prediction(file, prediction)
     return PseudoLabels([folder / "tile.npz"], [files], 32, PseudoConfig(student_share=share, cutmix=0))
 
 
-def opinion(folder: Path) -> AveragedPrediction:
+def predicted(folder: Path) -> AveragedPrediction:
     write_tile(folder / "tile.npz", tile())
-    return predict_views(red_and_green, read_picture(folder / "tile.npz"), 4)
+    return predict_views(red_and_green, read_image(folder / "tile.npz"), 4)
 
 
-def test_only_unlabelled_tissue_teaches(tmp_path: Path) -> None:
+def test_only_unlabelled_tissue_is_learnt_from(tmp_path: Path) -> None:
     write_tile(tmp_path / "tile.npz", tile())
     with np.load(tmp_path / "tile.npz") as stored:
         assert not stored["usable"][:, :16].any()
         assert stored["usable"][:, 16:].all()
-    steady = kept(tmp_path, opinion(tmp_path)).draw(generator(0, "t", 0), 20).agreement
-    assert (steady == 0).any() and (steady > 0).any()
+    agreed = kept(tmp_path, predicted(tmp_path)).draw(generator(0, "t", 0), 20).agreement
+    assert (agreed == 0).any() and (agreed > 0).any()
 
 
 def test_drawn_crops_keep_image_and_targets_together(tmp_path: Path) -> None:
-    drawn = kept(tmp_path, opinion(tmp_path)).draw(generator(0, "t", 0), 6)
-    weak, strong, targets, steady = drawn.weak, drawn.strong, drawn.targets, drawn.agreement
+    drawn = kept(tmp_path, predicted(tmp_path)).draw(generator(0, "t", 0), 6)
+    weak, strong, targets, agreed = drawn.weak, drawn.strong, drawn.targets, drawn.agreement
     assert not drawn.pasted.any()
     assert weak.shape == strong.shape == (6, 32, 32, 3)
-    assert targets.shape == steady.shape == (6, 16, 16, 2)
-    for picture, target in zip(weak, targets, strict=True):
-        seen = red_and_green(picture)
-        assert np.corrcoef(seen[..., 0].ravel(), target[..., 0].ravel())[0, 1] > 0.8
+    assert targets.shape == agreed.shape == (6, 16, 16, 2)
+    for image, target in zip(weak, targets, strict=True):
+        expected = red_and_green(image)
+        assert np.corrcoef(expected[..., 0].ravel(), target[..., 0].ravel())[0, 1] > 0.8
 
 
-def test_a_contradicted_teacher_is_half_believed(tmp_path: Path) -> None:
+def test_networks_that_contradict_each_other_get_less_weight(tmp_path: Path) -> None:
     yes, no = (
         AveragedPrediction(np.full((32, 32, 2), v, np.float32), np.zeros((32, 32, 2), np.float32))
         for v in (1, 0)
@@ -120,5 +120,5 @@ def test_a_pasted_rectangle_covers_its_share(seed: int, size: int, share: float)
     assert inside.mean() == pytest.approx(share, abs=1 / size)
 
 
-def test_nothing_is_pasted_by_a_share_of_0() -> None:
+def test_with_a_share_of_0_nothing_is_pasted() -> None:
     assert not rectangle(np.random.default_rng(0), 32, 0).any()

@@ -1,4 +1,4 @@
-"""Training on a handful of drawn nuclei: repeated, broken off and resumed, begun from a bundle."""
+"""Training on a handful of drawn nuclei: repeated, interrupted and resumed, initialised from a bundle."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from cellgennet_qupath.bundle import Card, now, sha256, write_bundle
 from cellgennet_qupath.core.config import Config, PseudoConfig, config_from
 from cellgennet_qupath.core.errors import TrainingError
 from cellgennet_qupath.geometry.rectangle import Rectangle
-from cellgennet_qupath.training.material import TrainingData, UnlabelledTile
+from cellgennet_qupath.report.training_page import write_training_page
+from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
 from cellgennet_qupath.training.pseudo_label_store import rounds
-from cellgennet_qupath.training.run import Trained, train_model
-from cellgennet_qupath.training.start import init_config
+from cellgennet_qupath.training.run import Trained, init_config, train_model
 
-# Keras calls NumPy in a way that NumPy 2 warns of.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.slow
 
 TINY = config_from(
     {
@@ -50,19 +49,19 @@ def discs(seed: int, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
     return image.astype(np.float32), labels
 
 
-class DrawnPlace:
+class DrawnTile:
     def read(self) -> UnlabelledTile:
         image, _ = discs(9)
         return UnlabelledTile(image, np.ones(image.shape[:2], bool), "unlabelled")
 
 
-def material() -> TrainingData:
+def drawn_data() -> TrainingData:
     windows = []
     for seed, split in ((0, Split.TRAINING), (1, Split.VALIDATION)):
         image, labels = discs(seed)
         rasters = LabelRasters(labels, (labels > 0).astype(np.int8), np.zeros(labels.shape, bool))
         windows.append(LabelledWindow(image, rasters, Rectangle(0, 0, 128, 128), split, f"drawn {seed}"))
-    return TrainingData(0.5, 2, windows[:1], windows[1:], [DrawnPlace()])
+    return TrainingData(0.5, 2, windows[:1], windows[1:], [DrawnTile()])
 
 
 def weights(trained: Trained) -> list[str]:
@@ -71,7 +70,7 @@ def weights(trained: Trained) -> list[str]:
 
 
 class Interrupting:
-    """A listener that pulls the plug after so many steps of a stage."""
+    """A reporter that interrupts after so many steps of a stage."""
 
     def __init__(self, stage: str, steps: int) -> None:
         self._stage, self._steps = stage, steps
@@ -81,14 +80,14 @@ class Interrupting:
     def warn(self, line: str) -> None: ...
 
     def track(self, what: str, total: float | None, unit: str = "") -> Any:
-        return _Plug(self._steps if what.startswith(self._stage) else -1)
+        return _Countdown(self._steps if what.startswith(self._stage) else -1)
 
 
-class _Plug:
+class _Countdown:
     def __init__(self, left: int) -> None:
         self._left = left
 
-    def __enter__(self) -> _Plug:
+    def __enter__(self) -> _Countdown:
         return self
 
     def __exit__(self, *_: object) -> None: ...
@@ -102,14 +101,14 @@ class _Plug:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
     folder = tmp_path_factory.mktemp("whole") / "run"
-    return folder, train_model(material(), folder, TINY)
+    return folder, train_model(drawn_data(), folder, TINY, write_report=write_training_page)
 
 
 def test_a_seed_gives_one_result(whole: tuple[Path, Trained], tmp_path: Path) -> None:
-    assert weights(train_model(material(), tmp_path / "again", TINY)) == weights(whole[1])
+    assert weights(train_model(drawn_data(), tmp_path / "again", TINY)) == weights(whole[1])
 
 
-# Steps: the first advance tells of those done before; an epoch has two.
+# Steps: the first advance counts those done before; an epoch has two.
 @pytest.mark.parametrize(
     ("stage", "steps"),
     [
@@ -122,44 +121,46 @@ def test_a_seed_gives_one_result(whole: tuple[Path, Trained], tmp_path: Path) ->
         ("student", 8),
     ],
 )
-def test_broken_off_and_resumed_is_as_never_broken_off(
+def test_an_interrupted_and_resumed_run_gives_the_weights_of_an_uninterrupted_one(
     whole: tuple[Path, Trained], tmp_path: Path, stage: str, steps: int
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train_model(material(), tmp_path / "run", TINY, reporter=Interrupting(stage, steps))
-    resumed = train_model(material(), tmp_path / "run", TINY, resume=True)
+        train_model(drawn_data(), tmp_path / "run", TINY, reporter=Interrupting(stage, steps))
+    resumed = train_model(drawn_data(), tmp_path / "run", TINY, resume=True)
     assert weights(resumed) == weights(whole[1])
 
 
-def test_the_averaged_student_is_asked_after_the_warm_up_and_then_evenly() -> None:
-    def asked(epochs: int, **of: float) -> list[int]:
+def test_rounds_begin_after_the_warm_up_and_then_at_even_intervals() -> None:
+    def starts(epochs: int, **of: float) -> list[int]:
         settings = {"student": {"epochs": epochs}, "loss": {"warm_up": of["warm_up"]}}
         return rounds(config_from(settings | {"pseudo": {"rounds": of["rounds"]}}, "test"))
 
-    assert asked(10, warm_up=0.3, rounds=1) == [3]
-    assert asked(10, warm_up=0.25, rounds=2) == [3, 6]
-    assert asked(3, warm_up=0, rounds=5) == [0, 1, 2]
-    assert asked(4, warm_up=1, rounds=1) == []
+    assert starts(10, warm_up=0.3, rounds=1) == [3]
+    assert starts(10, warm_up=0.25, rounds=2) == [3, 6]
+    assert starts(3, warm_up=0, rounds=5) == [0, 1, 2]
+    assert starts(4, warm_up=1, rounds=1) == []
 
 
-def test_each_is_asked_once_a_round_and_keeps_its_word(whole: tuple[Path, Trained]) -> None:
-    said = sorted(path.parent.name for path in whole[0].glob("pseudo/*/00000.npz"))
-    assert said == ["student-1", "student-2", "teacher", "tiles"]
+def test_predictions_of_every_round_are_kept(whole: tuple[Path, Trained]) -> None:
+    folders = sorted(path.parent.name for path in whole[0].glob("pseudo/*/00000.npz"))
+    assert folders == ["student-1", "student-2", "teacher", "tiles"]
 
 
-@pytest.mark.parametrize(("share", "asked"), [(0.0, {"teacher"}), (1.0, {"student-1"})])
-def test_who_has_no_share_is_not_asked(tmp_path: Path, share: float, asked: set[str]) -> None:
+@pytest.mark.parametrize(("share", "predicting"), [(0.0, {"teacher"}), (1.0, {"student-1"})])
+def test_a_network_without_a_share_predicts_nothing(
+    tmp_path: Path, share: float, predicting: set[str]
+) -> None:
     config = TINY.model_copy(update={"pseudo": PseudoConfig(student_share=share, rounds=1)})
-    train_model(material(), tmp_path / "run", config)
-    assert {path.parent.name for path in tmp_path.glob("run/pseudo/*/00000.npz")} == asked | {"tiles"}
+    train_model(drawn_data(), tmp_path / "run", config)
+    assert {path.parent.name for path in tmp_path.glob("run/pseudo/*/00000.npz")} == predicting | {"tiles"}
 
 
 def test_other_settings_are_not_resumed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train_model(material(), tmp_path / "run", TINY, reporter=Interrupting("teacher", 4))
+        train_model(drawn_data(), tmp_path / "run", TINY, reporter=Interrupting("teacher", 4))
     other = TINY.model_copy(update={"seed": 1})
     with pytest.raises(TrainingError, match="settings changed"):
-        train_model(material(), tmp_path / "run", other, resume=True)
+        train_model(drawn_data(), tmp_path / "run", other, resume=True)
 
 
 def test_the_report_shows_losses_scores_and_samples(whole: tuple[Path, Trained]) -> None:
@@ -170,16 +171,16 @@ def test_the_report_shows_losses_scores_and_samples(whole: tuple[Path, Trained])
 
 def test_annotations_alone_need_no_teacher(tmp_path: Path) -> None:
     loss = TINY.loss.model_copy(update={"distillation": 0.0, "consistency": 0.0})
-    trained = train_model(material(), tmp_path / "run", TINY.model_copy(update={"loss": loss}))
+    trained = train_model(drawn_data(), tmp_path / "run", TINY.model_copy(update={"loss": loss}))
     assert set(trained.files) == {"student.safetensors"}
     assert set(trained.scores) == {"student"}
 
 
-def test_a_training_begins_where_a_bundle_ends(whole: tuple[Path, Trained], tmp_path: Path) -> None:
+def test_a_training_starts_from_the_weights_of_a_bundle(whole: tuple[Path, Trained], tmp_path: Path) -> None:
     card = Card(name="b", created=now(), mpp=0.4, config=TINY.model_dump(mode="json"))
     bundle = write_bundle(tmp_path / "b.cgn", card, whole[1].files)
-    asked = Config.model_validate({"student": {"width": 32, "learning_rate": 0.5}})
-    config = init_config(bundle, asked)
+    settings = Config.model_validate({"student": {"width": 32, "learning_rate": 0.5}})
+    config = init_config(bundle, settings)
     assert (config.student.width, config.student.levels, config.mpp) == (4, 2, 0.4)
     assert config.student.learning_rate == 0.5
     assert config.teacher.init == bundle.teacher.resolve()
@@ -190,19 +191,19 @@ def test_a_training_begins_where_a_bundle_ends(whole: tuple[Path, Trained], tmp_
 
     trainer = StudentTrainer(config.student, config.loss, config.pseudo, 4, 0)
     trainer.save_weights(tmp_path / "start.safetensors")
-    begun, ended = load_file(tmp_path / "start.safetensors"), load_file(bundle.student)
-    assert all(np.array_equal(begun[name], ended[name]) for name in ended)
+    initial, final = load_file(tmp_path / "start.safetensors"), load_file(bundle.student)
+    assert all(np.array_equal(initial[name], final[name]) for name in final)
     with pytest.raises(TrainingError, match="another shape"):
         wide = config.student.model_copy(update={"width": 8})
         StudentTrainer(wide, config.loss, config.pseudo, 4, 0)
 
 
-def test_what_was_not_broken_off_begins_anew(tmp_path: Path) -> None:
-    told: list[str] = []
+def test_without_a_run_to_resume_training_starts_from_the_beginning(tmp_path: Path) -> None:
+    warnings: list[str] = []
 
     class Listener(Interrupting):
         def warn(self, line: str) -> None:
-            told.append(line)
+            warnings.append(line)
 
-    train_model(material(), tmp_path / "run", TINY, "teacher", True, Listener("none", 0))
-    assert told and "Nothing to resume" in told[0]
+    train_model(drawn_data(), tmp_path / "run", TINY, "teacher", True, Listener("none", 0))
+    assert warnings and "Nothing to resume" in warnings[0]

@@ -1,4 +1,4 @@
-"""The student: its reach, its dropout, and runs that can be repeated and resumed."""
+"""The student: its receptive field, its dropout, and runs that can be repeated and resumed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from cellgennet_qupath.core.config import LossConfig, PseudoConfig, StudentConfig
 from cellgennet_qupath.core.errors import TrainingError
-from cellgennet_qupath.networks.encoder import EncoderUNet, imagenet_start
+from cellgennet_qupath.networks.encoder import EncoderUNet, load_imagenet_weights
 from cellgennet_qupath.networks.network import build, receptive_field
 from cellgennet_qupath.networks.runtime import TorchRuntime
 from cellgennet_qupath.networks.unet import layerwise_dropout
@@ -59,13 +59,13 @@ def test_receptive_field_bounds_what_a_pixel_can_change(config: StudentConfig) -
     assert reach > receptive_field(config) / 2
 
 
-def test_the_encoder_begins_with_what_it_learnt_from_imagenet() -> None:
+def test_the_encoder_starts_from_its_imagenet_weights() -> None:
     torch.manual_seed(0)
     device = torch.device("cpu")
     model, other = build(ENCODER, device), build(ENCODER, device)
     assert isinstance(model, EncoderUNet) and isinstance(other, EncoderUNet)
-    imagenet_start(model)
-    imagenet_start(other)
+    load_imagenet_weights(model)
+    load_imagenet_weights(other)
     # All tensors came from the file: two networks drawn at random agree in all of them.
     assert all(torch.equal(a, b) for a, b in zip(model.encoder_state(), other.encoder_state(), strict=True))
     # Statistics of real images, not the zeros and ones of a fresh network.
@@ -97,8 +97,8 @@ def test_the_loss_goes_down() -> None:
     target = np.zeros((2, 64, 64), np.int8)
     target[:, 16:48, 16:48] = 1
     image = np.repeat(target[..., None], 3, axis=-1) + rng.normal(0, 0.1, (2, 64, 64, 3))
-    alone = np.zeros(target.shape, bool)
-    batch = LabelledBatch(image.astype(np.float32), target, target.astype(np.float32), alone)
+    touching = np.zeros(target.shape, bool)
+    batch = LabelledBatch(image.astype(np.float32), target, target.astype(np.float32), touching)
     first = trainer.step(batch, None)["total"]
     for _ in range(40):
         last = trainer.step(batch, None)["total"]
@@ -114,14 +114,14 @@ def test_the_runtime_gives_what_the_trainer_gives(tmp_path: Path) -> None:
     np.testing.assert_allclose(maps, trainer.predict(image), atol=0.02)
 
 
-def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_settings_is_an_error(tmp_path: Path) -> None:
     trained(range(1)).save_checkpoint(tmp_path / "c.safetensors")
     other = StudentTrainer(SMALL.model_copy(update={"width": 8}), LossConfig(), PseudoConfig(), 8, seed=3)
     with pytest.raises(TrainingError, match="does not fit"):
         other.load_checkpoint(tmp_path / "c.safetensors")
 
 
-def test_pasting_moves_pictures_and_targets_together() -> None:
+def test_pasting_moves_images_and_targets_together() -> None:
     labelled, drawn = batches(0)
 
     def terms(batch: UnlabelledBatch) -> dict[str, float]:
@@ -138,16 +138,16 @@ def test_pasting_moves_pictures_and_targets_together() -> None:
     assert terms(everywhere)["distillation"] != pytest.approx(terms(nowhere)["distillation"], rel=1e-5)
 
 
-def test_the_learning_rate_falls_before_a_round_and_begins_it_anew() -> None:
+def test_the_learning_rate_decays_before_a_round_and_restarts_with_it() -> None:
     trainer = StudentTrainer(SMALL, LossConfig(), PseudoConfig(), 100, seed=3, rounds=[60])
     rates = []
     labelled, _ = batches(0)
     for _ in range(100):
         trainer.step(labelled, None)
         rates.append(trainer.learning_rate)
-    height = SMALL.learning_rate
-    assert rates[0] == pytest.approx(height / 3)  # 60 // 20 steps of warming up
-    assert max(rates[:60]) == pytest.approx(height, rel=0.01)
-    assert rates[59] == pytest.approx(0.02 * height, rel=0.05)
-    assert max(rates[60:]) == pytest.approx(SMALL.restart * height, rel=0.01)
-    assert rates[99] == pytest.approx(0.02 * SMALL.restart * height, rel=0.1)
+    maximum = SMALL.learning_rate
+    assert rates[0] == pytest.approx(maximum / 3)  # 60 // 20 steps of warming up
+    assert max(rates[:60]) == pytest.approx(maximum, rel=0.01)
+    assert rates[59] == pytest.approx(0.02 * maximum, rel=0.05)
+    assert max(rates[60:]) == pytest.approx(SMALL.restart * maximum, rel=0.01)
+    assert rates[99] == pytest.approx(0.02 * SMALL.restart * maximum, rel=0.1)

@@ -1,9 +1,7 @@
-"""The teacher on drawn discs: it learns, repeats, resumes, and keeps TensorFlow quiet."""
+"""The teacher on drawn discs: it learns, repeats and resumes."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +10,12 @@ import pytest
 from cellgennet_qupath.annotations.labels import LabelRasters, Split
 from cellgennet_qupath.annotations.windows import LabelledWindow
 from cellgennet_qupath.core.config import TeacherConfig
-from cellgennet_qupath.core.errors import TrainingError
 from cellgennet_qupath.core.progress import SILENT
 from cellgennet_qupath.geometry.rectangle import Rectangle
+from cellgennet_qupath.networks.stardist_process import StarDistProcess
+from cellgennet_qupath.training.teacher import train_teacher
 
-# TensorFlow and Keras warn about their own use of NumPy; that is theirs to mend.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.slow
 
 TINY = TeacherConfig(filters=4, depth=2, rays=8, patch=64, batch=2, epochs=2, steps_per_epoch=2)
 
@@ -35,15 +33,18 @@ def discs(seed: int) -> LabelledWindow:
     )
 
 
-def weights(folder: Path, epochs: int, resume: bool = False) -> list[np.ndarray]:
-    from cellgennet_qupath.training.teacher import train_teacher
+def train(
+    teacher: StarDistProcess, config: TeacherConfig, folder: Path, resume: bool = False
+) -> list[dict[str, float]]:
+    return train_teacher(teacher, [discs(0)], [discs(1)], config, 0, folder / "state", resume, SILENT)
 
+
+def weights(folder: Path, epochs: int, resume: bool = False) -> list[np.ndarray]:
     config = TINY.model_copy(update={"epochs": epochs}) if epochs != TINY.epochs else TINY
-    teacher, history = train_teacher(
-        [discs(0)], [discs(1)], config, 0, folder / "teacher", folder / "state", resume, SILENT
-    )
-    assert len(history) == epochs
-    return teacher.weights()
+    with StarDistProcess(folder / "teacher", config) as teacher:
+        history = train(teacher, config, folder, resume)
+        assert len(history) == epochs
+        return teacher.weights()
 
 
 def test_a_repeated_run_gives_the_same_weights(tmp_path: Path) -> None:
@@ -52,63 +53,36 @@ def test_a_repeated_run_gives_the_same_weights(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_equals_one_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cellgennet_qupath.networks.stardist import Teacher
-    from cellgennet_qupath.training import teacher as training
-
     whole = weights(tmp_path / "whole", 2)
-    step = Teacher.train_step
+    step = StarDistProcess.train_step
     calls = []
 
-    def stop_in_the_second_epoch(self: Teacher, *arguments: object) -> float:
+    def stop_in_the_second_epoch(self: StarDistProcess, *arguments: object) -> float:
         calls.append(1)
         if len(calls) == 4:
             raise KeyboardInterrupt
         return step(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(training.Teacher, "train_step", stop_in_the_second_epoch)
+    monkeypatch.setattr(StarDistProcess, "train_step", stop_in_the_second_epoch)
     with pytest.raises(KeyboardInterrupt):
         weights(tmp_path / "broken", 2)
-    monkeypatch.setattr(training.Teacher, "train_step", step)
+    monkeypatch.setattr(StarDistProcess, "train_step", step)
     resumed = weights(tmp_path / "broken", 2, resume=True)
     assert all((a == b).all() for a, b in zip(whole, resumed, strict=True))
 
 
 def test_it_learns_discs_and_opens_again(tmp_path: Path) -> None:
-    from cellgennet_qupath.networks.stardist import Teacher
-    from cellgennet_qupath.training.teacher import train_teacher
-
     config = TeacherConfig(
         filters=8, depth=2, rays=16, patch=64, batch=4, epochs=4, steps_per_epoch=50, learning_rate=2e-3
     )
-    folder = tmp_path / "teacher"
-    teacher, history = train_teacher(
-        [discs(0)], [discs(1)], config, 0, folder, tmp_path / "state", False, SILENT
-    )
+    folder, image = tmp_path / "teacher", discs(2).image
+    with StarDistProcess(folder, config) as teacher:
+        history = train(teacher, config, tmp_path)
+        teacher.save({"prob": 0.5, "nms": 0.4})
+        before = teacher.predict(image)
     assert history[-1]["validation"] < history[0]["validation"]
-    teacher.save({"prob": 0.5, "nms": 0.4})
-    again = Teacher(folder)
-    image = discs(2).image
-    maps, before = again.predict(image), teacher.predict(image)
-    np.testing.assert_allclose(maps.prob, before.prob, atol=1e-5)
-    labels, probability = again.instances(maps, (160, 160), 0.5, 0.4)
+    with StarDistProcess(folder) as again:
+        maps = again.predict(image)
+        np.testing.assert_allclose(maps.prob, before.prob, atol=1e-5)
+        labels, probability = again.instances(maps, (160, 160), 0.5, 0.4)
     assert len(probability) == labels.max() == 4
-
-
-def test_a_folder_that_is_no_model_is_told(tmp_path: Path) -> None:
-    from cellgennet_qupath.networks.stardist import Teacher
-
-    with pytest.raises(TrainingError, match="no StarDist model folder"):
-        Teacher(tmp_path)
-    with pytest.raises(TrainingError, match="no StarDist model folder"):
-        Teacher(tmp_path / "new", TeacherConfig(init=tmp_path))
-
-
-def test_nothing_of_tensorflow_reaches_the_user(tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path; from cellgennet_qupath.core.config import TeacherConfig;"
-        "from cellgennet_qupath.networks.stardist import Teacher; import numpy as np;"
-        f"t = Teacher(Path({str(tmp_path / 'teacher')!r}), TeacherConfig(filters=4, depth=2, rays=8));"
-        "t.predict(np.zeros((64, 64, 3), 'float32'))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("", "")

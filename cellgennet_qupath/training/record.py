@@ -1,0 +1,45 @@
+"""What a training run leaves for its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A validation window with the student's nuclei.
+
+    image     : float32 (rows, columns, 3), normalised.
+    truth     : int32 (rows, columns), -1 where unknown.
+    predicted : int32 (rows / 2, columns / 2), rounded up: labels at half resolution.
+    """
+
+    name: str
+    image: NDArray[np.float32]
+    truth: NDArray[np.int32]
+    predicted: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """A training run in numbers.
+
+    facts     : what there was to learn from, as ``TrainingData.describe`` gives it.
+    histories : by network, the terms of its loss in each epoch.
+    scores    : by network, its scores on validation.
+    """
+
+    name: str
+    facts: Mapping[str, int]
+    histories: Mapping[str, Sequence[Mapping[str, float]]]
+    scores: Mapping[str, Mapping[str, float]]
+    samples: Sequence[Sample]
+
+
+WriteReport = Callable[[TrainingRecord, Path], object]
+"""Writes a page about a training run to a file."""

@@ -1,0 +1,59 @@
+"""Teacher and student as sources of soft maps: foreground and object probability at half resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.config import StudentConfig
+from ..networks.stardist_process import StarDistProcess
+
+Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Soft foreground and object probability of an image: (h, w, 3) -> (h / 2, w / 2, 2)."""
+
+
+def teacher_predict(teacher: StarDistProcess, thresholds: Mapping[str, float]) -> Predict:
+    """The teacher: the mask of its instances at its thresholds, and its object probability."""
+
+    def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        maps = teacher.predict(image)
+        rows, columns = image.shape[:2]
+        labels, _ = teacher.instances(maps, (rows, columns), thresholds["prob"], thresholds["nms"])
+        mask = (labels > 0).astype(np.float32).reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
+        return np.stack([mask, _at_half(maps.prob, teacher.grid, (rows // 2, columns // 2))], axis=-1)
+
+    return predict
+
+
+def student_predict(weights: Path, config: StudentConfig, threads: int) -> Predict:
+    """A student with the weights of a file."""
+    from ..networks.runtime import load_runtime
+
+    runtime = load_runtime(weights, config, threads=threads)
+
+    def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return whole_maps(runtime.predict, image)
+
+    return predict
+
+
+def whole_maps(predict: Predict, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Maps of an image of any size from a network that takes batches of multiples of 32 samples.
+
+    image : (h, w, 3). Returns (h / 2, w / 2, 2), rounded up.
+    """
+    rows, columns = image.shape[:2]
+    padded = np.pad(image, ((0, -rows % 32), (0, -columns % 32), (0, 0)), mode="reflect")
+    return predict(padded[None])[0, : -(-rows // 2), : -(-columns // 2)]
+
+
+def _at_half(prob: NDArray[np.float32], grid: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """StarDist's probability on the half-resolution grid (rows, columns), whatever its own grid is."""
+    if grid == 2:
+        return prob[: shape[0], : shape[1]]
+    flags = cv2.INTER_AREA if grid < 2 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(prob, (shape[1], shape[0]), interpolation=flags), np.float32)

@@ -1,0 +1,68 @@
+"""What the networks are to predict, made from label rasters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..annotations.labels import UNKNOWN
+from ..networks.stardist_process import StarDistBatch
+from .patches import INNER, Patch
+
+
+def objectness(objects: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Object probability of StarDist: distance to the nucleus' border over the largest in that nucleus.
+
+    objects : (rows, columns) labels, -1 unknown. Returns float32, 0 on background and -1 where unknown.
+    Schmidt et al., "Cell Detection with Star-convex Polygons", MICCAI 2018.
+    """
+    out = np.where(objects == UNKNOWN, -1.0, 0.0).astype(np.float32)
+    for label, bounds in enumerate(ndimage.find_objects(np.maximum(objects, 0)), start=1):
+        if bounds is None:
+            continue
+        around = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in bounds)
+        mask = (objects[around] == label).astype(np.uint8)
+        padded = np.pad(mask, 1)
+        distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        inside = mask > 0
+        out[around][inside] = (distance / distance.max())[inside]
+    return out
+
+
+def touching(objects: NDArray[np.int32], reach: int = 3) -> NDArray[np.bool_]:
+    """Where two nuclei touch or nearly touch: samples with two nuclei within ``reach``, in a square around.
+
+    objects : (rows, columns) labels, -1 unknown. Returns bool (rows, columns).
+    """
+    known = np.maximum(objects, 0).astype(np.float32)
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    above = known.max() + 1
+    highest = cv2.dilate(known, square)
+    lowest = above - cv2.dilate(np.where(known > 0, above - known, np.float32(0)), square)
+    return np.asarray((highest > 0) & (lowest < highest), np.bool_)
+
+
+def stardist_batch(patches: Sequence[Patch], rays: int, grid: int) -> StarDistBatch:
+    """The inner part of patches with StarDist's targets; the ``CONTEXT`` around shows where outlines end."""
+    # Neither this import nor what it pulls in is TensorFlow.
+    from stardist.geometry import star_dist
+
+    prob, dist = [], []
+    for patch in patches:
+        nuclei = np.maximum(patch.objects, 0)
+        prob.append(objectness(patch.objects)[INNER, INNER][::grid, ::grid])
+        dist.append(np.asarray(star_dist(nuclei, rays, mode="cpp")[INNER, INNER][::grid, ::grid], np.float32))
+    probability = np.stack(prob)[..., None]
+    weight = np.maximum(probability, 0)
+    image = np.stack([patch.image[INNER, INNER] for patch in patches])
+    return StarDistBatch(image, probability, np.concatenate([np.stack(dist), weight], axis=-1))
+
+
+def mean_radius(batch: StarDistBatch) -> float | None:
+    """The mean distance to the border over all rays and nuclei, in pixels; None without any nucleus."""
+    inside = batch.prob[..., 0] > 0
+    return float(batch.dist[..., :-1][inside].mean()) if inside.any() else None

@@ -1,0 +1,86 @@
+"""The first stage of a training: a teacher, its thresholds, and its predictions on unlabelled tissue.
+
+All of it in one process of StarDist, which has ended when the student's training begins.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import TEACHER
+from ..networks.stardist import WEIGHTS
+from ..networks.stardist_process import StarDistProcess
+from .pseudo_label_store import PseudoLabelStore
+from .run_folder import TrainingRun, read_json, write_json
+from .soft_maps import teacher_predict
+from .teacher import train_teacher
+from .tune import best_of, rounded, score_windows, sentence
+
+_CANDIDATES = [{"prob": p, "nms": n} for p in (0.3, 0.4, 0.5, 0.6, 0.7) for n in (0.3, 0.5)]
+_STANDARD = {"prob": 0.5, "nms": 0.4}
+
+
+def teacher_stage(
+    run: TrainingRun, source: Path | None, store: PseudoLabelStore | None
+) -> dict[str, dict[str, float]]:
+    """The trained teacher in the run's folder; returns its ``thresholds`` and validation ``scores``.
+
+    source : a StarDist folder to copy instead of training a teacher.
+    store  : where the teacher's predictions on unlabelled tissue are kept, if they are used.
+    """
+    finished = run.folder / "teacher.json"
+    tuned: dict[str, dict[str, float]] | None = read_json(finished) if finished.is_file() else None
+    if tuned is not None and (store is None or store.teacher_is_complete):
+        return tuned
+    with _opened(run, source, tuned is not None) as teacher:
+        if tuned is None:
+            if source is None:
+                history = train_teacher(
+                    teacher,
+                    run.data.training,
+                    run.data.validation,
+                    run.config.teacher,
+                    run.config.seed,
+                    run.state,
+                    run.resume,
+                    run.reporter,
+                )
+                write_json(run.history_file(TEACHER), history)
+            tuned = _tuned(teacher, run)
+            write_json(finished, tuned)
+        if store is not None and store.uses_teacher:
+            store.predict_missing(TEACHER, teacher_predict(teacher, tuned["thresholds"]))
+    return tuned
+
+
+def _opened(run: TrainingRun, source: Path | None, trained: bool) -> StarDistProcess:
+    """The trained teacher, a copy of another one, or a new one."""
+    threads = run.config.threads
+    if trained:
+        return StarDistProcess(run.teacher, threads=threads)
+    if source is None:
+        run.teacher.parent.mkdir(exist_ok=True)
+        return StarDistProcess(run.teacher, run.config.teacher, threads, run.config.seed)
+    shutil.copytree(source, run.teacher, dirs_exist_ok=True)
+    teacher = StarDistProcess(run.teacher, threads=threads)
+    teacher.load_weights(run.teacher / WEIGHTS)
+    return teacher
+
+
+def _tuned(teacher: StarDistProcess, run: TrainingRun) -> dict[str, Any]:
+    """Thresholds chosen on the validation windows, written beside the weights; and the scores with them."""
+    windows = run.data.validation
+    maps = [teacher.predict(window.image) for window in windows]
+
+    def segmented(prob: float, nms: float) -> list[NDArray[np.int32]]:
+        return [teacher.instances(m, w.known.shape, prob, nms)[0] for m, w in zip(maps, windows, strict=True)]
+
+    thresholds, scores = best_of(_STANDARD, _CANDIDATES, lambda c: score_windows(segmented(**c), windows))
+    teacher.save(thresholds)
+    run.reporter.say(f"Teacher on validation: {sentence(scores)}.")
+    return {"thresholds": thresholds, "scores": rounded(scores)}
