@@ -12,7 +12,23 @@ import pytest
 import shapely
 
 from cellgennet_qupath.cli import run
+from cellgennet_qupath.core.progress import Silent
 from cellgennet_qupath.qupath.project import Annotation
+
+
+class Recorder(Silent):
+    """A reporter that keeps all messages (``lines``) and, of these, the warnings."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def warn(self, line: str) -> None:
+        self.lines.append(line)
+        self.warnings.append(line)
 
 
 def invoke(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 from cellgennet_qupath.annotations.labels import UNKNOWN, Split, interpret, render
 from cellgennet_qupath.core.config import ClassNames
 from cellgennet_qupath.qupath.project import Annotation, Plane
-
-
-def annotation(geometry: shapely.Geometry, path_class: str = "", **more: object) -> Annotation:
-    return Annotation(id="", geometry=geometry, roi="Polygon", path_class=path_class, **more)  # type: ignore[arg-type]
+from tests.helpers import annotation
 
 
 def rasters(*annotations: Annotation, split: Split = Split.TRAINING, size: int = 40):

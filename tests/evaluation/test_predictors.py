@@ -20,7 +20,6 @@ from cellgennet_qupath.core.errors import (
     SupervisionError,
     UsageError,
 )
-from cellgennet_qupath.core.progress import SILENT, Remembering
 from cellgennet_qupath.evaluation.predictors import (
     ClassicalBaseline,
     PrecomputedPredictor,
@@ -34,6 +33,7 @@ from cellgennet_qupath.metrics.scores import score
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.formats.detections import write_detections
 from cellgennet_qupath.segmentation.model import Model
+from tests.helpers import Recorder
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_without_stardist_the_teacher_is_skipped_unless_it_is_all_there_is(
     both = write_bundle(
         tmp_path / "b.cgn", untrained.card, files | {"student.safetensors": untrained.student}
     )
-    listener = Remembering(SILENT)
+    listener = Recorder()
     predictors = predictors_for([both], {}, classical=False, threads=1, reporter=listener)
     assert [one.name for one in predictors] == ["untrained"]
     assert 'pip install "cellgennet-qupath[train]"' in listener.warnings[0]

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from cellgennet_qupath.core.config import ClassNames
 from cellgennet_qupath.core.errors import SupervisionError, UsageError
-from cellgennet_qupath.core.progress import Remembering, Silent
 from cellgennet_qupath.evaluation.regions import folder_regions, project_regions, read_labels
 from cellgennet_qupath.qupath.project import Annotation, ImageEntry
-from tests.helpers import annotation
+from tests.helpers import Recorder, annotation
 
 Writer = Callable[[Path, int], Path]
 
@@ -56,7 +55,7 @@ def test_images_without_usable_labels_are_reported(tmp_path: Path, labelled_fold
     folder = labelled_folder(tmp_path, 3)
     (folder / "labels" / "field 0.png").unlink()
     cv2.imwrite(str(folder / "labels" / "field 1.png"), np.zeros((9, 9), np.uint16))
-    listener = Remembering(Silent())
+    listener = Recorder()
     regions = folder_regions(folder, reporter=listener)
     assert len(regions) == 2
     assert "field 0.png: no label image" in listener.warnings[0]
@@ -140,7 +139,7 @@ def test_an_unreadable_image_is_skipped(project: Project) -> None:
     project.entries.append(ImageEntry("2", "slide 2", broken.as_uri(), broken, None, None))
     project.entries.append(ImageEntry("3", "slide 3", "gone.svs", None, None, None))
     project.drawn |= {"2": project.drawn["1"], "3": project.drawn["1"]}
-    listener = Remembering(Silent())
+    listener = Recorder()
     assert len(project_regions(project, ClassNames(), reporter=listener)) == 2  # type: ignore[arg-type]
     assert len(listener.warnings) == 2
     assert "--slides" in listener.warnings[1]

@@ -15,19 +15,9 @@ from cellgennet_qupath.core.errors import SupervisionError
 from cellgennet_qupath.core.progress import Silent
 from cellgennet_qupath.qupath.project import Annotation, ImageEntry
 from cellgennet_qupath.training.data import SlideTile, load_training_data
+from tests.helpers import Recorder, annotation
 
 CONFIG = Config(pseudo=PseudoConfig(tile=128, tiles=6))
-
-
-class Listener(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def warn(self, line: str) -> None:
-        self.lines.append(line)
 
 
 @dataclass
@@ -54,13 +44,9 @@ class Folder:
         return entry
 
 
-def drawn(geometry: shapely.Geometry, path_class: str = "") -> Annotation:
-    return Annotation("", geometry, "Polygon", path_class)
-
-
 def region(x: int = 20, y: int = 30, path_class: str = "Training") -> list[Annotation]:
     discs = [shapely.Point(x + 20 + 25 * i, y + 25).buffer(8) for i in range(3)]
-    return [drawn(shapely.box(x, y, x + 100, y + 60), path_class), *(drawn(disc) for disc in discs)]
+    return [annotation(shapely.box(x, y, x + 100, y + 60), path_class), *(annotation(disc) for disc in discs)]
 
 
 def test_windows_hold_what_was_drawn(tmp_path: Path) -> None:
@@ -89,7 +75,7 @@ def test_unlabelled_tiles_exclude_what_is_labelled(tmp_path: Path) -> None:
 
 def test_ignored_and_validation_areas_are_not_used_as_unlabelled_tissue(tmp_path: Path) -> None:
     project = Folder(tmp_path)
-    ignored = drawn(shapely.box(160, 20, 220, 60), "Ignore folds")
+    ignored = annotation(shapely.box(160, 20, 220, 60), "Ignore folds")
     project.add(*region(), *region(200, 150, "Validation"), ignored)
     everywhere = CONFIG.model_copy(update={"pseudo": PseudoConfig(tile=128, tiles=100)})
     usable = np.zeros((300, 400), bool)
@@ -111,7 +97,7 @@ def test_the_same_seed_chooses_the_same_tiles(tmp_path: Path) -> None:
 
 
 def test_without_validation_a_window_is_held_out_and_reported(tmp_path: Path) -> None:
-    project, listener = Folder(tmp_path), Listener()
+    project, listener = Folder(tmp_path), Recorder()
     project.add(*region())
     project.add(*region(), seed=1)
     data = load_training_data(project, CONFIG, None, listener)
@@ -121,7 +107,7 @@ def test_without_validation_a_window_is_held_out_and_reported(tmp_path: Path) ->
 
 
 def test_a_single_window_validates_itself_and_the_user_is_warned(tmp_path: Path) -> None:
-    project, listener = Folder(tmp_path), Listener()
+    project, listener = Folder(tmp_path), Recorder()
     project.add(*region())
     data = load_training_data(project, CONFIG, None, listener)
     assert data.validation == data.training
@@ -130,13 +116,13 @@ def test_a_single_window_validates_itself_and_the_user_is_warned(tmp_path: Path)
 
 def test_nothing_to_train_on(tmp_path: Path) -> None:
     project = Folder(tmp_path)
-    project.add(drawn(shapely.box(1, 1, 20, 20), "Stroma"))
+    project.add(annotation(shapely.box(1, 1, 20, 20), "Stroma"))
     with pytest.raises(SupervisionError, match="no annotation to train on"):
         load_training_data(project, CONFIG, None, Silent())
 
 
 def test_an_unreadable_slide_is_skipped_and_reported(tmp_path: Path) -> None:
-    project, listener = Folder(tmp_path), Listener()
+    project, listener = Folder(tmp_path), Recorder()
     project.add(*region())
     broken = project.add(*region())
     assert broken.slide is not None
@@ -147,7 +133,7 @@ def test_an_unreadable_slide_is_skipped_and_reported(tmp_path: Path) -> None:
 
 
 def test_an_uncalibrated_image_among_calibrated_ones_is_skipped_or_takes_the_option(tmp_path: Path) -> None:
-    project, listener = Folder(tmp_path), Listener()
+    project, listener = Folder(tmp_path), Recorder()
     project.add(*region())
     project.add(*region(), mpp=None)
     assert load_training_data(project, CONFIG, None, listener).describe()["images"] == 1
@@ -156,7 +142,7 @@ def test_an_uncalibrated_image_among_calibrated_ones_is_skipped_or_takes_the_opt
 
 
 def test_a_project_without_any_pixel_size_is_trained_at_full_resolution(tmp_path: Path) -> None:
-    project, listener = Folder(tmp_path), Listener()
+    project, listener = Folder(tmp_path), Recorder()
     project.add(*region(), mpp=None)
     data = load_training_data(project, CONFIG, None, listener)
     assert data.mpp is None
