@@ -85,12 +85,6 @@ class ExportError(CellGenNetError):
     """A table that cannot be written."""
 
 
-class PartialFailure(CellGenNetError):
-    """Some images of a batch failed; the others are done and saved (exit code 3)."""
-
-    exit_code = 3
-
-
 class Interrupted(CellGenNetError):
     """The user stopped the run; what is done is saved and can be resumed (exit code 130)."""
 
