@@ -20,7 +20,7 @@ from throughput import _task, _tiles, machine
 
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.segmentation.checkpoint import Checkpoint
-from cellgennet_qupath.segmentation.segment import segment_slide
+from cellgennet_qupath.segmentation.slide import segment_slide
 from cellgennet_qupath.segmentation.workers import local_workers, spread_slide
 from cellgennet_qupath.slides.reader import open_slide
 

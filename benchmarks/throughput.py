@@ -169,7 +169,7 @@ def _tiles(task: Any, tile: int) -> Any:
 def _ours(slide: Path, model: Path, threads: int, tile: int, folder: Path) -> dict[str, Any]:
     from cellgennet_qupath.qupath.formats.detections import write_detections
     from cellgennet_qupath.segmentation.checkpoint import Checkpoint
-    from cellgennet_qupath.segmentation.segment import segment_slide
+    from cellgennet_qupath.segmentation.slide import segment_slide
     from cellgennet_qupath.slides.reader import open_slide
 
     with open_slide(slide) as reader:
@@ -245,7 +245,7 @@ def stages(slide: Path, model: Path, threads: int, tile: int) -> None:
     from cellgennet_qupath.segmentation.assemble import assemble
     from cellgennet_qupath.segmentation.blocks import block_grid, map_windows, read_blocks
     from cellgennet_qupath.segmentation.checkpoint import Checkpoint
-    from cellgennet_qupath.segmentation.segment import find_nuclei
+    from cellgennet_qupath.segmentation.slide import find_nuclei
     from cellgennet_qupath.slides.reader import open_slide
 
     spent: dict[str, float] = {}

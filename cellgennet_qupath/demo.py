@@ -19,6 +19,7 @@ from .metrics.scores import score
 from .qupath.open import open_project
 from .qupath.project import Project
 from .segmentation.batch import segment_project
+from .segmentation.options import SegmentOptions
 from .slides.reader import slide_size
 from .tables.project import export_project
 
@@ -67,7 +68,7 @@ def run_demo(folder: Path, threads: int, reporter: Reporter) -> Outcome:
         bundle = train_project(
             project, bundle_path, config, reporter=reporter, write_report=write_training_page
         )
-        results = segment_project(project, bundle, threads=threads, reporter=reporter)
+        results = segment_project(project, bundle, SegmentOptions(threads=threads), reporter=reporter)
         failed = [result.sentence() for result in results if result.status == "failed"]
         if failed:
             raise CellGenNetError("demo", f"could not segment every slide ({'; '.join(failed)})")

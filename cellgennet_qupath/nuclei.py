@@ -19,17 +19,17 @@ OWN_MARK = "ce119e00-"
 _OWN = re.compile(OWN_MARK + r"[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
-BLOCK = 20_000
+CHUNK = 20_000
 """Nuclei that are worked on at a time where there may be millions."""
 
 
-class NucleiBlocks(Protocol):
+class NucleiChunks(Protocol):
     """The nuclei of one image, however many, taken some at a time."""
 
     def __len__(self) -> int: ...
 
-    def blocks(self) -> Iterator[Nuclei]:
-        """All of them in order, in at least one block; blocks have the same measurements."""
+    def chunks(self) -> Iterator[Nuclei]:
+        """All of them in order, in at least one chunk; chunks have the same measurements."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,13 @@ class Nuclei:
     def __len__(self) -> int:
         return len(self.polygons)
 
-    def blocks(self) -> Iterator[Nuclei]:
-        """Some rows at a time (see ``NucleiBlocks``)."""
-        if len(self) <= BLOCK:
+    def chunks(self) -> Iterator[Nuclei]:
+        """Some rows at a time (see ``NucleiChunks``)."""
+        if len(self) <= CHUNK:
             yield self
             return
-        for start in range(0, len(self), BLOCK):
-            yield self.take(np.arange(start, min(start + BLOCK, len(self))))
+        for start in range(0, len(self), CHUNK):
+            yield self.take(np.arange(start, min(start + CHUNK, len(self))))
 
     @classmethod
     def from_polygons(
@@ -169,29 +169,29 @@ def empty() -> Nuclei:
     return Nuclei.from_polygons([])
 
 
-def concat(blocks: Sequence[Nuclei]) -> Nuclei:
-    """Nuclei of several blocks as one, in order."""
-    if not blocks:
+def concat(chunks: Sequence[Nuclei]) -> Nuclei:
+    """Nuclei of several chunks as one, in order."""
+    if not chunks:
         return empty()
-    if len(blocks) == 1:
-        return blocks[0]
+    if len(chunks) == 1:
+        return chunks[0]
     cells = None
-    if any(block.cells is not None for block in blocks):
+    if any(chunk.cells is not None for chunk in chunks):
         cells = np.concatenate(
-            [np.full(len(b), None, dtype=object) if b.cells is None else b.cells for b in blocks]
+            [np.full(len(b), None, dtype=object) if b.cells is None else b.cells for b in chunks]
         )
     return Nuclei(
-        polygons=np.concatenate([block.polygons for block in blocks]),
-        probability=np.concatenate([block.probability for block in blocks]),
-        classes=np.concatenate([block.classes for block in blocks]),
-        ids=np.concatenate([block.ids for block in blocks]),
-        z=np.concatenate([block.z for block in blocks]),
-        t=np.concatenate([block.t for block in blocks]),
-        measurements=pd.concat([block.measurements for block in blocks], ignore_index=True),
+        polygons=np.concatenate([chunk.polygons for chunk in chunks]),
+        probability=np.concatenate([chunk.probability for chunk in chunks]),
+        classes=np.concatenate([chunk.classes for chunk in chunks]),
+        ids=np.concatenate([chunk.ids for chunk in chunks]),
+        z=np.concatenate([chunk.z for chunk in chunks]),
+        t=np.concatenate([chunk.t for chunk in chunks]),
+        measurements=pd.concat([chunk.measurements for chunk in chunks], ignore_index=True),
         cells=cells,
     )
 
 
-def collect(nuclei: NucleiBlocks) -> Nuclei:
+def collect(nuclei: NucleiChunks) -> Nuclei:
     """All of them at once, in memory."""
-    return nuclei if isinstance(nuclei, Nuclei) else concat(list(nuclei.blocks()))
+    return nuclei if isinstance(nuclei, Nuclei) else concat(list(nuclei.chunks()))

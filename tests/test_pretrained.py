@@ -38,9 +38,10 @@ def test_a_folder_is_a_folder() -> None:
 @pytest.mark.slow
 def test_it_finds_nuclei_on_tissue_that_it_never_saw(tmp_path: Path) -> None:
     from cellgennet_qupath.segmentation.batch import segment_project
+    from cellgennet_qupath.segmentation.options import SegmentOptions
 
     shutil.copytree(sample_projects() / "quickstart", tmp_path / "project")
     with open_project(tmp_path / "project", "files", None, slide_size, writable=True) as project:
-        segment_project(project, load_bundle(pretrained_bundle()), threads=2)
+        segment_project(project, load_bundle(pretrained_bundle()), SegmentOptions(threads=2))
         scores = score_project(project, sample_projects() / "truth")
     assert min(score.f1 for score in scores) > 0.5

@@ -14,7 +14,7 @@ from .reporter import reporter
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
-    from ..qupath.project import Existing, Project
+    from ..qupath.project import ExistingPolicy, Project
     from ..segmentation.result import ImageResult
 
 
@@ -71,7 +71,7 @@ def command(
     model: Path | None,
     images: tuple[str, ...],
     within: str | None,
-    existing: Existing,
+    existing: ExistingPolicy,
     cells: float | None,
     resume: bool,
     tile: int,
@@ -91,10 +91,9 @@ def command(
     listener = Remembering(reporter())
     with opened(project, backend, slides, listener, writable=True) as found:
         from ..segmentation.batch import segment_project
+        from ..segmentation.options import SegmentOptions
 
-        results = segment_project(
-            found,
-            bundle,
+        options = SegmentOptions(
             images=images,
             within=within,
             resume=resume,
@@ -106,8 +105,8 @@ def command(
             dask=dask,
             existing=existing,
             cells=cells,
-            reporter=listener,
         )
+        results = segment_project(found, bundle, options, reporter=listener)
         used = found.backend
         page = _page(found, results, bundle, listener, mpp)
     failed = [result for result in results if result.status == "failed"]

@@ -30,7 +30,7 @@ from ..qupath.formats.geojson import features
 from ..segmentation.decode import NOMINAL_MPP
 from ..segmentation.model import Model
 from ..segmentation.plan import Area, plan_tiles
-from ..segmentation.segment import segment_slide
+from ..segmentation.slide import segment_slide
 from ..segmentation.task import SlideTask
 from ..slides.normalisation import estimate
 from ..slides.pixel_size import Calibration, downsample_for

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..core.errors import EntryDataError, ProjectError
 from ..core.progress import SILENT, Reporter
-from ..nuclei import OWN_MARK, Nuclei, NucleiBlocks, collect, concat
-from .formats.detections import detection_blocks, read_detections, write_detections
+from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, collect, concat
+from .formats.detections import detection_chunks, read_detections, write_detections
 from .formats.geojson import read_annotations
 from .formats.outlines import drawn, roi_names
 from .formats.qpdata import QpData, read_qpdata
@@ -22,11 +22,11 @@ from .locate import SizeOf, find_slides
 from .lock import ProjectLock
 from .parents import parents_of
 from .project import (
-    DEFAULTS,
     ROOT,
     WORK_FOLDER,
+    WRITE_DEFAULTS,
     Annotation,
-    DetectionBlock,
+    DetectionChunk,
     ImageEntry,
     ObjectCounts,
     StainVectors,
@@ -107,9 +107,9 @@ class FilesBackend:
 
         Nuclei that lie in QuPath's own file only are an error: this backend does not read detections there.
         """
-        return concat([block.nuclei for block in self.detection_blocks(entry)])
+        return concat([chunk.nuclei for chunk in self.detection_chunks(entry)])
 
-    def detection_blocks(self, entry: ImageEntry) -> Iterator[DetectionBlock]:
+    def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
         """The same some at a time, with what QuPath will tell of them. Raises EntryDataError."""
         place, data = self.detections_file(entry), self.data_file(entry)
         if not place.is_file():
@@ -121,11 +121,11 @@ class FilesBackend:
                 )
             return
         displayed: dict[str, str] | None = None
-        for nuclei, parents in detection_blocks(place):
+        for nuclei, parents in detection_chunks(place):
             if displayed is None and parents.any():
                 displayed = {annotation.id: _displayed(annotation) for annotation in self.annotations(entry)}
             shown = [(displayed or {}).get(parent, ROOT) for parent in parents]
-            yield DetectionBlock(
+            yield DetectionChunk(
                 nuclei=nuclei,
                 names=np.full(len(nuclei), "", dtype=object),
                 shapes=roi_names(drawn(nuclei)),
@@ -133,26 +133,26 @@ class FilesBackend:
             )
 
     def write_detections(
-        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: WriteOptions = DEFAULTS
+        self, entry: ImageEntry, nuclei: NucleiChunks, options: WriteOptions = WRITE_DEFAULTS
     ) -> WrittenDetections:
         """Write an entry's nuclei in place of those written before, or beside them. Raises EntryDataError.
 
-        Beside others all are in memory at once, else a block of them.
+        Beside others all are in memory at once, else one chunk at a time.
         """
         self.require_writable()
         place = self.detections_file(entry)
-        if writing.existing == "keep" and place.is_file():
+        if options.existing == "keep" and place.is_file():
             earlier = read_detections(place)
             new = collect(nuclei)
             nuclei = concat([earlier, new.take(~np.isin(new.ids, earlier.ids))])
         parents = None
-        if writing.within:
-            parents = partial(parents_of, annotations=self.annotations(entry), path_class=writing.within)
-        count = write_detections(place, nuclei, class_colors(self.path), writing, parents)
+        if options.within:
+            parents = partial(parents_of, annotations=self.annotations(entry), path_class=options.within)
+        count = write_detections(place, nuclei, class_colors(self.path), options, parents)
         return WrittenDetections(
             count=count,
-            place=place,
-            how="In QuPath, drag the file onto the open image, or run cellgennet_import_detections.groovy.",
+            file=place,
+            note="In QuPath, drag the file onto the open image, or run cellgennet_import_detections.groovy.",
         )
 
     def close(self) -> None:

@@ -1,72 +1,76 @@
 """One run at a time: an advisory lock on what this tool keeps in a project.
 
-It binds this tool only. QuPath itself knows no locks.
+The operating system holds the lock (``filelock``), so it ends with the process, however that ends. A
+record beside it names the owner for whoever has to wait. QuPath itself knows nothing of the lock.
 """
 
 from __future__ import annotations
 
-import ctypes
+import errno
+import getpass
 import json
 import os
 import socket
 import sys
-import time
-import uuid
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from ..core.errors import LockedError, ProjectError
+from ..core.files import replacing
 from ..core.progress import SILENT, Reporter
 
-LOCK_FILE = "lock.json"
+LOCK_FILE = "project.lock"
+RECORD_FILE = "lock.json"
 
-_SETTLED = 5.0
-"""Seconds after which a lock without content was left by a process that died while writing it."""
+_PATIENCE = 0.5
+"""Seconds; long enough for a new owner to write its record before others read it."""
+
+_UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class ProjectLock:
-    """Holds ``<folder>/lock.json`` from ``acquire`` to ``release``, or in a ``with`` block.
+    """Holds a lock on ``folder`` from ``acquire`` to ``release``, or in a ``with`` block.
 
-    The file tells process id, host, time and command. A lock left behind by a process of this host that
-    no longer runs is taken over, which ``reporter`` is told. Raises LockedError where another process
-    holds the lock.
+    ``<folder>/project.lock`` is locked; it is empty and stays. ``<folder>/lock.json`` names the owner
+    (command, user, process, host) and the time. Raises LockedError where another process holds the lock.
     """
 
     def __init__(self, folder: Path, command: str = "", reporter: Reporter = SILENT) -> None:
         self.path = folder / LOCK_FILE
+        self.record = folder / RECORD_FILE
         self._command = command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
         self._reporter = reporter
-        self._token = ""
+        # Without the fallback to a lock by mere existence, which would outlive a killed process.
+        self._lock = FileLock(self.path, thread_local=False, fallback_to_soft=False)
 
     def acquire(self) -> None:
-        """Take the lock. Raises LockedError, or ProjectError where nothing may be written there."""
-        token = str(uuid.uuid4())
-        content = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "since": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": self._command,
-            "token": token,
-        }
+        """Take the lock. Raises LockedError, or ProjectError where the folder cannot be locked."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            while not self._create(json.dumps(content)):
-                holder = self._holder()
-                if holder is not None:
-                    self._take_over(holder)
-        except OSError as error:
-            raise ProjectError(
-                self.path, f"cannot be written ({error.strerror})", "Make the project's folder writable"
+            self._lock.acquire(timeout=_PATIENCE)
+        except Timeout as error:
+            raise LockedError(
+                self.path.parent.parent,
+                f"is in use by {_owner(_read(self.record))}",
+                "Wait until that run has finished, or stop it",
             ) from error
-        self._token = token
+        except OSError as error:
+            raise _cannot_lock(self.path, error) from error
+        try:
+            self._replace_record()
+        except OSError as error:
+            self._lock.release()
+            raise _cannot_lock(self.record, error) from error
 
     def release(self) -> None:
-        """Give the lock back; a lock that is not ours is left alone."""
-        if self._token and (self._holder() or {}).get("token") == self._token:
-            self.path.unlink(missing_ok=True)
-        self._token = ""
+        """Release the lock; does nothing if it is not held."""
+        if self._lock.is_locked:
+            self.record.unlink(missing_ok=True)
+            self._lock.release()
 
     def __enter__(self) -> ProjectLock:
         self.acquire()
@@ -77,71 +81,50 @@ class ProjectLock:
     ) -> None:
         self.release()
 
-    def _create(self, content: str) -> bool:
-        try:
-            descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        except FileExistsError:
-            return False
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
-        return True
-
-    def _holder(self) -> dict[str, Any] | None:
-        """What the lock says; {} where it was left without content; None where it is gone."""
-        while True:
-            try:
-                content = json.loads(self.path.read_text(encoding="utf-8"))
-                return content if isinstance(content, dict) else {}
-            except FileNotFoundError:
-                return None
-            except (ValueError, PermissionError):  # being written, or being deleted (Windows)
-                try:
-                    age = time.time() - self.path.stat().st_mtime
-                except FileNotFoundError:
-                    return None
-                if age > _SETTLED:
-                    return {}
-                time.sleep(0.05)
-
-    def _take_over(self, holder: dict[str, Any]) -> None:
-        pid, host, since = holder.get("pid"), holder.get("host"), holder.get("since")
-        if holder and (host != socket.gethostname() or not isinstance(pid, int) or is_running(pid)):
-            raise LockedError(
-                self.path.parent.parent,
-                f"is in use by `{holder.get('command')}` (process {pid} on {host}) since {since}",
-                f"Wait until it has ended; if it no longer runs, delete {self.path}",
-            )
-        # Renaming decides between two processes that both found the lock left behind.
-        aside = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
-        try:
-            self.path.rename(aside)
-        except FileNotFoundError:
-            return
-        taken = json.loads(aside.read_text(encoding="utf-8") or "{}") if holder else {}
-        if taken != holder:
-            aside.rename(self.path)  # another process was quicker: this is its new lock
-            return
-        aside.unlink()
-        self._reporter.warn(f"Took over the lock of process {pid} of {since}, which no longer runs.")
+    def _replace_record(self) -> None:
+        earlier = _read(self.record)
+        if earlier:
+            self._reporter.warn(f"An earlier run did not finish: {_owner(earlier)}.")
+        with replacing(self.record) as part:
+            part.write_text(json.dumps(_this_process(self._command)), encoding="utf-8")
 
 
-def is_running(pid: int) -> bool:
-    """Whether a process of this host runs."""
-    if pid <= 0:
-        return False
-    if sys.platform == "win32":  # os.kill would end it there
-        kernel = ctypes.windll.kernel32
-        handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
-        if not handle:
-            return bool(kernel.GetLastError() == 5)  # access denied: it runs
-        code = ctypes.c_ulong()
-        kernel.GetExitCodeProcess(handle, ctypes.byref(code))
-        kernel.CloseHandle(handle)
-        return code.value == 259  # STILL_ACTIVE
+def _this_process(command: str) -> dict[str, Any]:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+        user = getpass.getuser()
+    except (ImportError, KeyError, OSError):  # a user without a name, as in some containers
+        user = ""
+    return {
+        "command": command,
+        "user": user,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def _read(record: Path) -> dict[str, Any]:
+    """The record of an owner; empty where it is missing or damaged."""
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _owner(record: dict[str, Any]) -> str:
+    if not record:
+        return "another run of this tool"
+    by = f" by {record['user']}" if record.get("user") else ""
+    process = f"process {record.get('pid')} on {record.get('host')}"
+    return f"`{record.get('command')}`, started{by} at {record.get('since')} ({process})"
+
+
+def _cannot_lock(path: Path, error: OSError) -> ProjectError:
+    if error.errno in _UNSUPPORTED:
+        return ProjectError(
+            path.parent,
+            f"is on a file system without file locks ({error.strerror})",
+            "Copy the project to another disk",
+        )
+    return ProjectError(path, f"cannot be written ({error.strerror})", "Make the project's folder writable")

@@ -1,4 +1,4 @@
-"""What a QuPath project is to the rest of the package, whichever backend reads it."""
+"""The interface of a QuPath project, whichever backend reads it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ..nuclei import Nuclei, NucleiBlocks
+from ..nuclei import Nuclei, NucleiChunks
 
 WORK_FOLDER = "cellgennet"
 """The one folder inside a project that belongs to this tool."""
@@ -67,8 +67,8 @@ class ImageEntry:
     """One image of a project.
 
     id       : the entry's id, as a string.
-    uri      : the slide's address as recorded in the project.
-    slide    : where the slide was found on this machine; None if it was not.
+    uri      : the slide's URI as recorded in the project.
+    slide    : the slide's file on this computer; None if it was not found.
     mpp      : (x, y) micrometres per pixel as calibrated in QuPath; None if uncalibrated.
     size     : (width, height) of full resolution as recorded; None if not recorded.
     series   : index of the image inside a multi-image file.
@@ -106,13 +106,13 @@ class StainVectors:
 
 
 @dataclass(frozen=True)
-class DetectionBlock:
-    """Some detections of an entry, with what QuPath's own table tells of them besides.
+class DetectionChunk:
+    """Some detections of an entry, with what else QuPath's own table shows of them.
 
     names   : (n,) their own names, "" for none.
-    shapes  : (n,) QuPath's names of what is drawn: "Polygon", "Geometry" and so on.
-    parents : (n,) what they lie under, as QuPath displays it: "Root object (Image)", "Annotation (Tumor)".
-    order   : names of the measurements, that of the probability among them, as they follow one another.
+    shapes  : (n,) QuPath's names of their ROIs: "Polygon", "Geometry" and so on.
+    parents : (n,) their parents as QuPath displays them: "Root object (Image)", "Annotation (Tumor)".
+    order   : names of the measurements in order, the probability among them.
     """
 
     nuclei: Nuclei
@@ -123,38 +123,38 @@ class DetectionBlock:
 
 
 ROOT = "Root object (Image)"
-"""What lies under no annotation lies under this."""
+"""The parent of objects outside all annotations, as QuPath displays it."""
 
 
-Existing = Literal["replace-own", "replace-all", "keep"]
-"""What becomes of the detections that an image already has. Annotations always stay."""
+ExistingPolicy = Literal["replace-own", "replace-all", "keep"]
+"""What happens to the detections that an image already has. Annotations always stay."""
 
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How nuclei are put into an entry.
+    """How nuclei are written into an entry.
 
-    existing : "replace-own": those that this tool wrote before make room; "replace-all": all detections
-               do; "keep": none does, and a nucleus that is already there is not added again.
-    within   : nuclei go under the annotations of this class that they lie in; None: under no annotation.
-    history  : what QuPath's workflow history says of them, name to value; nothing if empty.
+    existing : "replace-own" removes the detections that this tool wrote before, "replace-all" all
+               detections, "keep" none; with "keep" a nucleus that is already there is not added again.
+    within   : the parent of a nucleus is the annotation of this class that contains it; None: no parent.
+    history  : a step for QuPath's workflow history, name to value; no step if empty.
     """
 
-    existing: Existing = "replace-own"
+    existing: ExistingPolicy = "replace-own"
     within: str | None = None
     history: Mapping[str, str] = field(default_factory=dict)
 
 
-DEFAULTS = WriteOptions()
+WRITE_DEFAULTS = WriteOptions()
 
 
 @dataclass(frozen=True)
 class WrittenDetections:
-    """Where an entry's detections went: ``place`` is a file, ``how`` a sentence for the user."""
+    """An entry's detections as written: how many, to which file, and a note for the user."""
 
     count: int
-    place: Path
-    how: str
+    file: Path
+    note: str
 
 
 class Project(Protocol):
@@ -169,7 +169,7 @@ class Project(Protocol):
 
     @property
     def work_folder(self) -> Path:
-        """``<project>/cellgennet``, the only place where this tool keeps things of its own."""
+        """``<project>/cellgennet``, the only folder where this tool keeps its own files."""
 
     def annotations(self, entry: ImageEntry) -> list[Annotation]:
         """Every annotation of an entry, on all planes. Raises EntryDataError."""
@@ -184,25 +184,25 @@ class Project(Protocol):
         """
 
     def detections(self, entry: ImageEntry) -> Nuclei:
-        """The nuclei to export for an entry: those this tool wrote, as they are now."""
+        """The nuclei that this tool wrote for an entry, as they are now. Raises EntryDataError."""
 
-    def detection_blocks(self, entry: ImageEntry) -> Iterator[DetectionBlock]:
-        """The detections and cells of an entry as they are now, some at a time.
+    def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
+        """The detections and cells of an entry as they are now, in chunks.
 
-        With QuPath these are all that QuPath has, whoever made or corrected them, else those of this tool.
-        Raises EntryDataError.
+        With QuPath these are all in the project, whoever made or corrected them; without it, those of this
+        tool. Raises EntryDataError.
         """
 
     def write_detections(
-        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: WriteOptions = DEFAULTS
+        self, entry: ImageEntry, nuclei: NucleiChunks, options: WriteOptions = WRITE_DEFAULTS
     ) -> WrittenDetections:
-        """Put an entry's nuclei in, as cells where they have any.
+        """Write an entry's nuclei, as cells where they have any.
 
-        Raises EntryDataError; whatever fails, annotations and foreign detections stay as they were.
+        Raises EntryDataError; after a failure, annotations and other tools' detections are unchanged.
         """
 
     def close(self) -> None:
-        """Let go of files and locks. Never saves anything."""
+        """Close files and release the lock. Never saves anything."""
 
     def __enter__(self) -> Project: ...
 

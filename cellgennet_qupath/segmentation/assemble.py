@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ..measure.tile import measure_tile
-from ..nuclei import BLOCK, Nuclei, collect
+from ..nuclei import CHUNK, Nuclei, collect
 from .task import SlideTask
 
 
@@ -44,9 +44,9 @@ class TileStore(Protocol):
 
 @dataclass(frozen=True)
 class SlideNuclei:
-    """The nuclei of a slide from top to bottom, still in their tiles (see ``nuclei.NucleiBlocks``).
+    """The nuclei of a slide from top to bottom, still in their tiles (see ``nuclei.NucleiChunks``).
 
-    In memory are two numbers for each nucleus, and the tiles that the block at hand is taken from.
+    In memory are two numbers for each nucleus, and the tiles that the chunk at hand is taken from.
 
     store   : where the tiles are.
     tile    : (n,) int32, the index of each nucleus' tile; row: (n,) int32, its row there.
@@ -71,21 +71,21 @@ class SlideNuclei:
         """All of them at once."""
         return collect(self)
 
-    def blocks(self) -> Iterator[Nuclei]:
-        """Some at a time; of a slide without nuclei one block without rows."""
+    def chunks(self) -> Iterator[Nuclei]:
+        """Some at a time; of a slide without nuclei one chunk without rows."""
         indices, first = np.unique(self.tile[::-1], return_index=True)
         last = dict(zip(indices.tolist(), (len(self) - 1 - first).tolist(), strict=True))
         held: dict[int, TileNuclei] = {}
-        for start in range(0, max(1, len(self)), BLOCK):
-            tile, row = self.tile[start : start + BLOCK], self.row[start : start + BLOCK]
+        for start in range(0, max(1, len(self)), CHUNK):
+            tile, row = self.tile[start : start + CHUNK], self.row[start : start + CHUNK]
             here, place = np.unique(tile, return_inverse=True)
             for index in here.tolist():
                 if index not in held:
                     held[index] = self.store[index]
-            yield self._block([held[index] for index in here.tolist()], place, row)
-            held = {index: kept for index, kept in held.items() if last[index] >= start + BLOCK}
+            yield self._chunk([held[index] for index in here.tolist()], place, row)
+            held = {index: kept for index, kept in held.items() if last[index] >= start + CHUNK}
 
-    def _block(self, tiles: list[TileNuclei], place: NDArray[np.intp], row: NDArray[np.int32]) -> Nuclei:
+    def _chunk(self, tiles: list[TileNuclei], place: NDArray[np.intp], row: NDArray[np.int32]) -> Nuclei:
         """The nuclei of some rows: ``place`` of each one's tile in the list, ``row`` in that tile."""
         if not tiles:
             return Nuclei.from_polygons([], path_class=self.path_class).with_measurements(self.empty)

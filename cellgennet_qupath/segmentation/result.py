@@ -43,7 +43,7 @@ class ImageResult:
             "detections": self.count,
             "reason": self.reason,
             "seconds": round(self.seconds, 1),
-            "place": str(self.written.place) if self.written else None,
+            "place": str(self.written.file) if self.written else None,
             "device": self.device or None,
         }
 
@@ -55,7 +55,7 @@ class ImageResult:
             return f"{self.name}: skipped: {self.reason}"
         found = f"{self.count} nuclei" if self.count else f"no nuclei: {self.reason}"
         when = f"in {self.seconds:.0f} s" if self.seconds else "in an earlier run"
-        place = f" -> {self.written.place}" if self.written else ""
+        place = f" -> {self.written.file}" if self.written else ""
         return f"{self.name}: {found} ({when}){place}"
 
 

@@ -23,7 +23,7 @@ from ..core.progress import SILENT, Reporter
 from ..geometry.grid import Tile
 from .assemble import SlideNuclei, assemble
 from .checkpoint import TileFiles
-from .segment import tile_nuclei
+from .slide import tile_nuclei
 from .task import SlideTask
 
 _LARGEST_GROUP = 8192
@@ -80,7 +80,7 @@ def dask_workers(address: str) -> Iterator[distributed.Client]:
             yield client
 
 
-def spread_slide(
+def segment_slide_distributed(
     client: distributed.Client,
     task: SlideTask,
     tiles: Sequence[Tile],
@@ -92,12 +92,12 @@ def spread_slide(
     with reporter.track("segmenting", len(tiles), "tiles") as progress:
         progress.advance(len(tiles) - len(missing))
         workers = max(1, len(client.scheduler_info()["workers"]))
-        groups = grouped(missing, workers)
+        groups = group_tiles(missing, workers)
         # Packed here, as the scheduler would otherwise open slide and model on its way to the workers.
         packed = distributed.protocol.pickle.dumps(task)
         folder = store.folder.absolute()
         pending = {
-            client.submit(_work_on_packed, packed, group, folder, pure=False): group for group in groups
+            client.submit(_segment_packed, packed, group, folder, pure=False): group for group in groups
         }
         devices: set[str] = set()
         found = 0
@@ -118,7 +118,7 @@ def spread_slide(
     return assemble(task, store, [tile.index for tile in tiles], computed)
 
 
-def work_on(task: SlideTask, tiles: Sequence[Tile], folder: Path) -> _Done:
+def segment_tiles(task: SlideTask, tiles: Sequence[Tile], folder: Path) -> _Done:
     """Put the nuclei of tiles into a folder; done by a worker."""
     store = TileFiles(folder)
     found = 0
@@ -128,15 +128,15 @@ def work_on(task: SlideTask, tiles: Sequence[Tile], folder: Path) -> _Done:
     return _Done(found, task.model.predictor.device)
 
 
-def _work_on_packed(packed: bytes, tiles: Sequence[Tile], folder: Path) -> _Done:
+def _segment_packed(packed: bytes, tiles: Sequence[Tile], folder: Path) -> _Done:
     task: SlideTask = distributed.protocol.pickle.loads(packed)
     try:
-        return work_on(task, tiles, folder)
+        return segment_tiles(task, tiles, folder)
     finally:
         task.pixels.close()
 
 
-def grouped(tiles: Sequence[Tile], workers: int) -> list[list[Tile]]:
+def group_tiles(tiles: Sequence[Tile], workers: int) -> list[list[Tile]]:
     """Tiles in about square groups: a few for each worker, but large ones, as groups share no maps."""
     if not tiles:
         return []

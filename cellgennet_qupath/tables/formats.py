@@ -12,12 +12,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ..qupath.formats.detections import feature_lines
-from ..qupath.project import DetectionBlock, ImageEntry
+from ..qupath.project import DetectionChunk, ImageEntry
 from .h5ad import write_tables
 from .tables import GEOMETRY, TableSpool, image_table
 from .text import text_file, write_text
 
-Chunks = Iterable[tuple[ImageEntry, DetectionBlock]]
+Chunks = Iterable[tuple[ImageEntry, DetectionChunk]]
 """Pairs of an image and some of its detections; no chunk is empty."""
 
 Writer = Callable[[Path, Chunks], int]

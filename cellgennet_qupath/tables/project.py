@@ -17,7 +17,7 @@ from ..core.extras import require
 from ..core.files import replacing
 from ..core.progress import SILENT, Reporter
 from ..measure.neighbourhood import neighbourhood
-from ..qupath.project import DetectionBlock, ImageEntry, Project
+from ..qupath.project import DetectionChunk, ImageEntry, Project
 from .formats import FORMATS, Chunks, Writer, ending_of
 from .summary import SUMMARY_FORMATS, write_summary
 from .tables import centroids_of
@@ -101,7 +101,7 @@ def _no_detections(project: Project) -> ExportError:
 
 def _all_chunks(
     project: Project, neighbours: bool, reporter: Reporter
-) -> Iterator[tuple[ImageEntry, DetectionBlock]]:
+) -> Iterator[tuple[ImageEntry, DetectionChunk]]:
     with reporter.track("exporting", len(project.entries), "images") as task:
         for entry in project.entries:
             yield from _chunks(project, entry, neighbours)
@@ -110,10 +110,10 @@ def _all_chunks(
 
 def _chunks(
     project: Project, entry: ImageEntry, neighbours: bool
-) -> Iterator[tuple[ImageEntry, DetectionBlock]]:
+) -> Iterator[tuple[ImageEntry, DetectionChunk]]:
     nearby = _neighbours(project, entry) if neighbours else None
     start = 0
-    for chunk in project.detection_blocks(entry):
+    for chunk in project.detection_chunks(entry):
         stop = start + len(chunk.nuclei)
         if nearby is not None:
             measured = nearby.iloc[start:stop]
@@ -127,7 +127,7 @@ def _neighbours(project: Project, entry: ImageEntry) -> pd.DataFrame:
     """The neighbourhood measurements of all detections of an image, which are read once more for this."""
     centroids: list[NDArray[np.float64]] = [np.empty((0, 2))]
     planes: list[NDArray[np.int32]] = [np.empty((0, 2), np.int32)]
-    for chunk in project.detection_blocks(entry):
+    for chunk in project.detection_chunks(entry):
         centroids.append(centroids_of(chunk.nuclei))
         planes.append(np.column_stack([chunk.nuclei.z, chunk.nuclei.t]))
     points = np.concatenate(centroids)

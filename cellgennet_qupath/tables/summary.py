@@ -15,7 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ..qupath.formats.detections import columns
-from ..qupath.project import Annotation, DetectionBlock, ImageEntry
+from ..qupath.project import Annotation, DetectionChunk, ImageEntry
 from .tables import centroids_of
 from .text import write_text
 
@@ -38,7 +38,7 @@ class _Image:
     planes: list[NDArray[np.int32]] = field(default_factory=list)
     classes: list[NDArray[np.object_]] = field(default_factory=list)
 
-    def add(self, chunk: DetectionBlock) -> None:
+    def add(self, chunk: DetectionChunk) -> None:
         names, values = columns(chunk.nuclei)
         own = [self.names.setdefault(name, len(self.names)) for name in names]
         ordered = np.full((len(values), len(self.names)), np.nan, np.float32)
@@ -51,7 +51,7 @@ class _Image:
 
 def write_summary(
     file: Path,
-    chunks: Iterable[tuple[ImageEntry, DetectionBlock]],
+    chunks: Iterable[tuple[ImageEntry, DetectionChunk]],
     annotations: Callable[[ImageEntry], list[Annotation]],
     ending: str,
 ) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..nuclei import Nuclei
 from ..qupath.formats.detections import PROBABILITY
 from ..qupath.formats.outlines import drawn
-from ..qupath.project import DetectionBlock, ImageEntry
+from ..qupath.project import DetectionChunk, ImageEntry
 
 GEOMETRY = "geometry"
 """Name of the column of outlines (WKB, full-resolution pixels), which text tables do not have."""
@@ -45,7 +45,7 @@ def kind_of(column: str) -> Kind:
     return Kind.CENTROID if centroid else Kind.MEASUREMENT
 
 
-def image_table(entry: ImageEntry, chunk: DetectionBlock, outlines: bool = True) -> pa.Table:
+def image_table(entry: ImageEntry, chunk: DetectionChunk, outlines: bool = True) -> pa.Table:
     """One row per detection of an image: QuPath's text columns, centroid, measurements, and outline (WKB).
 
     outlines : whether to include the outlines.

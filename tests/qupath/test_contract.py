@@ -99,7 +99,7 @@ def test_detections_are_written_and_read_back(backend: Backend, project: Path) -
             assert len(opened.detections(entry)) == 0
             written = opened.write_detections(entry, expected)
             assert written.count == len(expected)
-            assert written.place.is_file()
+            assert written.file.is_file()
             assert_equal(opened.detections(entry), expected)
             fewer = expected.take(np.arange(3))
             opened.write_detections(entry, fewer)
@@ -292,7 +292,7 @@ def test_the_geojson_imports_whole(qupath: None, project: Path) -> None:
 
     expected = nuclei()
     with open_project(project, "files", writable=True) as opened:
-        place = opened.write_detections(opened.entries[0], expected).place
+        place = opened.write_detections(opened.entries[0], expected).file
     reader = jvm.java_class("qupath.lib.io.PathIO")
     objects = list(reader.readObjects(jvm.java_class("java.nio.file.Paths").get(str(place))))
     assert len(objects) == len(expected)

@@ -122,8 +122,8 @@ def test_nuclei_are_written_and_nothing_else_changes(project: Path) -> None:
         written = opened.write_detections(one, nuclei)
         opened.write_detections(two, nuclei)
         assert written.count == 2
-        assert written.place == project.resolve() / "cellgennet" / "detections" / "1.geojson.gz"
-        assert written.how.endswith(".")
+        assert written.file == project.resolve() / "cellgennet" / "detections" / "1.geojson.gz"
+        assert written.note.endswith(".")
         np.testing.assert_array_equal(opened.detections(one).ids, nuclei.ids)
         opened.write_detections(one, nuclei.take(np.array([1])))
         assert len(opened.detections(one)) == 1
@@ -141,7 +141,7 @@ def test_classes_get_the_projects_colours(project: Path) -> None:
     with FilesBackend(project, writable=True) as opened:
         place = opened.write_detections(
             opened.entries[0], Nuclei.from_polygons([shapely.box(0, 0, 5, 5)])
-        ).place
+        ).file
     assert b'"color": [60, 160, 60]' in gzip.decompress(place.read_bytes())
 
 

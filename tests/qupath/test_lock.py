@@ -2,97 +2,113 @@
 
 from __future__ import annotations
 
+import errno
+import getpass
 import json
 import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import filelock
 import pytest
 
 from cellgennet_qupath.core.errors import LockedError, ProjectError
-from cellgennet_qupath.core.progress import Silent
-from cellgennet_qupath.qupath import lock as locks
-from cellgennet_qupath.qupath.lock import ProjectLock, is_running
+from cellgennet_qupath.core.progress import Remembering, Silent
+from cellgennet_qupath.qupath.lock import ProjectLock
+
+HOLD = (
+    "import sys, pathlib\n"
+    "from cellgennet_qupath.qupath.lock import ProjectLock\n"
+    "lock = ProjectLock(pathlib.Path(sys.argv[1]), 'cellgennet segment')\n"
+    "lock.acquire()\n"
+    "print('locked', flush=True)\n"
+    "sys.stdin.read()\n"
+)
 
 
-class Told(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.lines.append(line)
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
-def dead_process() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+def holding(folder: Path) -> subprocess.Popen[bytes]:
+    """A process that holds the lock until it is ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == b"locked"
+    return process
 
 
-def left_behind(folder: Path, **content: object) -> Path:
-    path = folder / "lock.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
 
 
-def test_a_lock_is_held_and_given_back(tmp_path: Path) -> None:
+def test_a_lock_is_held_and_released(tmp_path: Path) -> None:
     folder = tmp_path / "project" / "cellgennet"
     with ProjectLock(folder, "cellgennet train") as lock:
-        told = json.loads(lock.path.read_text(encoding="utf-8"))
-        assert told["pid"] == os.getpid()
-        assert told["host"] == socket.gethostname()
-        assert told["command"] == "cellgennet train"
+        record = json.loads(lock.record.read_text(encoding="utf-8"))
+        assert record["pid"] == os.getpid()
+        assert record["host"] == socket.gethostname()
+        assert record["user"] == getpass.getuser()
+        assert record["command"] == "cellgennet train"
         with pytest.raises(LockedError) as raised:
             ProjectLock(folder).acquire()
         line = str(raised.value)
         assert str(tmp_path / "project") in line
         assert "`cellgennet train`" in line
         assert str(os.getpid()) in line
-        assert told["since"] in line
-        assert str(lock.path) in line
-    assert list(folder.iterdir()) == []
-    ProjectLock(folder).acquire()
-
-
-def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
-    left_behind(tmp_path, pid=dead_process(), host=socket.gethostname(), since="noon", command="c")
-    told = Told()
-    with ProjectLock(tmp_path, reporter=told):
-        assert len(told.lines) == 1
-        assert "noon" in told.lines[0]
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_lock_of_another_host_is_respected(tmp_path: Path) -> None:
-    left_behind(tmp_path, pid=dead_process(), host="elsewhere", since="noon", command="c")
-    with pytest.raises(LockedError, match="on elsewhere"):
-        ProjectLock(tmp_path).acquire()
-
-
-def test_a_lock_without_content_is_waited_for_and_then_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(locks, "_SETTLED", 0.3)
-    (tmp_path / "lock.json").write_bytes(b"")
-    began = time.monotonic()
-    with ProjectLock(tmp_path):
-        assert time.monotonic() - began > 0.2
-
-
-def test_a_lock_that_is_no_longer_ours_is_left_alone(tmp_path: Path) -> None:
-    lock = ProjectLock(tmp_path)
-    lock.acquire()
-    other = left_behind(tmp_path, pid=1, host="elsewhere")
+        assert getpass.getuser() in line
+        assert record["since"] in line
+    assert files(folder) == ["project.lock"]
+    with ProjectLock(folder):
+        pass
     lock.release()
-    assert other.is_file()
+    assert files(folder) == ["project.lock"]
+
+
+def test_another_process_is_named_and_its_death_ends_the_lock(tmp_path: Path) -> None:
+    owner = holding(tmp_path)
+    try:
+        with pytest.raises(LockedError, match=rf"`cellgennet segment`.*process {owner.pid} on"):
+            ProjectLock(tmp_path).acquire()
+    finally:
+        end(owner)
+    assert files(tmp_path) == ["lock.json", "project.lock"], "a killed process leaves its record"
+    listener = Remembering(Silent())
+    with ProjectLock(tmp_path, reporter=listener):
+        assert len(listener.warnings) == 1
+        assert f"process {owner.pid}" in listener.warnings[0]
+    assert files(tmp_path) == ["project.lock"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
+def test_an_unreadable_record_still_locks_and_never_blocks(tmp_path: Path, content: bytes) -> None:
+    with ProjectLock(tmp_path) as lock:
+        lock.record.write_bytes(content)
+        with pytest.raises(LockedError, match="in use by another run of this tool"):
+            ProjectLock(tmp_path).acquire()
+    (tmp_path / "lock.json").write_bytes(content)
+    with ProjectLock(tmp_path) as lock:
+        assert json.loads(lock.record.read_text(encoding="utf-8"))["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
+def test_the_lock_file_of_an_older_version_does_not_lock(tmp_path: Path, host: str) -> None:
+    left = {"pid": os.getpid(), "host": host, "since": "noon", "command": "c", "token": "t"}
+    (tmp_path / "lock.json").write_text(json.dumps(left), encoding="utf-8")
+    listener = Remembering(Silent())
+    with ProjectLock(tmp_path, reporter=listener):
+        assert "noon" in listener.warnings[0]
+        assert host in listener.warnings[0]
+    assert files(tmp_path) == ["project.lock"]
 
 
 def test_many_at_once_are_let_in_one_by_one(tmp_path: Path) -> None:
-    """Each process that finds the lock of a dead one counts up a file, reading and writing it slowly."""
-    left_behind(tmp_path, pid=dead_process(), host=socket.gethostname(), since="s", command="c")
+    """Each process counts up a file, reading and writing it slowly."""
     counter = tmp_path / "counter"
     counter.write_text("0", encoding="utf-8")
     script = (
@@ -115,13 +131,41 @@ def test_many_at_once_are_let_in_one_by_one(tmp_path: Path) -> None:
     assert counter.read_text(encoding="utf-8") == "5"
 
 
-def test_which_processes_run() -> None:
-    assert is_running(os.getpid())
-    assert not is_running(dead_process())
-    assert not is_running(0)
-
-
 def test_where_the_folder_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "cellgennet").write_text("x", encoding="utf-8")
     with pytest.raises(ProjectError, match="cannot be written"):
         ProjectLock(tmp_path / "cellgennet").acquire()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.EROFS, "cannot be written"),
+        (errno.EACCES, "cannot be written"),
+        (errno.ENOLCK, "file system without file locks"),
+        (errno.ENOSYS, "file system without file locks"),
+    ],
+)
+def test_where_nothing_can_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, reason: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", fail)
+    with pytest.raises(ProjectError, match=reason) as raised:
+        ProjectLock(tmp_path).acquire()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_full_disk_does_not_leave_the_project_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(ProjectError, match="No space left"):
+        patch.setattr(json, "dumps", fail)
+        ProjectLock(tmp_path).acquire()
+    with ProjectLock(tmp_path):
+        pass

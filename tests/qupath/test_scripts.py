@@ -328,7 +328,7 @@ def test_import_replaces_own_nuclei_only(qupath: InQuPath) -> None:
     name = image_names(qupath.project)[2]
     with open_project(qupath.project, "files", writable=True) as files:
         entry = files.entries[2]
-        place = files.write_detections(entry, expected).place
+        place = files.write_detections(entry, expected).file
     earlier = len(read_detections(place))
     drawn = """
         import qupath.lib.objects.PathObjects

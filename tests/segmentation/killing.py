@@ -1,6 +1,7 @@
-"""A run to be killed: ``python -m engine.killing FOLDER SECONDS`` segments FOLDER/slide.png, SECONDS a tile.
+"""A run to be killed: ``python -m tests.segmentation.killing FOLDER SECONDS``, SECONDS per tile.
 
-It says "started" on stdout, writes FOLDER/result.json at the end, and leaves with 130 when interrupted.
+It segments FOLDER/slide.png, prints "started", writes FOLDER/result.json at the end, and exits with 130
+when interrupted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from cellgennet_qupath.core.errors import Interrupted
 from cellgennet_qupath.qupath.project import ImageEntry
 from cellgennet_qupath.segmentation.batch import segment_project
+from cellgennet_qupath.segmentation.options import SegmentOptions
 
 from .fakes import ColourReader, model
 from .test_batch import MemoryProject, outlines
@@ -29,7 +31,7 @@ def main(folder: Path, seconds: float) -> int:
     slide = folder / "slide.png"
     project.entries = (ImageEntry("1", "slide", slide.as_uri(), slide, None, (0.25, 0.25)),)
     try:
-        segment_project(project, model(ColourReader(before=slowly)), tile=96)
+        segment_project(project, model(ColourReader(before=slowly)), SegmentOptions(tile=96))
     except Interrupted as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -41,6 +43,6 @@ def main(folder: Path, seconds: float) -> int:
 
 
 if __name__ == "__main__":
-    # What is begun in the background of a script inherits from it that Ctrl-C is ignored.
+    # A process started in the background of a script inherits that Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main(Path(sys.argv[1]), float(sys.argv[2])))

@@ -60,11 +60,11 @@ def test_blocks_hold_each_nucleus_once_in_one_order(count: int, size: int, rando
     shuffled = list(range(12))
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK", size)
+        patch.setattr(module, "CHUNK", size)
         found = assembled(tiles, shuffled)
-        blocks = list(found.blocks())
-    assert len(found) == count == sum(len(block) for block in blocks)
-    assert len(blocks) == max(1, -(-count // size))
+        chunks = list(found.chunks())
+    assert len(found) == count == sum(len(chunk) for chunk in chunks)
+    assert len(chunks) == max(1, -(-count // size))
     whole, expected = collect(found), collect(assembled(tiles, list(range(12))))
     assert found.highest == 11
     assert whole.ids.tolist() == expected.ids.tolist()
@@ -79,9 +79,9 @@ def test_blocks_hold_each_nucleus_once_in_one_order(count: int, size: int, rando
 
 def test_a_tile_is_held_only_while_blocks_reach_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
     tiles = shelf(2, 50, 5000, seed=0)
-    monkeypatch.setattr(module, "BLOCK", 50)
+    monkeypatch.setattr(module, "CHUNK", 50)
     found = assembled(tiles, list(range(100)))
     tiles.given.clear()
-    # A block is half a row of tiles high: it reaches into two rows of two.
-    assert max(tiles.held() for _ in found.blocks()) <= 4
+    # A chunk is half a row of tiles high: it reaches into two rows of two.
+    assert max(tiles.held() for _ in found.chunks()) <= 4
     assert sorted(index for index, _ in tiles.given) == list(range(100))

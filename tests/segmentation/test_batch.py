@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,10 +14,10 @@ import shapely
 from numpy.typing import NDArray
 
 from cellgennet_qupath.core.errors import Interrupted, UsageError
-from cellgennet_qupath.core.progress import Silent
-from cellgennet_qupath.nuclei import Nuclei, NucleiBlocks, collect, empty
+from cellgennet_qupath.core.progress import SILENT, Reporter, Silent
+from cellgennet_qupath.nuclei import Nuclei, NucleiChunks, collect, empty
 from cellgennet_qupath.qupath.project import (
-    DEFAULTS,
+    WRITE_DEFAULTS,
     Annotation,
     ImageEntry,
     ObjectCounts,
@@ -28,6 +29,7 @@ from cellgennet_qupath.segmentation.assemble import TileNuclei
 from cellgennet_qupath.segmentation.batch import segment_project
 from cellgennet_qupath.segmentation.checkpoint import Checkpoint
 from cellgennet_qupath.segmentation.model import Model
+from cellgennet_qupath.segmentation.options import SegmentOptions
 from cellgennet_qupath.segmentation.result import ImageResult
 
 from .fakes import ColourReader, draw, model
@@ -64,7 +66,7 @@ class MemoryProject:
         self.entries = (*self.entries, entry)
         return entry
 
-    def change(self, entry: ImageEntry, **changes: object) -> None:
+    def change(self, entry: ImageEntry, **changes: Any) -> None:
         self.entries = tuple(replace(e, **changes) if e is entry else e for e in self.entries)
 
     def annotations(self, entry: ImageEntry) -> list[Annotation]:
@@ -80,10 +82,10 @@ class MemoryProject:
         return self.found.get(entry.id, empty())
 
     def write_detections(
-        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: WriteOptions = DEFAULTS
+        self, entry: ImageEntry, nuclei: NucleiChunks, options: WriteOptions = WRITE_DEFAULTS
     ) -> WrittenDetections:
         self.found[entry.id] = collect(nuclei)
-        self.how = writing
+        self.options = options
         self.writes.append(entry.id)
         place = self.work_folder / f"{entry.id}.written"
         place.write_text(str(len(nuclei)), encoding="utf-8")
@@ -116,8 +118,11 @@ def picture() -> NDArray[np.uint8]:
     return draw(440, 300, DISCS)
 
 
-def segment(project: MemoryProject, fake: Model | None = None, **options: object) -> list[ImageResult]:
-    return segment_project(project, fake or model(), **{"tile": 128, **options})  # type: ignore[arg-type]
+def segment(
+    project: MemoryProject, fake: Model | None = None, *, reporter: Reporter = SILENT, **options: Any
+) -> list[ImageResult]:
+    chosen = SegmentOptions(**{"tile": 128, **options})
+    return segment_project(project, fake or model(), chosen, reporter=reporter)
 
 
 def stop_at(call: int) -> ColourReader:
@@ -297,7 +302,7 @@ def test_nothing_is_resumed_from_something_else(project: MemoryProject, what: st
     project.drawn[entry.id] = [Annotation("a", shapely.box(0, 0, 440, 300), "Rectangle", "Tumor")]
     with pytest.raises(Interrupted):
         segment(project, model(stop_at(3)))
-    options: dict[str, object] = {}
+    options: dict[str, Any] = {}
     fake = model()
     if what == "slide":
         assert cv2.imwrite(str(entry.slide), draw(440, 300, DISCS[:-1])[..., ::-1])
@@ -393,9 +398,9 @@ def test_nuclei_become_cells_inside_their_annotation(project: MemoryProject) -> 
     project.drawn[one.id] = [Annotation("a", frame, "Rectangle", "Tumor")]
     (result,) = segment(project, cells=2.0, within="Tumor", existing="keep")
     assert result.status == "done"
-    assert project.how.existing == "keep"
-    assert project.how.within == "Tumor"
-    assert project.how.history["cells"] == "2 µm"
+    assert project.options.existing == "keep"
+    assert project.options.within == "Tumor"
+    assert project.options.history["cells"] == "2 µm"
     found = project.found[one.id]
     assert found.cells is not None
     grown = shapely.area(found.cells) - shapely.area(found.polygons)

@@ -1,4 +1,4 @@
-"""A run that is killed or interrupted goes on where it stood, and ends as if nothing had happened."""
+"""A run that was killed or interrupted resumes and ends with the same result."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pytest
 
 from .fakes import draw
 
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def start(folder: Path, seconds: float = 0.05) -> subprocess.Popen[str]:
-    """A run that has begun with its first tile, or is past it; each takes so long."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
+    """A run that has started its first tile; each tile takes so many seconds."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine.killing", str(folder), str(seconds)],
+        [sys.executable, "-m", "tests.segmentation.killing", str(folder), str(seconds)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -34,8 +34,8 @@ def start(folder: Path, seconds: float = 0.05) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, said = process.communicate(timeout=120)
-    return process.returncode, said
+    _, errors = process.communicate(timeout=120)
+    return process.returncode, errors
 
 
 def finished(folder: Path) -> set[str]:
@@ -53,7 +53,7 @@ def slide(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-@pytest.mark.skipif(os.name == "nt", reason="Windows knows no SIGKILL")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
     whole, killed = slide(tmp_path / "whole"), slide(tmp_path / "killed")
     process = start(whole)
@@ -77,18 +77,20 @@ def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a console's Ctrl-C cannot be sent to one process alone")
-def test_ctrl_c_ends_within_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_ends_within_seconds_and_says_how_to_continue(tmp_path: Path) -> None:
     folder = slide(tmp_path / "one")
     process = start(folder, 0.3)
     while not finished(folder):
+        assert process.poll() is None
         time.sleep(0.02)
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
-    code, said = ended(process)
+    code, errors = ended(process)
     assert code == 130
     assert time.monotonic() - begin < 10
-    assert said.strip() == (
-        "segment: stopped; 0 of 1 images are done, the next one in part. Run the same command again to go on."
+    assert errors.strip() == (
+        "segment: stopped; 0 of 1 images are done, the next one in part. "
+        "Run the same command again to continue."
     )
     kept = finished(folder)
     assert kept

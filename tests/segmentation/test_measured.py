@@ -94,11 +94,11 @@ def test_an_image_of_unknown_stains_is_told_of(project: Stained) -> None:
     assert not any(":" in name for name in project.found["1"].measurements)
 
 
-def test_stains_that_cannot_be_told_apart_are_an_error(project: Stained) -> None:
+def test_stains_that_cannot_be_separated_are_an_error(project: Stained) -> None:
     project.known = StainVectors(("A", "B"), ((0.6, 0.8, 0.0), (0.6, 0.8, 0.0)))
     (result,) = segment(project)
     assert result.status == "failed"
-    assert "stain vectors cannot be told apart" in result.reason
+    assert "stain vectors cannot be separated" in result.reason
 
 
 def test_an_image_uncalibrated_in_qupath_never_shows_micrometres(project: Stained) -> None:

@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cellgennet_qupath.segmentation.plan import plan_tiles
-from cellgennet_qupath.segmentation.segment import segment_slide
+from cellgennet_qupath.segmentation.slide import segment_slide
 from cellgennet_qupath.segmentation.task import SlideTask
 from cellgennet_qupath.slides.normalisation import Normalisation
 from cellgennet_qupath.slides.reader import open_slide

@@ -18,14 +18,20 @@ from cellgennet_qupath.core.errors import CellGenNetError, SlideError, UsageErro
 from cellgennet_qupath.geometry.grid import Tile
 from cellgennet_qupath.segmentation.checkpoint import Checkpoint, TileFiles
 from cellgennet_qupath.segmentation.plan import plan_tiles
-from cellgennet_qupath.segmentation.segment import segment_slide
+from cellgennet_qupath.segmentation.slide import segment_slide
 from cellgennet_qupath.segmentation.task import SlideTask
-from cellgennet_qupath.segmentation.workers import dask_workers, grouped, local_workers, spread_slide, work_on
+from cellgennet_qupath.segmentation.workers import (
+    dask_workers,
+    group_tiles,
+    local_workers,
+    segment_slide_distributed,
+    segment_tiles,
+)
 from cellgennet_qupath.slides.normalisation import Normalisation
 from cellgennet_qupath.slides.reader import open_slide
 
 from .fakes import ColourReader, Disc, draw, everywhere, model
-from .test_segment import as_rows
+from .test_slide import as_rows
 
 
 def pause(call: int) -> None:
@@ -64,11 +70,13 @@ def test_two_processes_find_what_one_finds(
 ) -> None:
     alone = segment_slide(*plan)
     assert len(alone.nuclei) > 60
-    shared = spread_slide(client, *plan, Checkpoint(tmp_path / "run", {}))
+    shared = segment_slide_distributed(client, *plan, Checkpoint(tmp_path / "run", {}))
     assert as_rows(shared) == as_rows(alone)
     assert shared.highest == alone.highest
     with dask_workers(client.scheduler.address) as other:
-        assert as_rows(spread_slide(other, *plan, Checkpoint(tmp_path / "b", {}))) == as_rows(alone)
+        assert as_rows(segment_slide_distributed(other, *plan, Checkpoint(tmp_path / "b", {}))) == as_rows(
+            alone
+        )
 
 
 def test_a_killed_worker_costs_its_tiles_only(
@@ -84,7 +92,7 @@ def test_a_killed_worker_costs_its_tiles_only(
 
     thread = threading.Thread(target=kill_half_way)
     thread.start()
-    found = spread_slide(client, *plan, store)
+    found = segment_slide_distributed(client, *plan, store)
     thread.join()
     assert as_rows(found) == as_rows(segment_slide(*plan))
 
@@ -96,24 +104,24 @@ def test_a_workers_error_comes_home_in_one_line(
     file = task.pixels.path
     file.unlink()
     with pytest.raises(SlideError, match=r"slide\.png"):
-        spread_slide(client, task, tiles, Checkpoint(tmp_path / "run", {}))
+        segment_slide_distributed(client, task, tiles, Checkpoint(tmp_path / "run", {}))
 
 
 def test_finished_tiles_are_left_alone(plan: tuple[SlideTask, list[Tile]], tmp_path: Path) -> None:
     task, tiles = plan
-    done = work_on(task, tiles[:4], tmp_path)
+    done = segment_tiles(task, tiles[:4], tmp_path)
     assert done.device == "paper"
     assert all(tile.index in TileFiles(tmp_path) for tile in tiles[:4])
-    assert work_on(task, tiles[:4], tmp_path).nuclei == 0
+    assert segment_tiles(task, tiles[:4], tmp_path).nuclei == 0
 
 
 def test_groups_share_all_tiles_out(plan: tuple[SlideTask, list[Tile]]) -> None:
     tiles = plan[1]
     for workers in (1, 2, 50):
-        groups = grouped(tiles, workers)
+        groups = group_tiles(tiles, workers)
         assert sorted(tile.index for group in groups for tile in group) == [tile.index for tile in tiles]
         assert len(groups) >= min(workers, len(tiles)) / 2
-    assert grouped([], 2) == []
+    assert group_tiles([], 2) == []
 
 
 def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from cellgennet_qupath.measure.shape import shape_measurements
 from cellgennet_qupath.nuclei import Nuclei, empty
 from cellgennet_qupath.qupath.formats.detections import read_detections
 from cellgennet_qupath.qupath.formats.outlines import drawn, roi_names
-from cellgennet_qupath.qupath.project import ROOT, Annotation, DetectionBlock, ImageEntry, Plane
+from cellgennet_qupath.qupath.project import ROOT, Annotation, DetectionChunk, ImageEntry, Plane
 from cellgennet_qupath.tables import formats
 from cellgennet_qupath.tables.project import export_project
 from tests.helpers import csv_rows
@@ -57,12 +57,12 @@ class MemoryProject:
     def annotations(self, entry: ImageEntry) -> list[Annotation]:
         return self.drawn.get(entry.id, [])
 
-    def detection_blocks(self, entry: ImageEntry) -> Iterator[DetectionBlock]:
+    def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
         (detected,) = (n for e, n in self.images if e.id == entry.id)
         for start in range(0, len(detected), 2):
             part = detected.take(np.arange(start, min(start + 2, len(detected))))
             plain = np.full(len(part), "", dtype=object)
-            yield DetectionBlock(
+            yield DetectionChunk(
                 part, plain, roi_names(drawn(part)), np.full(len(part), self.parent, dtype=object)
             )
 

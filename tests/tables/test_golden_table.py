@@ -11,7 +11,7 @@ import pytest
 
 from cellgennet_qupath.qupath.formats.detections import read_detections
 from cellgennet_qupath.qupath.formats.outlines import drawn, roi_names
-from cellgennet_qupath.qupath.project import ROOT, DetectionBlock, ImageEntry
+from cellgennet_qupath.qupath.project import ROOT, DetectionChunk, ImageEntry
 from cellgennet_qupath.tables.formats import write_text_table
 
 DATA = Path(__file__).parent / "data"
@@ -29,12 +29,12 @@ def test_byte_by_byte(version: str, tmp_path: Path) -> None:
     mpp = (0.5, 0.4) if version == "0.7" else None
     entry = ImageEntry("1", "tissue.png", "", None, (160, 128), mpp)
 
-    def blocks() -> Iterator[tuple[ImageEntry, DetectionBlock]]:
+    def blocks() -> Iterator[tuple[ImageEntry, DetectionChunk]]:
         for rows in np.array_split(np.arange(len(detected)), 3):
             part = detected.take(rows)
             names, parents = (np.full(len(part), text, dtype=object) for text in ("", ROOT))
             order = tuple(expected.splitlines()[0].split(",")[9:])
-            yield entry, DetectionBlock(part, names, roi_names(drawn(part)), parents, order)
+            yield entry, DetectionChunk(part, names, roi_names(drawn(part)), parents, order)
 
     file = tmp_path / "t.csv"
     write_text_table(file, blocks(), ",")

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from ...core.errors import EntryDataError
 from ...core.files import replacing
-from ...nuclei import BLOCK, Nuclei, NucleiBlocks, concat, own_id
-from ..project import DEFAULTS, WriteOptions
+from ...nuclei import CHUNK, Nuclei, NucleiChunks, concat, own_id
+from ..project import WRITE_DEFAULTS, WriteOptions
 from .featurelines import FeatureColumns, parse_features, parse_lines
 from .geojson import features, is_uuid, open_text
 from .outlines import with_area
@@ -42,9 +42,9 @@ DEFAULT_COLOR = (60, 160, 60)
 
 def write_detections(
     path: Path,
-    nuclei: NucleiBlocks,
+    nuclei: NucleiChunks,
     colors: Mapping[str, Color] | None = None,
-    writing: WriteOptions = DEFAULTS,
+    options: WriteOptions = WRITE_DEFAULTS,
     parents: Callable[[Nuclei], NDArray[np.object_]] | None = None,
 ) -> int:
     """Write nuclei as detections or cells that QuPath imports (``.geojson.gz``), whole or not at all.
@@ -64,10 +64,10 @@ def write_detections(
             part.open("wb") as raw,
             gzip.GzipFile("", "wb", compresslevel=2, fileobj=raw, mtime=0) as file,
         ):
-            for number, block in enumerate(nuclei.blocks()):
+            for number, chunk in enumerate(nuclei.chunks()):
                 if number == 0:
-                    file.write((_OPENING[0] + _text(_head(block, writing)) + _OPENING[1]).encode())
-                lines = feature_lines(block, colors, None if parents is None else parents(block))
+                    file.write((_OPENING[0] + _text(_head(chunk, options)) + _OPENING[1]).encode())
+                lines = feature_lines(chunk, colors, None if parents is None else parents(chunk))
                 if lines:
                     file.write(((",\n" if written else "") + ",\n".join(lines)).encode())
                 written += len(lines)
@@ -77,10 +77,10 @@ def write_detections(
     return written
 
 
-def _head(nuclei: Nuclei, writing: WriteOptions) -> dict[str, Any]:
+def _head(nuclei: Nuclei, options: WriteOptions) -> dict[str, Any]:
     return {
-        "existing": writing.existing,
-        "history": dict(writing.history),
+        "existing": options.existing,
+        "history": dict(options.history),
         "measurements": [str(name) for name in nuclei.measurements.columns],
     }
 
@@ -169,10 +169,10 @@ def _measurement_texts(nuclei: Nuclei) -> list[str]:
 
 def read_detections(path: Path) -> Nuclei:
     """The detections and cells of a GeoJSON file as nuclei, in the file's order. Raises EntryDataError."""
-    return concat([nuclei for nuclei, _ in detection_blocks(path)])
+    return concat([nuclei for nuclei, _ in detection_chunks(path)])
 
 
-def detection_blocks(path: Path) -> Iterator[tuple[Nuclei, NDArray[np.object_]]]:
+def detection_chunks(path: Path) -> Iterator[tuple[Nuclei, NDArray[np.object_]]]:
     """The detections and cells of a GeoJSON file, some at a time, with the ids of their parents.
 
     A parent is the annotation that they were put under, "" for none. A file that this tool wrote is never
@@ -183,11 +183,11 @@ def detection_blocks(path: Path) -> Iterator[tuple[Nuclei, NDArray[np.object_]]]
             first = file.readline()
             if first.startswith(_OPENING[0]) and first.endswith(_OPENING[1]):
                 names = [str(name) for name in json.loads(first + _CLOSING)["cellgennet"]["measurements"]]
-                for lines in _blocks(_lines_of_ours(file)):
+                for lines in _chunks(_lines_of_ours(file)):
                     yield _nuclei(parse_lines(lines, names))
             else:
-                for block in _blocks(_of_others(features(path))):
-                    yield _nuclei(parse_features(block, []))
+                for chunk in _chunks(_of_others(features(path))):
+                    yield _nuclei(parse_features(chunk, []))
     except OSError as error:
         raise EntryDataError(path, f"cannot be read ({error.strerror or error})") from error
     except (ValueError, LookupError, TypeError, AttributeError, EOFError, zlib.error) as error:
@@ -214,9 +214,9 @@ def _of_others(found: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]
             yield feature
 
 
-def _blocks(items: Iterator[_Item]) -> Iterator[list[_Item]]:
-    while block := list(itertools.islice(items, BLOCK)):
-        yield block
+def _chunks(items: Iterator[_Item]) -> Iterator[list[_Item]]:
+    while chunk := list(itertools.islice(items, CHUNK)):
+        yield chunk
 
 
 def _nuclei(read: FeatureColumns) -> tuple[Nuclei, NDArray[np.object_]]:

@@ -10,15 +10,15 @@ from typing import Any
 
 from ...core.errors import EntryDataError, ProjectError
 from ...core.progress import SILENT, Reporter
-from ...nuclei import Nuclei, NucleiBlocks, collect, empty
+from ...nuclei import Nuclei, NucleiChunks, collect, empty
 from ..files import FilesBackend
 from ..formats.qpdata import compare_with_summary, is_whole
 from ..formats.qpproj import PROJECT_FILE, class_colors
 from ..locate import SizeOf
 from ..project import (
-    DEFAULTS,
+    WRITE_DEFAULTS,
     Annotation,
-    DetectionBlock,
+    DetectionChunk,
     ImageEntry,
     ObjectCounts,
     StainVectors,
@@ -90,14 +90,14 @@ class QuPathBackend:
         hierarchy = self._hierarchy(entry)
         return empty() if hierarchy is None else javaobjects.detections_of(hierarchy)
 
-    def detection_blocks(self, entry: ImageEntry) -> Iterator[DetectionBlock]:
+    def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
         """All detections and cells that QuPath has now, whoever made or corrected them, some at a time."""
         hierarchy = self._hierarchy(entry)
         if hierarchy is not None:
-            yield from javaobjects.detection_blocks_of(hierarchy)
+            yield from javaobjects.detection_chunks_of(hierarchy)
 
     def write_detections(
-        self, entry: ImageEntry, nuclei: NucleiBlocks, writing: WriteOptions = DEFAULTS
+        self, entry: ImageEntry, nuclei: NucleiChunks, options: WriteOptions = WRITE_DEFAULTS
     ) -> WrittenDetections:
         """Put an entry's nuclei into its ``data.qpdata``. Raises EntryDataError; then nothing was changed.
 
@@ -119,12 +119,12 @@ class QuPathBackend:
 
         try:
             fresh.parent.mkdir(parents=True, exist_ok=True)
-            written = write_beside(place, fresh, server, check, Content(collect(nuclei), colors, writing))
+            written = write_beside(place, fresh, server, check, Content(collect(nuclei), colors, options))
             safewrite.replace(place, fresh, written.summary, before)
         except safewrite.ChangedError as error:
-            kept = self._files.write_detections(entry, nuclei, writing)
+            kept = self._files.write_detections(entry, nuclei, options)
             raise EntryDataError(
-                place, error.reason, f"Its nuclei are in {kept.place}. {kept.how}"
+                place, error.reason, f"Its nuclei are in {kept.file}. {kept.note}"
             ) from error
         except OSError as error:
             raise EntryDataError(
@@ -136,8 +136,8 @@ class QuPathBackend:
         listed.unlink(missing_ok=True)  # what the other backend left is of an earlier run
         return WrittenDetections(
             count=written.count,
-            place=place,
-            how="They are in the project; where the image is open in QuPath, choose File > Reload data.",
+            file=place,
+            note="They are in the project; where the image is open in QuPath, choose File > Reload data.",
         )
 
     def close(self) -> None:

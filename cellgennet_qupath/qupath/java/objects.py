@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...nuclei import Nuclei, empty
 from ..formats.detections import DEFAULT_COLOR, Color, columns, qupath_id, taken_probability
 from ..formats.outlines import with_area
-from ..project import Annotation, DetectionBlock, ImageEntry, ObjectCounts, Plane
+from ..project import Annotation, DetectionChunk, ImageEntry, ObjectCounts, Plane
 from . import jvm
 
 _BLOCK = 50_000
@@ -69,7 +69,7 @@ def detections_of(hierarchy: Any) -> Nuclei:
     return empty() if objects.isEmpty() else _nuclei(objects)[0]
 
 
-def detection_blocks_of(hierarchy: Any) -> Iterator[DetectionBlock]:
+def detection_chunks_of(hierarchy: Any) -> Iterator[DetectionChunk]:
     """All detections and cells of a ``PathObjectHierarchy`` that have an area, in QuPath's order."""
     bulk = jvm.compiled("Bulk")
     objects = bulk.nuclei(hierarchy)
@@ -81,7 +81,7 @@ def detection_blocks_of(hierarchy: Any) -> Iterator[DetectionBlock]:
             told[-1][:] = str(text).split("\n")[:-1]
         nuclei, order = _nuclei(part)
         names, shapes, parents = told
-        yield DetectionBlock(nuclei, names, shapes, parents, order)
+        yield DetectionChunk(nuclei, names, shapes, parents, order)
 
 
 def _nuclei(objects: Any) -> tuple[Nuclei, tuple[str, ...]]:
@@ -156,9 +156,9 @@ def add(
     above: list[str] = []
     for start in range(0, len(nuclei), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(nuclei)))
-        block, kept = with_area(nuclei.take(rows))
-        if len(block):
-            made.addAll(_objects(block, colors))
+        chunk, kept = with_area(nuclei.take(rows))
+        if len(chunk):
+            made.addAll(_objects(chunk, colors))
         if parents is not None:
             above += parents[rows[kept]].tolist()
     bulk.add(data, made, "\n".join(above))

@@ -37,7 +37,7 @@ class Content:
 
     nuclei: Nuclei
     colors: Mapping[str, Color]
-    writing: WriteOptions
+    options: WriteOptions
 
 
 def write_beside(
@@ -56,21 +56,21 @@ def write_beside(
     ):
         data = bulk.read(_java_path(place) if place.is_file() else None, server)
         check(javaobjects.counts_of(data.getHierarchy()))
-        which, nuclei, parents = _REMOVED[content.writing.existing], content.nuclei, None
-        if content.writing.existing == "keep":
+        which, nuclei, parents = _REMOVED[content.options.existing], content.nuclei, None
+        if content.options.existing == "keep":
             there = set(str(bulk.ids(data)).split())
             nuclei = nuclei.take(np.array([qupath_id(i) not in there for i in nuclei.ids], bool))
-        if content.writing.within:
+        if content.options.within:
             annotations = javaobjects.annotations_of(data.getHierarchy())
-            parents = parents_of(nuclei, annotations, content.writing.within)
+            parents = parents_of(nuclei, annotations, content.options.within)
         ids = bulk.parse("\n".join(qupath_id(identifier) for identifier in nuclei.ids))
         before = np.array(survey.survey(data, which, ids), np.int64)
         steps = int(data.getHistoryWorkflow().size())
         settings, stains = str(survey.settings(data, steps)), np.array(survey.stains(data), np.float64)
         removed = int(bulk.remove(data, which, ids))
         count = javaobjects.add(data, nuclei, content.colors, parents)
-        if content.writing.history:
-            bulk.addStep(data, _STEP, dict(content.writing.history))
+        if content.options.history:
+            bulk.addStep(data, _STEP, dict(content.options.history))
         meant = np.array(survey.survey(data, "", ids), np.int64)
         bulk.write(data, _java_path(fresh))
         summary = str(bulk.summary(data, time.time_ns() // 1_000_000))

@@ -68,7 +68,7 @@ def test_no_nuclei_and_several_blocks(tmp_path: Path, monkeypatch: pytest.Monkey
     assert features(path) == []
     assert len(read_detections(path)) == 0
     for module in (all_nuclei, detections):
-        monkeypatch.setattr(module, "BLOCK", 4)
+        monkeypatch.setattr(module, "CHUNK", 4)
     there = nuclei(10)
     write_detections(path, there)
     assert len(features(path)) == 10

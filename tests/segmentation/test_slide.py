@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cellgennet_qupath.segmentation.assemble import SlideNuclei, TileNuclei
 from cellgennet_qupath.segmentation.blocks import block_grid
 from cellgennet_qupath.segmentation.plan import Area
-from cellgennet_qupath.segmentation.segment import segment_slide
+from cellgennet_qupath.segmentation.slide import segment_slide
 from cellgennet_qupath.slides.tissue import TissueMask
 
 from .fakes import Disc, draw, task

@@ -1,0 +1,42 @@
+"""What a user chooses when segmenting a project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ..qupath.project import ExistingPolicy
+
+if TYPE_CHECKING:
+    from ..networks.device import Device
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How a project is segmented.
+
+    images  : patterns (``*``, ``?``) of image names, slide file names or ids; all images if empty.
+    within  : segment only inside annotations of this class; images without one are skipped.
+    resume  : continue what an interrupted or partly failed run left; False starts again.
+    tile    : side of a tile's core in samples of the model's resolution; results do not depend on it.
+    mpp     : µm per pixel of images that have no pixel size.
+    threads : processor threads of the network; 0: all.
+    device  : what the network runs on.
+    workers : processes on this computer that share the tiles.
+    dask    : address of a Dask scheduler whose workers take the tiles instead.
+    existing: what happens to existing detections (see ``WriteOptions``).
+    cells   : µm by which nuclei are expanded into cells; None for nuclei without cells.
+    """
+
+    images: Sequence[str] = ()
+    within: str | None = None
+    resume: bool = True
+    tile: int = 2048
+    mpp: float | None = None
+    threads: int = 0
+    device: Device | Literal["auto"] = "auto"
+    workers: int = 1
+    dask: str | None = None
+    existing: ExistingPolicy = "replace-own"
+    cells: float | None = None

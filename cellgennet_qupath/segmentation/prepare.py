@@ -1,0 +1,127 @@
+"""What is known of an image before it is segmented: scale, stains, and the identity of its tiles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import shapely
+
+from ..core.errors import CalibrationError, EntryDataError
+from ..core.progress import Reporter
+from ..qupath.project import ImageEntry, Project, StainVectors, WriteOptions
+from ..qupath.stains import can_be_separated
+from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
+from ..slides.reader import SlideReader
+from .model import Model
+from .options import SegmentOptions
+
+if TYPE_CHECKING:
+    import distributed
+
+_COARSE = 2.5
+_LARGEST_PIXEL = 6.0  # µm
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the images of one run share.
+
+    writing : how nuclei are written into the project.
+    folder  : of the run's checkpoints.
+    client  : the workers that segment tiles; None for this process alone.
+    """
+
+    project: Project
+    model: Model
+    options: SegmentOptions
+    writing: WriteOptions
+    folder: Path
+    client: distributed.Client | None
+    reporter: Reporter
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An open image with its scale.
+
+    downsample : full-resolution pixels per input sample of the model.
+    within     : segment only inside this geometry (full-resolution pixels); None: everywhere.
+    stains     : to be measured; None for an image without.
+    """
+
+    entry: ImageEntry
+    reader: SlideReader
+    calibration: Calibration
+    downsample: float
+    within: shapely.Geometry | None
+    stains: StainVectors | None
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What the image's tiles depend on besides the run: the slide's file, scale, stains and area."""
+        state = self.reader.path.stat()
+        mpp, within, stains = self.entry.mpp, self.within, self.stains
+        return {
+            "slide": self.reader.path.name,
+            "bytes": state.st_size,
+            "modified": state.st_mtime_ns,
+            "series": self.entry.series,
+            "size": [self.reader.width, self.reader.height],
+            "mpp": [self.calibration.mpp_x, self.calibration.mpp_y],
+            "measured in": None if mpp is None else list(mpp),
+            "stains": None if stains is None else json.loads(json.dumps(asdict(stains))),
+            "downsample": self.downsample,
+            "within": None if within is None else hashlib.sha256(shapely.to_wkb(within)).hexdigest(),
+        }
+
+
+def prepare(run: Run, entry: ImageEntry, reader: SlideReader, within: shapely.Geometry | None) -> Prepared:
+    """Check that an image can be segmented as asked. Raises CalibrationError and EntryDataError."""
+    model, options = run.model, run.options
+    calibration = resolve_mpp(entry.mpp, reader.mpp, options.mpp, entry.name)
+    downsample = 1.0 if model.mpp is None else downsample_for(calibration, model.mpp)
+    if calibration.mpp is not None and calibration.mpp > _LARGEST_PIXEL:
+        raise CalibrationError(
+            entry.name,
+            f"has pixels of {calibration.mpp:.3g} µm, larger than a nucleus",
+            "Correct the pixel size in QuPath (Image tab)",
+        )
+    if options.cells is not None and calibration.mpp is None:
+        raise CalibrationError(entry.name, "has no pixel size, which --cells needs", "Set it with --mpp")
+    stains = _stains(run, entry)
+    if entry.mpp is None and calibration.mpp is not None:
+        run.reporter.say(
+            f"{entry.name}: is measured in pixels, as it has no pixel size in QuPath (Image tab)"
+        )
+    return Prepared(entry, reader, calibration, downsample, within, stains)
+
+
+def _stains(run: Run, entry: ImageEntry) -> StainVectors | None:
+    """The stains to measure; none where QuPath's pixel values do not run from 0 to 255."""
+    if entry.channels != 3 or entry.pixel_type != "UINT8":
+        return None
+    stains = run.project.stains(entry)
+    if stains is None:
+        run.reporter.say(
+            f"{entry.name}: stains are not measured, as none are set in QuPath (Image tab > Image type)"
+        )
+    elif not can_be_separated(stains):
+        raise EntryDataError(
+            entry.name,
+            "its stain vectors cannot be separated",
+            "Set them again in QuPath (Analyze > Preprocessing > Estimate stain vectors)",
+        )
+    return stains
+
+
+def warn_if_coarse(run: Run, image: Prepared) -> None:
+    """Warn of pixels so large that the model hardly sees a nucleus in them."""
+    if run.model.mpp is not None and image.downsample < 1 / _COARSE:
+        run.reporter.warn(
+            f"{image.entry.name}: its pixels ({image.calibration.mpp:.3g} µm) are much coarser than those "
+            f"the model was trained on ({run.model.mpp:.3g} µm). Results will be poor."
+        )
