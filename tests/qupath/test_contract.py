@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.formats.geojson import read_annotations
 from cellgennet_qupath.qupath.open import Backend, open_project
 from cellgennet_qupath.qupath.project import Annotation, Project, WriteOptions
+from tests.helpers import project_hashes
 from tests.qupath.backends import assert_equal, needs_qupath, nuclei, with_cells
 from tests.qupath.qpfiles import unpacked
 
@@ -34,14 +34,6 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 @pytest.fixture
 def qupath() -> None:
     needs_qupath()
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).parts[0] != "cellgennet"
-    }
 
 
 def same(first: Annotation, second: Annotation) -> bool:
@@ -156,7 +148,7 @@ def test_data_that_is_cut_off_or_missing_is_an_error(backend: Backend, project: 
         one = opened.entries[0]
         for content in (b"", small[:4], small[: len(small) // 2], b"no data at all"):
             data.write_bytes(content)
-            before = hashes(project)
+            before = project_hashes(project)
             with pytest.raises(EntryDataError, match=r"data\.qpdata"):
                 opened.annotations(one)
             with pytest.raises(EntryDataError):
@@ -164,7 +156,7 @@ def test_data_that_is_cut_off_or_missing_is_an_error(backend: Backend, project: 
             if backend == "qupath":
                 with pytest.raises(EntryDataError):
                     opened.write_detections(one, nuclei())
-            assert hashes(project) == before
+            assert project_hashes(project) == before
         data.unlink()
         with pytest.raises(EntryDataError, match="is missing"):
             opened.annotations(one)
@@ -223,7 +215,7 @@ def test_one_writer_at_a_time(backend: Backend, project: Path) -> None:
 @pytest.mark.qupath
 @pytest.mark.parametrize("copied", VERSIONS, indirect=True)
 def test_only_detections_change_in_a_real_project(qupath: None, copied: Path) -> None:
-    before = hashes(copied)
+    before = project_hashes(copied)
     with (
         open_project(copied, "files") as files,
         open_project(copied, "qupath", writable=True) as real,
@@ -245,7 +237,7 @@ def test_only_detections_change_in_a_real_project(qupath: None, copied: Path) ->
             assert after is not None
             np.testing.assert_allclose(after.vectors, stains.vectors, atol=1e-6)
             assert (copied / "data" / entry.id / "summary.json").is_file()
-    now = hashes(copied)
+    now = project_hashes(copied)
     changed = {name for name in now if now[name] != before.get(name)}
     assert set(before) <= set(now)
     assert changed == {f"data/{n}/{name}" for n in range(1, 10) for name in ("data.qpdata", "summary.json")}

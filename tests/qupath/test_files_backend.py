@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import os
 import shutil
@@ -19,22 +18,13 @@ from cellgennet_qupath.qupath import open as opening
 from cellgennet_qupath.qupath.files import FilesBackend
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.qupath.project import Project
+from tests.helpers import project_hashes
 
 OWN = {
     "type": "Feature",
     "geometry": {"type": "Point", "coordinates": [1, 2]},
     "properties": {"objectType": "annotation", "classification": {"name": "Ours", "color": [1, 2, 3]}},
 }
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """Of every file of a project outside the folder that belongs to this tool, with its time."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        + str(path.stat().st_mtime_ns)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).parts[0] != "cellgennet"
-    }
 
 
 def own_annotations(project: Path, entry: str, age: float) -> Path:
@@ -113,7 +103,7 @@ def test_what_changes_on_disk_is_read_again(project: Path, small: bytes) -> None
 
 def test_nuclei_are_written_and_nothing_else_changes(project: Path) -> None:
     nuclei = Nuclei.from_polygons([shapely.box(0, 0, 5, 5), shapely.box(7, 7, 9, 9)], np.array([0.5, 1]))
-    before = hashes(project)
+    before = project_hashes(project, times=True)
     with FilesBackend(project, writable=True) as opened:
         one, two = opened.entries
         for annotated in (one, two):
@@ -127,7 +117,7 @@ def test_nuclei_are_written_and_nothing_else_changes(project: Path) -> None:
         np.testing.assert_array_equal(opened.detections(one).ids, nuclei.ids)
         opened.write_detections(one, nuclei.take(np.array([1])))
         assert len(opened.detections(one)) == 1
-    assert hashes(project) == before
+    assert project_hashes(project, times=True) == before
     assert sorted(p.name for p in (project / "cellgennet").rglob("*") if p.is_file()) == [
         "1.geojson.gz",
         "2.geojson.gz",
@@ -167,7 +157,7 @@ def test_not_one_byte_of_a_real_project_changes(shared: Path, version: str, tmp_
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     folder.chmod(0o755)
-    before = hashes(folder)
+    before = project_hashes(folder, times=True)
     assert len(before) >= 9 * 4
     with open_project(folder, "files", slides=shared / "qupath" / "slides", writable=True) as opened:
         for entry in opened.entries:
@@ -176,7 +166,7 @@ def test_not_one_byte_of_a_real_project_changes(shared: Path, version: str, tmp_
             opened.stains(entry)
             assert opened.write_detections(entry, Nuclei.from_polygons(regions)).count == len(regions)
             assert len(opened.detections(entry)) == len(regions)
-    assert hashes(folder) == before
+    assert project_hashes(folder, times=True) == before
 
 
 def test_the_files_are_taken_where_there_is_no_qupath(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

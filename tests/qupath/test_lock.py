@@ -15,8 +15,8 @@ import filelock
 import pytest
 
 from cellgennet_qupath.core.errors import LockedError, ProjectError
-from cellgennet_qupath.core.progress import Remembering, Silent
 from cellgennet_qupath.qupath.lock import ProjectLock
+from tests.helpers import Recorder
 
 HOLD = (
     "import sys, pathlib\n"
@@ -78,7 +78,7 @@ def test_another_process_is_named_and_its_death_ends_the_lock(tmp_path: Path) ->
     finally:
         end(owner)
     assert files(tmp_path) == ["lock.json", "project.lock"], "a killed process leaves its record"
-    listener = Remembering(Silent())
+    listener = Recorder()
     with ProjectLock(tmp_path, reporter=listener):
         assert len(listener.warnings) == 1
         assert f"process {owner.pid}" in listener.warnings[0]
@@ -100,7 +100,7 @@ def test_an_unreadable_record_still_locks_and_never_blocks(tmp_path: Path, conte
 def test_the_lock_file_of_an_older_version_does_not_lock(tmp_path: Path, host: str) -> None:
     left = {"pid": os.getpid(), "host": host, "since": "noon", "command": "c", "token": "t"}
     (tmp_path / "lock.json").write_text(json.dumps(left), encoding="utf-8")
-    listener = Remembering(Silent())
+    listener = Recorder()
     with ProjectLock(tmp_path, reporter=listener):
         assert "noon" in listener.warnings[0]
         assert host in listener.warnings[0]

@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cellgennet_qupath.core.errors import Interrupted, UsageError
-from cellgennet_qupath.core.progress import SILENT, Reporter, Silent
+from cellgennet_qupath.core.progress import SILENT, Reporter
 from cellgennet_qupath.nuclei import Nuclei, NucleiChunks, collect, empty
 from cellgennet_qupath.qupath.project import (
     WRITE_DEFAULTS,
@@ -32,6 +32,7 @@ from cellgennet_qupath.segmentation.model import Model
 from cellgennet_qupath.segmentation.options import SegmentOptions
 from cellgennet_qupath.segmentation.result import ImageResult
 
+from ..helpers import Recorder
 from .fakes import ColourReader, draw, model
 
 DISCS = [(float(x), float(y), 10.0) for x in range(40, 400, 60) for y in range(40, 260, 60)]
@@ -101,14 +102,6 @@ class MemoryProject:
         self.close()
 
 
-class Listener(Silent):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.warnings.append(line)
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> MemoryProject:
     return MemoryProject(tmp_path)
@@ -160,7 +153,7 @@ def test_one_bad_image_does_not_stop_the_others(project: MemoryProject) -> None:
     project.change(project.add("other size", picture()), size=(880, 600))
     project.change(project.add("turned", picture()), rotated=True)
     project.add("good", picture())
-    listener = Listener()
+    listener = Recorder()
     results = segment(project, reporter=listener)
     assert [r.status for r in results] == ["failed"] * 4 + ["done"]
     assert project.writes == ["5"]
@@ -370,7 +363,7 @@ def test_the_pixel_size_decides_the_scale(project: MemoryProject) -> None:
     small = cv2.resize(picture(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     project.change(project.add("coarse", small), mpp=(0.5, 0.5))
     project.change(project.add("unknown", picture()), mpp=None)
-    listener = Listener()
+    listener = Recorder()
     coarse, unknown = segment(project, reporter=listener)
     assert len(listener.warnings) == 1
     assert coarse.count == len(DISCS)
@@ -387,7 +380,7 @@ def test_the_pixel_size_decides_the_scale(project: MemoryProject) -> None:
 
 def test_a_slide_far_coarser_than_the_model_is_warned_of(project: MemoryProject) -> None:
     project.change(project.add("coarse", picture()[::4, ::4]), mpp=(1.0, 1.0))
-    listener = Listener()
+    listener = Recorder()
     segment(project, reporter=listener)
     assert "much coarser" in listener.warnings[0]
 
