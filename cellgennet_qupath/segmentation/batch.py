@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..bundle import Bundle
 from ..core.errors import CellGenNetError, Interrupted, UsageError
+from ..core.extras import require
 from ..core.progress import SILENT, Reporter
 from ..qupath.project import ImageEntry, Project, WriteOptions
 from .checkpoint import remove
@@ -42,8 +43,11 @@ def segment_project(
     """Segment a project's images and write their nuclei into the project.
 
     An image that fails does not stop the others: its result has the reason. Raises UsageError where no
-    image is chosen, BundleError, and Interrupted (resumable) on Ctrl-C.
+    image is chosen, MissingExtraError where workers need Dask, BundleError, and Interrupted (resumable) on
+    Ctrl-C.
     """
+    if options.dask is not None or options.workers > 1:
+        require("cluster", "--workers" if options.dask is None else "--dask")
     entries = _chosen(project, options.images)
     model = bundle if isinstance(bundle, Model) else _load(bundle, options)
     if not options.resume:
