@@ -27,6 +27,13 @@ TRAINED_ON = ("nuinsseg", "tnbc")
 """The data sets of the protocols with few labels; the third is only tested on."""
 
 
+def _read(file: Path, flags: int) -> NDArray[np.generic]:
+    image = cv2.imread(str(file), flags)
+    if image is None:
+        raise SystemExit(f"{file} cannot be read")
+    return image
+
+
 @dataclass(frozen=True)
 class LabelledImage:
     """One image: uint8 (rows, columns, 3) RGB and int32 labels (rows, columns)."""
@@ -37,10 +44,10 @@ class LabelledImage:
     labels: Path
 
     def pixels(self) -> NDArray[np.uint8]:
-        return np.ascontiguousarray(cv2.imread(str(self.image), cv2.IMREAD_COLOR)[..., ::-1])
+        return np.ascontiguousarray(_read(self.image, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
 
     def truth(self) -> NDArray[np.int32]:
-        return cv2.imread(str(self.labels), cv2.IMREAD_UNCHANGED).astype(np.int32)
+        return _read(self.labels, cv2.IMREAD_UNCHANGED).astype(np.int32)
 
     def normalised(self) -> NDArray[np.float32]:
         """The picture as a slide's tile would reach the network."""
@@ -86,7 +93,8 @@ def validates(number: int) -> bool:
 
 def labelled_everywhere(root: Path, datasets: Sequence[str]) -> TrainingData:
     """All labels of the train images; every tenth image is for validation."""
-    training, validation = [], []
+    training: list[LabelledWindow] = []
+    validation: list[LabelledWindow] = []
     everything = images(root, "train", datasets)
     for number, item in enumerate(everything):
         truth = item.truth()
@@ -105,7 +113,9 @@ def sparse_material(root: Path, protocol: str) -> TrainingData:
     sparse-1  : only every tenth of those windows, every fifth of them for validation.
     """
     rng = np.random.default_rng(0)
-    training, validation, places = [], [], []
+    training: list[LabelledWindow] = []
+    validation: list[LabelledWindow] = []
+    places: list[_Place] = []
     everything = images(root, "train", TRAINED_ON)
     for number, item in enumerate(everything):
         truth = item.truth()

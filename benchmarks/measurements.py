@@ -67,8 +67,7 @@ def tissue(file: Path, side: int, rng: np.random.Generator) -> None:
     """A tiled JPEG TIFF of stained noise."""
     coarse = rng.uniform(90, 240, (side // 16 + 1, side // 16 + 1, 3)).astype(np.float32)
     image = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
-    image += rng.normal(0, 8, image.shape)
-    pixels = np.clip(image, 0, 255).astype(np.uint8)
+    pixels = np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
     tifffile.imwrite(file, pixels, tile=(512, 512), compression="jpeg", photometric="rgb")
 
 

@@ -26,7 +26,7 @@ def pictures(folder: Path) -> list[NDArray[np.uint8]]:
             continue
         for y in range(0, image.shape[0] - _TILE + 1, _TILE):
             for x in range(0, image.shape[1] - _TILE + 1, _TILE):
-                found.append(np.ascontiguousarray(image[y : y + _TILE, x : x + _TILE, ::-1]))
+                found.append(np.ascontiguousarray(image[y : y + _TILE, x : x + _TILE, ::-1], np.uint8))
     return found
 
 
@@ -49,7 +49,9 @@ def write_mosaic(path: Path, side: int, tiles: Sequence[NDArray[np.uint8]], mpp:
                     for x in range(column, min(column + step, across)):
                         small = picture(y, x)
                         if step > 1:
-                            small = cv2.resize(small, (part, part), interpolation=cv2.INTER_AREA)
+                            small = np.asarray(
+                                cv2.resize(small, (part, part), interpolation=cv2.INTER_AREA), np.uint8
+                            )
                         top, left = (y - row) * part, (x - column) * part
                         out[top : top + part, left : left + part] = small
                 yield out

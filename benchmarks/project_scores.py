@@ -76,7 +76,10 @@ def main(project: Path, model: Path, truth: Path, slides: Path | None, output: P
             labels = truth / f"{Path(entry.uri).name.split('.')[0]}.png"
             if not labels.is_file():
                 continue
-            true = cv2.imread(str(labels), cv2.IMREAD_UNCHANGED).astype(np.int32)
+            image = cv2.imread(str(labels), cv2.IMREAD_UNCHANGED)
+            if image is None:
+                raise SystemExit(f"{labels} cannot be read")
+            true = image.astype(np.int32)
             shape = (true.shape[0], true.shape[1])
             seen = trained_on(found, bundle, entry, shape)
             guesses = {

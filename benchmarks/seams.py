@@ -21,7 +21,7 @@ from throughput import _task, _tiles, machine
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.segmentation.checkpoint import Checkpoint
 from cellgennet_qupath.segmentation.slide import segment_slide
-from cellgennet_qupath.segmentation.workers import local_workers, spread_slide
+from cellgennet_qupath.segmentation.workers import local_workers, segment_slide_distributed
 from cellgennet_qupath.slides.reader import open_slide
 
 
@@ -73,7 +73,7 @@ def main(slide: Path, model: Path, sizes: tuple[int, ...], out: Path | None) -> 
         with local_workers(2) as client:
             name = f"tiles of {sizes[-1]}, 2 workers"
             kept = Checkpoint(Path(folder) / name, {})
-            runs[name] = spread_slide(client, task, _tiles(task, sizes[-1]), kept).nuclei
+            runs[name] = segment_slide_distributed(client, task, _tiles(task, sizes[-1]), kept).nuclei
         megapixels = reader.width * reader.height / 1e6
     first = next(iter(runs.values()))
     rows = [

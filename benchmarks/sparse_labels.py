@@ -46,7 +46,7 @@ from cellgennet_qupath.metrics.boundary import boundary_scores
 from cellgennet_qupath.metrics.scores import mean_scores, score
 from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
 from cellgennet_qupath.training.pseudo_label_store import rounds
-from cellgennet_qupath.training.run import Trained, train_model
+from cellgennet_qupath.training.run import Stage, Trained, train_model
 from cellgennet_qupath.training.soft_maps import whole_maps
 
 ALL_LABELS = "all-labels"
@@ -213,7 +213,7 @@ def _trained(
     )
     # With few labels every train image is an unlabelled tile.
     chosen = settings(row, seed, config, material.images)
-    stage = "teacher" if row == "teacher" else "all"
+    stage: Stage = "teacher" if row == "teacher" else "all"
     with clocked(folder / "minutes"):
         trained = train_model(material, folder / "train", chosen, stage, True, Printed(), teacher)
     learnt = {

@@ -7,13 +7,13 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellgennet_qupath.annotations.labels import UNKNOWN, Split, interpret, render
+from cellgennet_qupath.annotations.labels import UNKNOWN, LabelRasters, Split, interpret, render
 from cellgennet_qupath.core.config import ClassNames
 from cellgennet_qupath.qupath.project import Annotation, Plane
 from tests.helpers import annotation
 
 
-def rasters(*annotations: Annotation, split: Split = Split.TRAINING, size: int = 40):
+def rasters(*annotations: Annotation, split: Split = Split.TRAINING, size: int = 40) -> LabelRasters:
     return render(interpret(annotations, ClassNames()), split, (size, size), 1.0, (0, 0))
 
 

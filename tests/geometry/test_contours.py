@@ -69,8 +69,8 @@ def test_whatever_the_labels_outlines_are_valid_polygons(seed: int, grain: float
     noise = np.random.default_rng(seed).normal(size=(60, 70)).astype(np.float32)
     field = cv2.GaussianBlur(noise, (0, 0), grain)
     bands = np.digitize(field / field.std(), np.linspace(-1, 1.5, number)).astype(np.int32)
-    _, labels = np.unique(bands, return_inverse=True)
-    labels = labels.reshape(bands.shape).astype(np.int32)
+    _, inverse = np.unique(bands, return_inverse=True)
+    labels = np.asarray(inverse.reshape(bands.shape), np.int32)
     outlines = label_polygons(labels)
     assert len(outlines) == labels.max()
     assert shapely.is_valid(outlines).all()
@@ -91,7 +91,7 @@ def test_an_outline_does_not_depend_on_the_tile(seed: int, dx: int, dy: int, dow
     image = (cv2.GaussianBlur(generator.normal(size=(40, 50)).astype(np.float32), (0, 0), 2) > 0.05).astype(
         np.uint8
     )
-    _, labels = cv2.connectedComponents(image, connectivity=4)
+    labels = np.asarray(cv2.connectedComponents(image, connectivity=4)[1], np.int32)
     moved = np.pad(labels, ((dy, 3), (dx, 5)))
     here = label_polygons(labels, downsample, (1000, 2000))
     there = label_polygons(moved, downsample, (1000 - dx, 2000 - dy))

@@ -10,18 +10,15 @@ from numpy.typing import NDArray
 
 @dataclass
 class Picture:
-    """``reads``: columns and rows of each reading so far."""
+    """``reads``: columns and rows of each read so far."""
 
     pixels: NDArray[np.uint8]
     reads: list[tuple[int, int]] = field(default_factory=list)
+    width: int = field(init=False)
+    height: int = field(init=False)
 
-    @property
-    def width(self) -> int:
-        return self.pixels.shape[1]
-
-    @property
-    def height(self) -> int:
-        return self.pixels.shape[0]
+    def __post_init__(self) -> None:
+        self.height, self.width = self.pixels.shape[:2]
 
     def read_grid(
         self, x: int, y: int, columns: int, rows: int, downsample: float, fill: int = 255

@@ -14,7 +14,7 @@ from cellgennet_qupath.measure.cells import cell_outlines
 MPP = (0.5, 0.5)
 
 
-def column(*shapes: shapely.Geometry) -> np.ndarray:
+def column(*shapes: shapely.Geometry | None) -> np.ndarray:
     return np.array(shapes, dtype=object)
 
 

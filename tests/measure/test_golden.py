@@ -31,7 +31,9 @@ versions = pytest.mark.parametrize("version", ["0.5", "0.7"])
 
 @pytest.fixture(scope="module")
 def tissue() -> Picture:
-    return Picture(cv2.imread(str(DATA / "tissue.png"))[..., ::-1].copy())
+    image = cv2.imread(str(DATA / "tissue.png"), cv2.IMREAD_COLOR)
+    assert image is not None
+    return Picture(np.asarray(image[..., ::-1], np.uint8).copy())
 
 
 def how(version: str) -> Measuring:
@@ -90,7 +92,7 @@ def test_a_nucleus_without_a_cell_has_no_cytoplasm(tissue: Picture) -> None:
     whole = measure_cells(tissue, cells.polygons, cells.cells, how("0.7"))
     some = measure_cells(tissue, cells.polygons, around, how("0.7"))
     assert list(some) == list(whole)
-    for name in whole:
+    for name in map(str, whole):
         alone = name.startswith("Nucleus: ") or name == TOUCHES_EDGE
         assert some[name].isna().tolist() == [not alone and row in (0, 3) for row in range(6)]
         assert some[name].dropna().tolist() == whole[name][some[name].notna()].tolist()

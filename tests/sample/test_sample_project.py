@@ -113,7 +113,7 @@ def test_every_outline_is_a_true_nucleus_and_none_is_missing(
 
     for region in (a for a in drawn[name] if a.path_class in ("Training", "Validation")):
         assert region.roi == "Rectangle" and region.locked
-        x0, y0, x1, y1 = (int(v) for v in region.geometry.bounds)
+        x0, y0, x1, y1 = (int(v) for v in shapely.bounds(region.geometry))
         missed = (labels[y0:y1, x0:x1] > 0) & (raster[y0:y1, x0:x1] == 0)
         assert missed.mean() < 0.001
 
