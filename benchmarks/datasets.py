@@ -1,4 +1,4 @@
-"""Images with instance labels (``DATASET/images/*.png``, ``DATASET/labels/*.png``) as training material."""
+"""Images with instance labels (``DATASET/images/*.png``, ``DATASET/labels/*.png``) as training data."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def images(root: Path, split: str, datasets: Sequence[str]) -> list[LabelledImag
 
 
 @dataclass(frozen=True)
-class _Place:
+class _ImageTile:
     item: LabelledImage
     labelled: Rectangle | None
 
@@ -105,8 +105,8 @@ def labelled_everywhere(root: Path, datasets: Sequence[str]) -> TrainingData:
     return TrainingData(MPP, len(everything), training, validation, [])
 
 
-def sparse_material(root: Path, protocol: str) -> TrainingData:
-    """Training material of a protocol, "sparse-10" or "sparse-1".
+def sparse_data(root: Path, protocol: str) -> TrainingData:
+    """Training data of a protocol, "sparse-10" or "sparse-1".
 
     sparse-10 : in each nuinsseg and tnbc train image one 160 x 160 window is labelled exhaustively; every
                 tenth image's window is for validation.
@@ -115,7 +115,7 @@ def sparse_material(root: Path, protocol: str) -> TrainingData:
     rng = np.random.default_rng(0)
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
-    places: list[_Place] = []
+    tiles: list[_ImageTile] = []
     everything = images(root, "train", TRAINED_ON)
     for number, item in enumerate(everything):
         truth = item.truth()
@@ -126,13 +126,13 @@ def sparse_material(root: Path, protocol: str) -> TrainingData:
         held_out = validates(number)
         if protocol == "sparse-1":
             if number % 10:
-                places.append(_Place(item, None))
+                tiles.append(_ImageTile(item, None))
                 continue
             held_out = number // 10 % 5 == 4
         split = Split.VALIDATION if held_out else Split.TRAINING
         (validation if held_out else training).append(_window(item, truth, box, split))
-        places.append(_Place(item, box))
-    return TrainingData(MPP, len(everything), training, validation, places)
+        tiles.append(_ImageTile(item, box))
+    return TrainingData(MPP, len(everything), training, validation, tiles)
 
 
 def _window(item: LabelledImage, truth: NDArray[np.int32], box: Rectangle, split: Split) -> LabelledWindow:

@@ -1,4 +1,4 @@
-"""What the rule from maps to nuclei is worth: scores of one student's maps under several rules.
+"""The effect of the decoding rule: scores of one student's maps under several rules.
 
     python benchmarks/decoding.py DATA WEIGHTS... [--every 3]
 
@@ -27,8 +27,8 @@ from cellgennet_qupath.training.soft_maps import student_predict
 DATASETS = ["nuinsseg", "tnbc", "dsb2018_purple"]
 STANDARD = Decoding()
 RULES = {
-    "peaks 5 apart, none joined": replace(STANDARD, peak_distance=5, valley=1),
-    "peaks 4 apart, none joined": replace(STANDARD, valley=1),
+    "peaks 5 apart, none merged": replace(STANDARD, peak_distance=5, valley=1),
+    "peaks 4 apart, none merged": replace(STANDARD, valley=1),
     "valley 0.95 (standard)": STANDARD,
     "valley 0.91": replace(STANDARD, valley=0.91),
     "valley 0.87": replace(STANDARD, valley=0.87),
@@ -63,8 +63,8 @@ def main(data: Path, weights: tuple[Path, ...], every: int) -> None:
     truths = [item.truth() for item in chosen]
     of = np.array([item.dataset for item in chosen])
     for file in weights:
-        ask = student_predict(file, StudentConfig(), 1)
-        maps = [ask(item.normalised()) for item in chosen]
+        predict = student_predict(file, StudentConfig(), 1)
+        maps = [predict(item.normalised()) for item in chosen]
         counts = [f"{name}, {(of == name).sum()} images" for name in DATASETS]
         click.echo(f"{file}\n\n| rule | {' | '.join(counts)} | all | found of 100 |")
         click.echo("|---" * (len(DATASETS) + 3) + "|")

@@ -3,9 +3,9 @@
     python benchmarks/pretrain.py DATA -o first.cgn --runs RUNS1
     python benchmarks/pretrain.py DATA -o he.cgn --runs RUNS2 --start first.cgn -c benchmarks/further.yaml
 
-DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. A broken run goes on where it
-was; ``--start`` begins another one with the weights of a finished bundle. No test image is looked at: every
-tenth train image is kept for early looks.
+DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. An interrupted run
+continues where it stopped; ``--start`` begins with the weights of a finished bundle. No test image is used:
+every tenth train image is held out for validation.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ATTRIBUTION = (
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 @click.option("--runs", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints.")
-@click.option("--start", type=click.Path(path_type=Path), help="Bundle whose weights to begin with.")
+@click.option("--start", type=click.Path(path_type=Path), help="Bundle to start from.")
 @click.option(
     "-c",
     "--config",
@@ -54,23 +54,23 @@ ATTRIBUTION = (
     default=Path(__file__).with_name("pretrained.yaml"),
 )
 def main(data: Path, output: Path, runs: Path, start: Path | None, config_file: Path) -> None:
-    """Train, or go on, and write the bundle."""
+    """Train, or continue an interrupted training, and write the bundle."""
     settings = load_config(config_file)
     earlier = load_bundle(start) if start is not None else None
     config = init_config(earlier, settings) if earlier is not None else settings
-    material = labelled_everywhere(data, DATASETS)
+    data_set = labelled_everywhere(data, DATASETS)
     spent = runs / "seconds.json"
     before = json.loads(spent.read_text(encoding="utf-8")) if spent.is_file() else 0.0
     started = time.monotonic()
     try:
-        trained = train_model(material, runs / "train", config, "student", True, Printed())
+        trained = train_model(data_set, runs / "train", config, "student", True, Printed())
     finally:
         seconds = before + time.monotonic() - started
         runs.mkdir(parents=True, exist_ok=True)
         spent.write_text(json.dumps(seconds), encoding="utf-8")
-    windows = material.validation
-    ask = student_predict(trained.files["student.safetensors"], config.student, config.threads)
-    maps = [ask(window.image) for window in windows]
+    windows = data_set.validation
+    predict = student_predict(trained.files["student.safetensors"], config.student, config.threads)
+    maps = [predict(window.image) for window in windows]
     found = [decode(both[..., 0], both[..., 1], RULE.at(2 * MPP))[0] for both in maps]
     scores = {name: round(value, 4) for name, value in score_windows(found, windows, stride=2).items()}
     card = Card(
@@ -82,7 +82,7 @@ def main(data: Path, output: Path, runs: Path, start: Path | None, config_file: 
         classes=[config.classes.nucleus],
         decoding=RULE.model_dump(),
         config=settings.model_dump(mode="json"),
-        training=material.describe()
+        training=data_set.describe()
         | {
             "hours": round(seconds / 3600, 2),
             "began_with": _sitting(earlier) if earlier is not None else "ImageNet",
@@ -101,7 +101,7 @@ def main(data: Path, output: Path, runs: Path, start: Path | None, config_file: 
 
 
 def _sitting(bundle: Bundle) -> dict[str, Any]:
-    """What a card says of the bundle that its training began with."""
+    """The entry on a card about the bundle from which its training started."""
     training = bundle.card.training
     return {
         "created": bundle.card.created,

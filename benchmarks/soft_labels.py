@@ -1,11 +1,11 @@
-"""What soft labels can teach: the nuclei of the mixed opinions themselves, for docs/method.md.
+"""The upper bound of distillation: scores of the mixed soft labels themselves, for docs/method.md.
 
     python benchmarks/soft_labels.py DATA RUNS [--protocol sparse-10]... [--row supervised] [--seed 0]...
 
 RUNS is what sparse_labels.py has written: the teachers and the students of a row are taken from there. On the
 development images the maps of one student in one view and in four, of the mean of all seeds' students, and of
 student and teacher together are decoded by the standard rule. A student that learns such maps to perfection
-reaches their scores and no more.
+reaches their scores and no better ones.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ VIEWS = 4
 COLUMNS = ("pq", "aji", "dice", "f1@0.5")
 
 
-def opinions(
+def soft_labels(
     image: Maps, students: list[Predict], teachers: list[Predict]
 ) -> Iterator[tuple[str, list[Maps]]]:
     """Named maps (rows / 2, columns / 2, 2), for each seed one or for all together one."""
-    yield "student, one view", [view(image) for view in students]
-    taught = [predict_views(view, image, VIEWS).mean for view in students]
-    yield f"student, {VIEWS} views", taught
-    yield f"mean of {len(students)} students, {VIEWS} views", [np.mean(taught, axis=0)]
-    told = [predict_views(view, image, VIEWS).mean for view in teachers]
-    pairs = list(zip(taught, told, strict=True))
+    yield "student, one view", [predict(image) for predict in students]
+    by_students = [predict_views(predict, image, VIEWS).mean for predict in students]
+    yield f"student, {VIEWS} views", by_students
+    yield f"mean of {len(students)} students, {VIEWS} views", [np.mean(by_students, axis=0)]
+    by_teachers = [predict_views(predict, image, VIEWS).mean for predict in teachers]
+    pairs = list(zip(by_students, by_teachers, strict=True))
     for share in STUDENTS_SHARE:
         yield f"{share:.0%} student, {1 - share:.0%} teacher", [share * s + (1 - share) * t for s, t in pairs]
     only = [np.stack([s[..., 0], (s[..., 1] + t[..., 1]) / 2], axis=-1) for s, t in pairs]
@@ -59,11 +59,11 @@ def nuclei(maps: Maps, shape: tuple[int, int]) -> NDArray[np.int32]:
 def measured(
     held_out: list[LabelledImage], students: list[Predict], teachers: list[Predict]
 ) -> dict[str, dict[str, list[float]]]:
-    """Mean scores over images by name of the opinion, one of each seed."""
+    """Mean scores over images, by the name of the soft labels, one per seed."""
     scores: dict[str, list[list[Scores]]] = {}
     for item in held_out:
         image, truth = item.normalised(), item.truth()
-        for name, found in opinions(image, students, teachers):
+        for name, found in soft_labels(image, students, teachers):
             each = scores.setdefault(name, [[] for _ in found])
             for seed, maps in enumerate(found):
                 each[seed].append(score(truth, nuclei(maps, truth.shape), thresholds=(0.5,)))
@@ -77,8 +77,8 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
     for name, columns in found.items():
         cells = []
         for values in columns.values():
-            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.3f}{spread}")
+            deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.3f}{deviation}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -103,7 +103,7 @@ def networks(
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("runs", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--protocol", "protocols", multiple=True, default=("sparse-10", "sparse-1"), show_default=True)
-@click.option("--row", default="supervised", show_default=True, help="Whose students speak.")
+@click.option("--row", default="supervised", show_default=True, help="The row whose students predict.")
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
 @click.option("-c", "--config", "config_file", type=click.Path(path_type=Path))
 def main(

@@ -3,11 +3,11 @@
     python benchmarks/sparse_labels.py DATA -o RUNS [--protocol sparse-10] [--row distilled]... [--seed 0]...
 
 What the rows are trained with is decided on ``development``: the whole of every tenth train image, of whose
-labels no protocol trains on any (sparse-10 and all-labels validate on them). Test images decide nothing.
+labels no protocol trains on any (sparse-10 and all-labels validate on them). Test images have no influence.
 
 DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. Every run (protocol, row, seed)
 has a folder of its own below RUNS with its settings, checkpoints and scores; a run that is complete is not
-repeated, a broken one goes on where it was. ``RUNS/table.md`` and ``RUNS/table.json`` hold what there is.
+repeated, an interrupted one continues. ``RUNS/table.md`` and ``RUNS/table.json`` list all complete runs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from datasets import (
     LabelledImage,
     development_images,
     labelled_everywhere,
-    sparse_material,
+    sparse_data,
     test_images,
 )
 from numpy.typing import NDArray
@@ -50,11 +50,11 @@ from cellgennet_qupath.training.run import Stage, Trained, train_model
 from cellgennet_qupath.training.soft_maps import whole_maps
 
 ALL_LABELS = "all-labels"
-NOTHING_UNLABELLED = {"distillation": 0.0, "consistency": 0.0}
+ANNOTATIONS_ALONE = {"distillation": 0.0, "consistency": 0.0}
 # In labelled steps, as timed on one thread: what an unlabelled patch adds to a step, by its share in the
-# labelled ones, and what it takes to ask the averaged student for its view of one tile.
+# labelled ones, and what one view of one tile by the averaged student takes.
 UNLABELLED_PATCH = 0.9
-ASKED_VIEW = 0.43
+PREDICTED_VIEW = 0.43
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,19 @@ class Contender:
 
 
 def as_long(config: Config, tiles: int) -> int:
-    """Epochs on labelled patches alone that take as long as a distilled student's training and asking."""
+    """Epochs on labelled patches alone that take as long as training a distilled student."""
     student, pseudo = config.student, config.pseudo
     joint = student.epochs - rounds(config)[0]
     patches = joint * UNLABELLED_PATCH * pseudo.batch / student.batch
-    asking = len(rounds(config)) * tiles * pseudo.views * ASKED_VIEW / student.steps_per_epoch
-    return round(student.epochs + patches + asking)
+    predictions = len(rounds(config)) * tiles * pseudo.views * PREDICTED_VIEW / student.steps_per_epoch
+    return round(student.epochs + patches + predictions)
 
 
 def settings(row: str, seed: int, config: Config, tiles: int) -> Config:
     """The settings of a row of the table, in a protocol of so many unlabelled tiles."""
     loss, pseudo, student = config.loss, config.pseudo, config.student
     if row == "supervised":
-        loss = loss.model_copy(update=NOTHING_UNLABELLED)
+        loss = loss.model_copy(update=ANNOTATIONS_ALONE)
         student = student.model_copy(update={"epochs": as_long(config, tiles)})
     elif row == "with-consistency":
         loss = loss.model_copy(update={"consistency": 0.25})
@@ -187,7 +187,7 @@ def run(data: Path, runs: Path, protocol: str, row: str, seed: int, config: Conf
 
 @contextmanager
 def clocked(file: Path) -> Iterator[None]:
-    """Adds the time spent inside to the minutes that a file tells of, also where it is broken off."""
+    """Adds the time spent inside to the minutes in a file, also when it is interrupted."""
     before, started = minutes(file), time.monotonic()
     try:
         yield
@@ -208,17 +208,17 @@ def _trained(
         teacher = runs / protocol / "teacher" / f"seed{seed}" / "train" / "stardist" / "teacher"
         run(data, runs, protocol, "teacher", seed, config)
     folder = runs / protocol / row / f"seed{seed}"
-    material = (
-        labelled_everywhere(data, TRAINED_ON) if protocol == ALL_LABELS else sparse_material(data, protocol)
+    data_set = (
+        labelled_everywhere(data, TRAINED_ON) if protocol == ALL_LABELS else sparse_data(data, protocol)
     )
     # With few labels every train image is an unlabelled tile.
-    chosen = settings(row, seed, config, material.images)
+    chosen = settings(row, seed, config, data_set.images)
     stage: Stage = "teacher" if row == "teacher" else "all"
     with clocked(folder / "minutes"):
-        trained = train_model(material, folder / "train", chosen, stage, True, Printed(), teacher)
+        trained = train_model(data_set, folder / "train", chosen, stage, True, Printed(), teacher)
     learnt = {
         "minutes": round(minutes(folder / "minutes"), 1),
-        "material": material.describe(),
+        "material": data_set.describe(),
         "config": chosen.model_dump(mode="json"),
         "validation": trained.scores,
     }

@@ -41,7 +41,7 @@ def document(found: list[dict[str, Any]]) -> str:
 
 
 def table(found: list[dict[str, Any]], dataset: str) -> str:
-    """Means over the images of a test set, then over seeds, with the spread of the seeds."""
+    """Means over the images of a test set, then over seeds, with the standard deviation over seeds."""
     head = ("row", "seeds", *COLUMNS, "parameters", "training min", "s/MP")
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in _rows(found):
@@ -71,10 +71,10 @@ def tests(found: list[dict[str, Any]]) -> str:
         if not seeds:
             continue
         pairs = [_paired(found, other, seeds, metric) for metric in TESTED]
-        told = ", ".join(map(str, seeds))
+        names = ", ".join(map(str, seeds))
         corrected = holm([wilcoxon(*pair)[0] for pair in pairs])
         lines += [
-            f"| {other} | {told} | {metric} | {_line(pair, p)} (Holm) |"
+            f"| {other} | {names} | {metric} | {_line(pair, p)} (Holm) |"
             for metric, pair, p in zip(TESTED, pairs, corrected, strict=True)
         ]
         for seed in seeds if len(seeds) > 1 else ():

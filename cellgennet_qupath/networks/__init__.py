@@ -2,6 +2,6 @@
 
 import os
 
-# Read by torch's thread library when it loads. Waiting threads that spin bring a busy computer to a crawl
+# Read by torch's thread library when it loads. Threads that spin while they wait slow a busy computer down
 # (steps took ten times as long beside other programs); threads that sleep cost next to nothing.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

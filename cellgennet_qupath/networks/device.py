@@ -1,4 +1,4 @@
-"""The devices that torch can use here."""
+"""The devices that torch can use on this computer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def set_threads(threads: int) -> None:
 
 
 def bfloat16_pays(device: str) -> bool:
-    """Whether 16-bit arithmetic is done by the hardware of a device, and so is faster."""
+    """Whether a device has hardware for 16-bit arithmetic, so that it is faster."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     if device == "cpu":
@@ -34,7 +34,7 @@ def bfloat16_pays(device: str) -> bool:
 
 
 def describe_device() -> str:
-    """The device and arithmetic in use, for a person."""
+    """The device and arithmetic in use, for messages."""
     device = best_device()
     name = torch.cuda.get_device_name() if device == "cuda" else device
     return f"{name}, {'16-bit (bfloat16)' if bfloat16_pays(device) else '32-bit'} arithmetic"

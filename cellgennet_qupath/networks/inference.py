@@ -1,4 +1,4 @@
-"""What the student's runtimes share: weights into a network, its geometry, copies in other processes."""
+"""What the student's runtimes have in common: loading weights, geometry, copies for other processes."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def load_network(weights: Path, config: StudentConfig, device: torch.device) -> 
     try:
         model.load_state_dict(load_file(weights))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise BundleError(weights, "does not hold the student its card describes", "Train again") from error
+        raise BundleError(weights, "is not the student that the card describes", "Train again") from error
     return model

@@ -1,4 +1,4 @@
-"""What turns pixels into maps: the interface between the student's runtimes and everything around them."""
+"""The interface of the student's runtimes: from pixels to probability maps. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 
 class MapPredictor(Protocol):
-    """A trained student, ready to run. Equal blocks of pixels get equal maps.
+    """A trained student, ready to run. Equal pixels get equal maps.
 
-    stride  : input samples per map sample; map sample i stands for the input samples
+    stride  : input samples per map sample; map sample i covers the input samples
               [i * stride, (i + 1) * stride).
-    unit    : blocks begin at, and measure, multiples of this many input samples: a network that
-              halves its grid answers the same only where it meets the same phase of that grid.
-    context : input samples that a map sample must be shown to each side. What lies farther changes it
-              by less than decoding tells apart.
-    streams : predictions that may be asked for at the same time, from different threads.
-    device  : the device, the runtime and the arithmetic, for a person and for the record of a run.
+    unit    : start and size of every input must be multiples of this many samples: a network that halves
+              its grid predicts the same only at the same phase of that grid.
+    context : input samples that a map sample needs on each side. Samples beyond change it by too little to
+              change the decoding.
+    streams : predictions that can run at the same time, called from different threads.
+    device  : the device, the runtime and the arithmetic, for messages and for the record of a run.
     """
 
     @property

@@ -1,6 +1,6 @@
 """Messages between two processes over a pair of pipes: a JSON header, then the bytes of NumPy arrays.
 
-Nothing that is received can run code: headers are JSON, arrays are read from their bytes.
+A received message cannot run code: headers are JSON, arrays are read from their bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Message:
 
 
 def send(stream: BinaryIO, message: Message) -> None:
-    """Write a message. Raises OSError where nobody reads any more."""
+    """Write a message. Raises OSError where the other side has ended."""
     arrays = {name: np.ascontiguousarray(array) for name, array in message.arrays.items()}
     shapes = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
     header = json.dumps({"values": dict(message.values), "arrays": shapes}).encode()

@@ -21,23 +21,23 @@ from .device import bfloat16_pays
 from .inference import Runtime, load_network
 from .network import Network
 
-# OpenVINO reports every conversion to its makers, unless this package cannot be imported. What a hospital
-# computes is nobody's business.
+# OpenVINO reports every conversion to its developers unless this package cannot be imported. What a hospital
+# computes is private.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
 _SHAPES = 2
 """Compiled networks kept, one for each shape of input."""
 _STREAMS = 2
-"""Predictions at once, each on its share of the threads. Threads of one prediction wait for each other at
-every layer: two by themselves take three quarters of the time. More would take more memory."""
+"""Parallel predictions, each on its share of the threads. Threads of one prediction wait for each other at
+every layer: two predictions in parallel take three quarters of the time. More would need more memory."""
 
 
 class OpenVinoRuntime(Runtime):
     """The student on a processor, in bfloat16 where the processor has it.
 
     The network is converted in memory and compiled for each new shape of images (some tenths of a
-    second), so keep to few shapes. Within one shape equal pixels get equal maps, bit by bit, on any
+    second), so use few shapes. Within one shape equal pixels get equal maps, bit by bit, on any
     number of threads. Several threads may predict at the same time.
     """
 
@@ -46,7 +46,7 @@ class OpenVinoRuntime(Runtime):
         network = _ImagesToMaps(load_network(weights, config, torch.device("cpu")))
         example = torch.zeros(1, 2 * self.unit, 2 * self.unit, 3)
         with torch.inference_mode(), warnings.catch_warnings():
-            # OpenVINO traces with what torch is about to replace.
+            # OpenVINO traces with a deprecated part of torch.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._network = openvino.convert_model(network, example_input=example)
         half = bfloat16_pays("cpu")
@@ -85,7 +85,7 @@ class OpenVinoRuntime(Runtime):
 
 
 class _ImagesToMaps(nn.Module):
-    """The network with channels last, as pixels lie in memory, and probabilities instead of logits."""
+    """The network with channels last, the layout of pixels in memory, and probabilities instead of logits."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

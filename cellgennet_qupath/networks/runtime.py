@@ -1,4 +1,4 @@
-"""The student at work: weights of a bundle -> maps of images, on whatever computes fastest here."""
+"""Runs the student: the weights of a bundle on the fastest runtime of this computer."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def load_runtime(
 ) -> MapPredictor:
     """The fastest runtime for a device: OpenVINO on processors, torch on graphics cards.
 
-    Torch serves processors too where OpenVINO is not installed. A pickled copy loads the weights again,
-    once in a process. Raises BundleError, and UsageError for a device that is not here.
+    Without OpenVINO torch is used on processors too. A pickled copy loads the weights, once per process.
+    Raises BundleError, and UsageError for a device that this computer does not have.
     """
     chosen = best_device() if device == "auto" else device
     runtime: Runtime
@@ -48,7 +48,9 @@ class TorchRuntime(Runtime):
         super().__init__(config)
         set_threads(threads)
         if device not in ("cpu", best_device()):
-            raise UsageError(f"--device {device}", "torch finds no such device here", "Leave the option out")
+            raise UsageError(
+                f"--device {device}", "torch finds no such device on this computer", "Leave the option out"
+            )
         self._device = torch.device(device)
         self._model = load_network(weights, config, self._device)
         self._half = bfloat16_pays(device)
@@ -78,7 +80,7 @@ def _reopened(
 ) -> MapPredictor:
     """A runtime in another process, of the same weights."""
     if not weights.is_file():
-        raise BundleError(weights, "is not there", "Keep bundles where all workers can read them")
+        raise BundleError(weights, "is missing", "Keep bundles in a folder that all workers can read")
     if _checksum(weights) != checksum:
-        raise BundleError(weights, "is not the same file for all workers", "Keep one bundle for all of them")
+        raise BundleError(weights, "is not the same file for all workers", "Use one bundle for all of them")
     return load_runtime(weights, config, device, threads)

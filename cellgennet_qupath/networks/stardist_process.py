@@ -189,7 +189,7 @@ class StarDistProcess:
         except (EOFError, OSError) as error:
             raise self._ended() from error
         except BaseException:
-            # Broken off between question and answer: what comes next would be the answer to this.
+            # Interrupted between request and answer: the next answer would belong to this request.
             self.close()
             raise
         if "error" in answer.values:

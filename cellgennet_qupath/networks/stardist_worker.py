@@ -63,16 +63,16 @@ def main() -> None:
             answer = Message({"failure": [f"{kind}: {error}", traceback.format_exc()]})
         try:
             send(answers, answer)
-        except OSError:  # nobody listens any more
+        except OSError:  # the parent has ended
             return
 
 
 def _pipes() -> tuple[BinaryIO, BinaryIO]:
     """Private copies of stdin and stdout. What anything else prints goes to stderr."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     return requests, answers

@@ -101,7 +101,7 @@ def _warp(
 def _warp_labels(
     labels: NDArray[np.signedinteger], matrix: NDArray[np.float64], size: int
 ) -> NDArray[np.float32]:
-    # float32 holds every label up to 2^24 exactly, and OpenCV cannot warp int32.
+    # float32 represents every label up to 2^24 exactly, and OpenCV cannot warp int32.
     return _warp(labels.astype(np.float32), matrix, size, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
 
 

@@ -53,8 +53,8 @@ class PseudoLabelStore:
     def labels(self, number: int, save_average: Callable[[Path], None]) -> PseudoLabels:
         """The soft labels of a round, once the teacher's predictions are complete.
 
-        save_average : writes the weights of the averaged student to a file. In a round that begins with
-                       the training the student has learnt nothing, and the labels are the teacher's alone.
+        save_average : writes the weights of the averaged student to a file. In a round at epoch 0 the
+                       student has learnt nothing yet, and the labels are the teacher's alone.
         """
         config, predictions = self._config, []
         if self.uses_teacher:

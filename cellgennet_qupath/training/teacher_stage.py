@@ -1,6 +1,6 @@
 """The first stage of a training: a teacher, its thresholds, and its predictions on unlabelled tissue.
 
-All of it in one process of StarDist, which has ended when the student's training begins.
+All of it in one process of StarDist, which ends before the student's training starts.
 """
 
 from __future__ import annotations

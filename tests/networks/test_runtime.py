@@ -119,7 +119,7 @@ def test_a_copy_in_another_process_loads_the_same_weights(tmp_path: Path) -> Non
     with pytest.raises(BundleError, match="same file"):
         pickle.loads(packed)  # noqa: S301
     file.unlink()
-    with pytest.raises(BundleError, match="is not there"):
+    with pytest.raises(BundleError, match="is missing"):
         pickle.loads(packed)  # noqa: S301
 
 
