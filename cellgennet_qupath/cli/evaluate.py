@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from .options import Backend, json_option, mpp_option, opened, print_json, project_argument, threads_option
 from .reporter import reporter
-
-if TYPE_CHECKING:
-    from ..bundle import Bundle
-    from ..core.progress import Reporter
-    from ..evaluation.regions import EvaluationRegion
 
 
 @click.command("evaluate")
@@ -74,35 +69,28 @@ def command(
 
     PROJECT is a QuPath project, whose Validation regions are evaluated, or a folder with images/ and labels/.
     """
-    from ..bundle import load_bundle, named_bundle
-    from ..evaluation.predictors import predictors_for
-    from ..evaluation.regions import folder_regions
-    from ..evaluation.run import evaluate
-    from ..report.evaluation_page import REPORT, check_output, write_report
+    from .. import api
 
-    check_output(output)
-    others = _named_folders(predictions)
-    bundles = [load_bundle(named_bundle(path)) for path in models or (None,)]
     listener = reporter()
+    others = _named_folders(predictions)
     is_project = project.is_file() or (project / "project.qpproj").is_file()
-    if is_project:
-        regions = _project_regions(project, backend, slides, bundles[0], mpp, listener)
-    else:
-        regions = folder_regions(project, mpp=mpp, split=split, group_by=group_by, reporter=listener)
-    predictors = predictors_for(
-        bundles, others, teacher=teacher, classical=classical, threads=threads or 0, reporter=listener
-    )
-    listener.say(f"Comparing: {', '.join(one.name for one in predictors)}.")
-    evaluation = evaluate(regions, predictors, listener)
-    notes = []
-    if is_project:
-        notes.append(
-            "If the model was trained on this project, its thresholds were chosen on these Validation "
-            "regions: expect slightly lower scores on other slides."
+    with opened(project, backend, slides, listener) if is_project else nullcontext(project) as target:
+        assessment = api.evaluate(
+            target,
+            models or "pretrained",
+            output=output,
+            predictions=others,
+            teacher=teacher,
+            classical=classical,
+            split=split,
+            group_by=group_by,
+            mpp=mpp,
+            threads=threads or 0,
+            reporter=listener,
         )
-    document = write_report(output, evaluation, project.stem or str(project), bundles, notes, listener)
+    document = assessment.document
     if as_json:
-        print_json(document | {"report": str(output / REPORT)})
+        print_json(document | {"report": str(assessment.page)})
         return
     verdict = document["verdict"]
     click.echo(verdict["headline"])
@@ -110,7 +98,7 @@ def command(
         click.echo(sentence)
     for warning in verdict["warnings"]:
         click.echo(f"! {warning}")
-    click.echo(f"Report: {output / REPORT}")
+    click.echo(f"Report: {assessment.page}")
 
 
 def _named_folders(texts: tuple[str, ...]) -> dict[str, Path]:
@@ -125,17 +113,3 @@ def _named_folders(texts: tuple[str, ...]) -> dict[str, Path]:
             raise click.BadParameter(f"two results are named {name}", param_hint="--predictions")
         folders[name] = Path(folder)
     return folders
-
-
-def _project_regions(
-    path: Path,
-    backend: Backend,
-    slides: Path | None,
-    bundle: Bundle,
-    mpp: float | None,
-    listener: Reporter,
-) -> list[EvaluationRegion]:
-    from ..evaluation.regions import project_regions
-
-    with opened(path, backend, slides, listener) as project:
-        return project_regions(project, bundle.config.classes, mpp=mpp, reporter=listener)

@@ -34,8 +34,9 @@ def command(
     project: Path, backend: Backend, slides: Path | None, output: Path, neighbours: bool, summary: bool
 ) -> None:
     """Export the measurements of all detections of a project to one file, or to one file per image."""
-    from ..tables.project import export_project
+    from .. import api
 
-    with opened(project, backend, slides) as source:
-        count = export_project(source, output, neighbours=neighbours, summary=summary, reporter=reporter())
+    listener = reporter()
+    with opened(project, backend, slides, listener) as source:
+        count = api.export(source, output, neighbours=neighbours, summary=summary, reporter=listener)
     click.echo(f"{count} nuclei: {output}")

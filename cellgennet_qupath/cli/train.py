@@ -48,23 +48,24 @@ def command(
     threads: int | None,
 ) -> None:
     """Train a model on a project's annotations: a teacher, its pseudo-labels, and a light student."""
+    from .. import api
+    from ..core.config import load_config
     from ..core.extras import require
 
     require("train", "cellgennet train")
-    from ..bundle import load_bundle, named_bundle
-    from ..core.config import load_config
-
     listener = reporter()
-    config = load_config(config_file, listener)
-    if threads is not None:
-        config = config.model_copy(update={"threads": threads})
-    if initial is not None:
-        from ..training.run import init_config
-
-        config = init_config(load_bundle(named_bundle(initial)), config)
-    with opened(project, backend, slides, listener, writable=True) as found:
-        from ..report.training_page import write_training_page
-        from ..training.run import train_project
-
-        bundle = train_project(found, output, config, stage, resume, mpp, listener, write_training_page)
+    settings = load_config(config_file, listener)
+    start = None if initial is None else api.load_bundle(initial)
+    with opened(project, backend, slides, listener, writable=True) as target:
+        bundle = api.train(
+            target,
+            output,
+            config=settings,
+            init=start,
+            stage=stage,
+            resume=resume,
+            mpp=mpp,
+            threads=threads,
+            reporter=listener,
+        )
     click.echo(f"Model bundle: {bundle.path}")

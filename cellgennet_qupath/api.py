@@ -1,0 +1,380 @@
+"""The public Python API: what the commands do, as functions. The command line calls these.
+
+Every function takes a path or an opened project, keyword-only options named as on the command line, and a
+``reporter`` for messages and progress; without one, messages go to the logger ``cellgennet_qupath``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .core.errors import CellGenNetError, UsageError
+from .core.progress import Remembering, Reporter, Silent
+
+if TYPE_CHECKING:
+    from .bundle import Bundle
+    from .core.config import Config
+    from .evaluation.run import Evaluation
+    from .networks.device import Device
+    from .qupath.open import Backend
+    from .qupath.project import ExistingPolicy, Project
+    from .segmentation.result import ImageResult
+    from .training.run import Stage
+
+StrPath = str | os.PathLike[str]
+
+
+class _Log(Silent):
+    """Messages to Python's own logging, no progress."""
+
+    _logger = logging.getLogger("cellgennet_qupath")
+
+    def say(self, line: str) -> None:
+        self._logger.info(line)
+
+    def warn(self, line: str) -> None:
+        self._logger.warning(line)
+
+
+LOG: Reporter = _Log()
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What ``segment`` did: one result per image, in the order of the project.
+
+    page : the HTML page about the run; None where it could not be written (a warning says why).
+    """
+
+    images: list[ImageResult]
+    bundle: Bundle
+    backend: str
+    page: Path | None
+
+    @property
+    def failed(self) -> list[ImageResult]:
+        """The images that could not be segmented, with the reason; the others are saved."""
+        return [image for image in self.images if image.status == "failed"]
+
+    @property
+    def nuclei(self) -> int:
+        """Nuclei written, over all images."""
+        return sum(image.count for image in self.images)
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What ``evaluate`` measured.
+
+    evaluation : scores of each method and region, as tables.
+    document   : the verdict and all numbers as plain data, as in ``report.json``.
+    page       : the HTML report.
+    """
+
+    evaluation: Evaluation
+    document: dict[str, Any]
+    page: Path
+
+
+def open_project(
+    path: StrPath,
+    *,
+    backend: Backend = "auto",
+    slides: StrPath | None = None,
+    writable: bool = True,
+    reporter: Reporter = LOG,
+) -> Project:
+    """Open a QuPath project, given its folder or its ``project.qpproj``.
+
+    backend  : "qupath" reads and writes through QuPath, "files" reads and writes files only; "auto" takes
+               QuPath if paquo finds one.
+    slides   : a folder to search for slides that have moved.
+    writable : take the project's lock, which ``segment`` and ``train`` need; False only reads.
+
+    Close it, or use it in a ``with`` block. Raises ProjectError, LockedError where another run holds the
+    project, and QuPathError where QuPath is asked for and missing.
+
+    >>> import cellgennet_qupath as cgn
+    >>> with cgn.open_project("MyProject", writable=False) as project:
+    ...     [entry.name for entry in project.entries]
+    ['slide1_glands.ome.tif', 'slide2_inflamed.ome.tif', 'slide3_nests.ome.tif', 'slide4_mixed.ome.tif']
+    """
+    from .qupath.open import open_project as opened
+    from .slides.reader import slide_size
+
+    folder = None if slides is None else Path(slides)
+    return opened(Path(path), backend, folder, slide_size, writable, reporter)
+
+
+def load_bundle(path: StrPath = "pretrained") -> Bundle:
+    """Open a model bundle and verify its checksums; ``"pretrained"`` is the one shipped with the package.
+
+    Raises BundleError, which names the file at fault.
+
+    >>> import cellgennet_qupath as cgn
+    >>> bundle = cgn.load_bundle()
+    >>> bundle.card.name, bundle.card.mpp
+    ('nuclei-he', 0.25)
+    """
+    from .bundle import load_bundle as loaded
+    from .bundle import named_bundle
+
+    return loaded(named_bundle(Path(path)))
+
+
+def train(
+    project: Project | StrPath,
+    output: StrPath,
+    *,
+    config: Config | StrPath | None = None,
+    init: Bundle | StrPath | None = None,
+    stage: Stage = "all",
+    resume: bool = False,
+    mpp: float | None = None,
+    threads: int | None = None,
+    reporter: Reporter = LOG,
+) -> Bundle:
+    """Train a teacher and a student on a project's annotations and write a model bundle to ``output``.
+
+    config  : settings, or a YAML file of them; None for the defaults.
+    init    : fine-tune from this bundle ("pretrained": the one shipped); None: from ImageNet weights alone.
+    stage   : "teacher" ends with the teacher; "student" takes the teacher of the bundle at ``output``.
+    resume  : continue an interrupted run on the same annotations, images and settings.
+    mpp     : µm per pixel of images without a pixel size.
+    threads : processor threads; 0 for all; None for the number in ``config``.
+
+    Raises SupervisionError where there is nothing to train on, TrainingError, BundleError, ConfigError, and
+    Interrupted on Ctrl-C.
+
+    >>> import cellgennet_qupath as cgn
+    >>> bundle = cgn.train("MyProject", "my.cgn", config="quick.yaml")
+    >>> bundle.holds_teacher
+    False
+    """
+    from .core.config import Config, load_config
+    from .report.training_page import write_training_page
+    from .training.run import init_config, train_project
+
+    settings = config if isinstance(config, Config) else load_config(None if config is None else Path(config))
+    if threads is not None:
+        settings = settings.model_copy(update={"threads": threads})
+    if init is not None:
+        settings = init_config(_bundle(init), settings)
+    with _opened(project, writable=True, reporter=reporter) as opened:
+        return train_project(
+            opened,
+            Path(output),
+            settings,
+            stage=stage,
+            resume=resume,
+            mpp=mpp,
+            reporter=reporter,
+            write_report=write_training_page,
+        )
+
+
+def segment(
+    project: Project | StrPath,
+    bundle: Bundle | StrPath = "pretrained",
+    *,
+    images: Sequence[str] = (),
+    within: str | None = None,
+    existing: ExistingPolicy = "replace-own",
+    cells: float | None = None,
+    resume: bool = True,
+    tile: int = 2048,
+    mpp: float | None = None,
+    workers: int = 1,
+    dask: str | None = None,
+    device: Device | Literal["auto"] = "auto",
+    threads: int = 0,
+    reporter: Reporter = LOG,
+) -> Segmentation:
+    """Segment every nucleus of a project's images and write the nuclei into the project as detections.
+
+    images   : patterns (``*``, ``?``) of image names, slide file names or ids; all images without any.
+    within   : only inside annotations of this class; images without one are skipped.
+    existing : detections already there: "replace-own" replaces those of earlier runs, "replace-all" all,
+               "keep" none. Annotations are never changed.
+    cells    : µm by which nuclei are expanded into cells; None for nuclei only.
+    resume   : continue what an interrupted or partly failed run left; False starts again.
+    tile     : side of a tile in samples of the model's resolution; no result depends on it.
+    mpp      : µm per pixel of images without a pixel size.
+    workers  : processes of this computer that share the tiles; ``dask``: a scheduler's address instead.
+    device   : what the network runs on; ``threads``: processor threads, 0 for all.
+
+    An image that fails does not stop the others: see ``Segmentation.failed``. Raises UsageError where no
+    image matches, BundleError, and Interrupted (resumable) on Ctrl-C.
+
+    >>> import cellgennet_qupath as cgn
+    >>> run = cgn.segment("MyProject", images=["slide3*"])
+    >>> [image.status for image in run.images], run.nuclei > 100
+    (['done'], True)
+    """
+    from .segmentation.batch import segment_project
+    from .segmentation.options import SegmentOptions
+
+    if dask is not None and workers > 1:
+        raise UsageError("workers and dask", "exclude each other", "Give only one of them")
+    model = _bundle(bundle)
+    listener = Remembering(reporter)
+    with _opened(project, writable=True, reporter=listener) as opened:
+        options = SegmentOptions(
+            images=images,
+            within=within,
+            existing=existing,
+            cells=cells,
+            resume=resume,
+            tile=tile,
+            mpp=mpp,
+            workers=workers,
+            dask=dask,
+            device=device,
+            threads=threads,
+        )
+        results = segment_project(opened, model, options, reporter=listener)
+        page = _run_page(opened, results, model, listener, mpp)
+        return Segmentation(results, model, opened.backend, page)
+
+
+def evaluate(
+    target: Project | StrPath,
+    bundles: Bundle | StrPath | Sequence[Bundle | StrPath] = "pretrained",
+    *,
+    output: StrPath,
+    predictions: Mapping[str, StrPath] | None = None,
+    teacher: bool = True,
+    classical: bool = True,
+    split: str | None = None,
+    group_by: str | None = None,
+    mpp: float | None = None,
+    threads: int = 0,
+    reporter: Reporter = LOG,
+) -> Assessment:
+    """Score models on a project's ``Validation`` regions, or on a folder of ``images/`` and ``labels/``.
+
+    bundles     : one or several; the report is about the first, the others are compared with it.
+    output      : folder for the HTML report and its tables.
+    predictions : results of other tools, name -> folder of label images or GeoJSON, one per image.
+    teacher     : also score a bundle's teacher; ``classical``: also a method without learning.
+    split       : of a folder with ``manifest.csv``, only images of this split; ``group_by``: the column
+                  that groups images.
+    mpp         : µm per pixel of images without a pixel size.
+
+    Raises UsageError, SupervisionError where nothing can be scored, BundleError and SlideError.
+
+    >>> import cellgennet_qupath as cgn
+    >>> result = cgn.evaluate("MyProject", output="report", classical=False)
+    >>> result.evaluation.summary()["pq"].round(1).tolist()
+    [0.8]
+    """
+    from .evaluation.predictors import predictors_for
+    from .evaluation.run import evaluate as scored
+    from .report.evaluation_page import REPORT, check_output, write_report
+
+    folder = Path(output)
+    check_output(folder)
+    models = [_bundle(bundle) for bundle in _several(bundles)]
+    others = {name: Path(place) for name, place in (predictions or {}).items()}
+    is_project = _is_project(target)
+    if is_project:
+        from .evaluation.regions import project_regions
+
+        with _opened(target, writable=False, reporter=reporter) as opened:
+            classes = models[0].config.classes
+            regions = project_regions(opened, classes, mpp=mpp, reporter=reporter)
+            subject = opened.path.name
+    else:
+        from .evaluation.regions import folder_regions
+
+        source = Path(target)  # type: ignore[arg-type]
+        regions = folder_regions(source, mpp=mpp, split=split, group_by=group_by, reporter=reporter)
+        subject = source.resolve().name
+    predictors = predictors_for(
+        models, others, teacher=teacher, classical=classical, threads=threads, reporter=reporter
+    )
+    reporter.say(f"Comparing: {', '.join(one.name for one in predictors)}.")
+    evaluation = scored(regions, predictors, reporter)
+    notes = [_SEEN] if is_project else []
+    document = write_report(folder, evaluation, subject, models, notes, reporter)
+    return Assessment(evaluation, document, folder / REPORT)
+
+
+_SEEN = (
+    "If the model was trained on this project, its thresholds were chosen on these Validation regions: "
+    "expect slightly lower scores on other slides."
+)
+
+
+def export(
+    project: Project | StrPath,
+    path: StrPath,
+    *,
+    neighbours: bool = False,
+    summary: bool = False,
+    reporter: Reporter = LOG,
+) -> int:
+    """Write the measurements of all detections of a project to a file; returns the number of detections.
+
+    path       : its ending is the format: csv, tsv, csv.gz, parquet, geojson, h5ad. ``{image}`` in its name
+                 makes one file per image.
+    neighbours : add the distance to the nearest nucleus, and the number and density within 50 µm.
+    summary    : counts, density, means and quantiles of each image and annotation instead.
+
+    A file is written whole or not at all. Raises UsageError for an unknown ending, and ExportError.
+
+    >>> import cellgennet_qupath as cgn
+    >>> cgn.export("MyProject", "nuclei.csv") > 100
+    True
+    """
+    from .tables.project import export_project
+
+    with _opened(project, writable=False, reporter=reporter) as opened:
+        return export_project(opened, Path(path), neighbours=neighbours, summary=summary, reporter=reporter)
+
+
+def _bundle(bundle: Bundle | StrPath) -> Bundle:
+    from .bundle import Bundle
+
+    return bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+
+
+def _several(bundles: Bundle | StrPath | Sequence[Bundle | StrPath]) -> Sequence[Bundle | StrPath]:
+    from .bundle import Bundle
+
+    return [bundles] if isinstance(bundles, Bundle | str | os.PathLike) else bundles
+
+
+def _opened(
+    project: Project | StrPath, *, writable: bool, reporter: Reporter
+) -> AbstractContextManager[Project]:
+    """The project; one opened by the caller stays open."""
+    if isinstance(project, str | os.PathLike):
+        return open_project(project, writable=writable, reporter=reporter)
+    return nullcontext(project)
+
+
+def _is_project(target: Project | StrPath) -> bool:
+    if not isinstance(target, str | os.PathLike):
+        return True
+    path = Path(target)
+    return path.is_file() or (path / "project.qpproj").is_file()
+
+
+def _run_page(
+    project: Project, results: list[ImageResult], bundle: Bundle, listener: Remembering, mpp: float | None
+) -> Path | None:
+    """The run's page; without it the nuclei are in the project all the same."""
+    from .report.segmentation_page import write_run_page
+
+    try:
+        return write_run_page(project, results, bundle, warnings=listener.warnings, mpp=mpp)
+    except CellGenNetError as error:
+        listener.warn(f"No page was written: {error}")
+        return None
