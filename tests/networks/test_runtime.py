@@ -50,7 +50,8 @@ def pixels(side: int) -> NDArray[np.float32]:
     """Blurred noise of full contrast."""
     noise = np.random.default_rng(5).random((side, side, 3), np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 6)
-    return ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)[None]
+    stretched: NDArray[np.float32] = ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)[None]
+    return stretched
 
 
 @pytest.mark.parametrize("config", [UNET, ENCODER], ids=["unet", "encoder"])

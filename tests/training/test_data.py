@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -12,9 +13,9 @@ import shapely
 
 from cellgennet_qupath.core.config import Config, PseudoConfig
 from cellgennet_qupath.core.errors import SupervisionError
-from cellgennet_qupath.core.progress import Silent
-from cellgennet_qupath.qupath.project import Annotation, ImageEntry
-from cellgennet_qupath.training.data import SlideTile, load_training_data
+from cellgennet_qupath.core.progress import Reporter, Silent
+from cellgennet_qupath.qupath.project import Annotation, ImageEntry, Project
+from cellgennet_qupath.training.data import SlideTile, TrainingData, load_training_data
 from tests.helpers import Recorder, annotation
 
 CONFIG = Config(pseudo=PseudoConfig(tile=128, tiles=6))
@@ -44,6 +45,10 @@ class Folder:
         return entry
 
 
+def load(project: Folder, config: Config, mpp: float | None, reporter: Reporter) -> TrainingData:
+    return load_training_data(cast(Project, project), config, mpp, reporter)
+
+
 def region(x: int = 20, y: int = 30, path_class: str = "Training") -> list[Annotation]:
     discs = [shapely.Point(x + 20 + 25 * i, y + 25).buffer(8) for i in range(3)]
     return [annotation(shapely.box(x, y, x + 100, y + 60), path_class), *(annotation(disc) for disc in discs)]
@@ -52,7 +57,7 @@ def region(x: int = 20, y: int = 30, path_class: str = "Training") -> list[Annot
 def test_windows_hold_what_was_drawn(tmp_path: Path) -> None:
     project = Folder(tmp_path)
     project.add(*region(), *region(200, 150, "Validation"))
-    data = load_training_data(project, CONFIG, None, Silent())
+    data = load(project, CONFIG, None, Silent())
     facts = data.describe()
     assert facts["training_nuclei"] == facts["validation_nuclei"] == 3
     assert facts["training_labelled_pixels"] == 100 * 60
@@ -65,7 +70,7 @@ def test_windows_hold_what_was_drawn(tmp_path: Path) -> None:
 def test_unlabelled_tiles_exclude_what_is_labelled(tmp_path: Path) -> None:
     project = Folder(tmp_path)
     project.add(*region(), *region(200, 150, "Validation"))
-    data = load_training_data(project, CONFIG, None, Silent())
+    data = load(project, CONFIG, None, Silent())
     tiles = [tile.read() for tile in data.tiles]
     assert 1 <= len(tiles) <= 6
     assert all(tile.image.shape == (128, 128, 3) for tile in tiles)
@@ -79,7 +84,7 @@ def test_ignored_and_validation_areas_are_not_used_as_unlabelled_tissue(tmp_path
     project.add(*region(), *region(200, 150, "Validation"), ignored)
     everywhere = CONFIG.model_copy(update={"pseudo": PseudoConfig(tile=128, tiles=100)})
     usable = np.zeros((300, 400), bool)
-    for tile in load_training_data(project, everywhere, None, Silent()).tiles:
+    for tile in load(project, everywhere, None, Silent()).tiles:
         assert isinstance(tile, SlideTile)
         y, x = tile.box.y0, tile.box.x0
         usable[y : y + 128, x : x + 128] |= tile.read().usable
@@ -92,15 +97,15 @@ def test_ignored_and_validation_areas_are_not_used_as_unlabelled_tissue(tmp_path
 def test_the_same_seed_chooses_the_same_tiles(tmp_path: Path) -> None:
     project = Folder(tmp_path)
     project.add(*region())
-    first, again = (load_training_data(project, CONFIG, None, Silent()).tiles for _ in range(2))
-    assert [p.box for p in first] == [p.box for p in again]
+    first, again = (load(project, CONFIG, None, Silent()).tiles for _ in range(2))
+    assert [cast(SlideTile, tile).box for tile in first] == [cast(SlideTile, tile).box for tile in again]
 
 
 def test_without_validation_a_window_is_held_out_and_reported(tmp_path: Path) -> None:
     project, listener = Folder(tmp_path), Recorder()
     project.add(*region())
     project.add(*region(), seed=1)
-    data = load_training_data(project, CONFIG, None, listener)
+    data = load(project, CONFIG, None, listener)
     assert len(data.training) == len(data.validation) == 1
     assert data.training[0].source != data.validation[0].source
     assert any("held out" in line for line in listener.lines)
@@ -109,7 +114,7 @@ def test_without_validation_a_window_is_held_out_and_reported(tmp_path: Path) ->
 def test_a_single_window_validates_itself_and_the_user_is_warned(tmp_path: Path) -> None:
     project, listener = Folder(tmp_path), Recorder()
     project.add(*region())
-    data = load_training_data(project, CONFIG, None, listener)
+    data = load(project, CONFIG, None, listener)
     assert data.validation == data.training
     assert any("say little" in line for line in listener.lines)
 
@@ -118,7 +123,7 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
     project = Folder(tmp_path)
     project.add(annotation(shapely.box(1, 1, 20, 20), "Stroma"))
     with pytest.raises(SupervisionError, match="no annotation to train on"):
-        load_training_data(project, CONFIG, None, Silent())
+        load(project, CONFIG, None, Silent())
 
 
 def test_an_unreadable_slide_is_skipped_and_reported(tmp_path: Path) -> None:
@@ -127,7 +132,7 @@ def test_an_unreadable_slide_is_skipped_and_reported(tmp_path: Path) -> None:
     broken = project.add(*region())
     assert broken.slide is not None
     broken.slide.write_bytes(b"no image")
-    data = load_training_data(project, CONFIG, None, listener)
+    data = load(project, CONFIG, None, listener)
     assert data.describe()["images"] == 1
     assert any("Skipped" in line and "2.png" in line for line in listener.lines)
 
@@ -136,15 +141,15 @@ def test_an_uncalibrated_image_among_calibrated_ones_is_skipped_or_takes_the_opt
     project, listener = Folder(tmp_path), Recorder()
     project.add(*region())
     project.add(*region(), mpp=None)
-    assert load_training_data(project, CONFIG, None, listener).describe()["images"] == 1
+    assert load(project, CONFIG, None, listener).describe()["images"] == 1
     assert any("--mpp" in line for line in listener.lines)
-    assert load_training_data(project, CONFIG, 0.25, Silent()).describe()["images"] == 2
+    assert load(project, CONFIG, 0.25, Silent()).describe()["images"] == 2
 
 
 def test_a_project_without_any_pixel_size_is_trained_at_full_resolution(tmp_path: Path) -> None:
     project, listener = Folder(tmp_path), Recorder()
     project.add(*region(), mpp=None)
-    data = load_training_data(project, CONFIG, None, listener)
+    data = load(project, CONFIG, None, listener)
     assert data.mpp is None
     assert any("calibrated" in line for line in listener.lines)
 
@@ -152,7 +157,7 @@ def test_a_project_without_any_pixel_size_is_trained_at_full_resolution(tmp_path
 def test_a_coarser_working_resolution_shrinks_the_windows(tmp_path: Path) -> None:
     project = Folder(tmp_path)
     project.add(*region())
-    coarse = load_training_data(project, CONFIG.model_copy(update={"mpp": 0.5}), None, Silent())
+    coarse = load(project, CONFIG.model_copy(update={"mpp": 0.5}), None, Silent())
     assert coarse.describe()["training_labelled_pixels"] == 50 * 30
 
 
@@ -160,4 +165,4 @@ def test_a_working_resolution_needs_a_pixel_size(tmp_path: Path) -> None:
     project = Folder(tmp_path)
     project.add(*region(), mpp=None)
     with pytest.raises(SupervisionError, match="can be used"):
-        load_training_data(project, CONFIG.model_copy(update={"mpp": 0.5}), None, Silent())
+        load(project, CONFIG.model_copy(update={"mpp": 0.5}), None, Silent())

@@ -28,7 +28,8 @@ from cellgennet_qupath.training.pseudo_labels import (
 def red_and_green(image: np.ndarray) -> np.ndarray:
     """A predictor that is equivariant under rotation and mirroring."""
     h, w = image.shape[:2]
-    return image[..., :2].reshape(h // 2, 2, w // 2, 2, 2).mean(axis=(1, 3))
+    maps: np.ndarray = image[..., :2].reshape(h // 2, 2, w // 2, 2, 2).mean(axis=(1, 3))
+    return maps
 
 
 def tile(size: int = 64) -> UnlabelledTile:

@@ -53,6 +53,7 @@ def test_receptive_field_bounds_what_a_pixel_can_change(config: StudentConfig) -
     model = build(config, torch.device("cpu")).double().eval()
     image = torch.rand(1, 3, 640, 640, dtype=torch.float64, requires_grad=True)
     model(image)[0, :, 160, 160].sum().backward()
+    assert image.grad is not None
     touched = image.grad[0].abs().sum(0).nonzero()
     reach = max(int((320 - touched).max()), int((touched - 321).max()))
     assert reach <= receptive_field(config)
@@ -69,7 +70,9 @@ def test_the_encoder_starts_from_its_imagenet_weights() -> None:
     # All tensors came from the file: two networks drawn at random agree in all of them.
     assert all(torch.equal(a, b) for a, b in zip(model.encoder_state(), other.encoder_state(), strict=True))
     # Statistics of real images, not the zeros and ones of a fresh network.
-    assert float(model.stem[2].running_var.std()) > 0.01
+    normalisation = model.stem[2]
+    assert isinstance(normalisation, torch.nn.BatchNorm2d) and normalisation.running_var is not None
+    assert float(normalisation.running_var.std()) > 0.01
 
 
 def test_dropout_grows_with_depth() -> None:
@@ -131,7 +134,10 @@ def test_pasting_moves_images_and_targets_together() -> None:
     everywhere = replace(drawn, pasted=np.ones_like(drawn.pasted))
     nowhere = replace(drawn, pasted=np.zeros_like(drawn.pasted))
     rolled = UnlabelledBatch(
-        *(np.roll(a, -1, 0) for a in (drawn.weak, drawn.strong, drawn.targets, drawn.agreement)),
+        np.roll(drawn.weak, -1, 0),
+        np.roll(drawn.strong, -1, 0),
+        np.roll(drawn.targets, -1, 0),
+        np.roll(drawn.agreement, -1, 0),
         nowhere.pasted,
     )
     assert terms(everywhere)["distillation"] == pytest.approx(terms(rolled)["distillation"], rel=1e-3)
