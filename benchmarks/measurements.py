@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from cellgennet_qupath.measure.intensity import stain_columns, stain_measurements
 from cellgennet_qupath.measure.shape import shape_measurements
-from cellgennet_qupath.measure.tile import Measuring, measure_tile
+from cellgennet_qupath.measure.tile import MeasureOptions, measure_tile
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.formats.detections import write_detections
 from cellgennet_qupath.qupath.stains import H_E
@@ -84,7 +84,7 @@ def measuring(folder: Path, megapixels: float, density: float) -> dict[str, floa
             "read at full resolution": lambda: reader.read_grid(0, 0, side, side, 1.0),
             "shapes": lambda: shape_measurements(polygons, MPP),
             "stains": lambda: stain_measurements(pixels, polygons, H_E),
-            "all": lambda: measure_tile(reader, polygons, Measuring(MPP, H_E)),
+            "all": lambda: measure_tile(reader, polygons, MeasureOptions(MPP, H_E)),
         }
         cost = {name: processor_seconds(part) / size for name, part in parts.items()}
     covered = float(shapely.area(polygons).sum() / side**2)

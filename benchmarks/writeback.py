@@ -88,17 +88,17 @@ def stopwatch() -> Iterator[list[float]]:
 
         return timed
 
-    add, write = javaobjects.add, jvm.compiled("Bulk").write
+    add, write = javaobjects.add, jvm.compiled("ObjectTransfer").write
 
     class Watched:
-        """``Bulk`` with a watch on writing."""
+        """``ObjectTransfer`` with a watch on writing."""
 
         def __getattr__(self, name: str) -> Any:
             return watched(write) if name == "write" else getattr(bulk_class, name)
 
-    bulk_class, compiled = jvm.compiled("Bulk"), jvm.compiled
+    bulk_class, compiled = jvm.compiled("ObjectTransfer"), jvm.compiled
     javaobjects.add = watched(add)
-    jvm.compiled = lambda name: Watched() if name == "Bulk" else compiled(name)
+    jvm.compiled = lambda name: Watched() if name == "ObjectTransfer" else compiled(name)
     try:
         yield spent
     finally:
@@ -109,7 +109,7 @@ def bulk(folder: Path, nuclei: Nuclei) -> dict[str, float]:
     """Written by this package."""
     with open_project(folder, "qupath", writable=True) as project:
         entry = next(entry for entry in project.entries if entry.opened)
-        jvm.compiled("Bulk")
+        jvm.compiled("ObjectTransfer")
         before = project.counts(entry).detections
         place = folder / "data" / entry.id / "data.qpdata"
         old = place.stat().st_size

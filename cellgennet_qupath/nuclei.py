@@ -1,4 +1,4 @@
-"""The nuclei of one image as columns, the form in which they travel through the whole package."""
+"""The nuclei of one image as columns: the form that the whole package uses."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import shapely
 from numpy.typing import NDArray
 
 OWN_MARK = "ce119e00-"
-"""How the ids begin that this tool gives (see ``own_id``)."""
+"""The first part of all ids that this tool assigns (see ``own_id``)."""
 
 _OWN = re.compile(OWN_MARK + r"[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 CHUNK = 20_000
-"""Nuclei that are worked on at a time where there may be millions."""
+"""Nuclei per chunk; an image can have millions."""
 
 
 class NucleiChunks(Protocol):
-    """The nuclei of one image, however many, taken some at a time."""
+    """The nuclei of one image, read in chunks."""
 
     def __len__(self) -> int: ...
 
     def chunks(self) -> Iterator[Nuclei]:
-        """All of them in order, in at least one chunk; chunks have the same measurements."""
+        """All nuclei in order, in at least one chunk; all chunks have the same measurements."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Nuclei:
         return len(self.polygons)
 
     def chunks(self) -> Iterator[Nuclei]:
-        """Some rows at a time (see ``NucleiChunks``)."""
+        """The rows in chunks (see ``NucleiChunks``)."""
         if len(self) <= CHUNK:
             yield self
             return
@@ -95,7 +95,7 @@ class Nuclei:
         z: int = 0,
         t: int = 0,
     ) -> Nuclei:
-        """Columns of one class on one plane, with ids that depend on the outlines alone."""
+        """Nuclei of one class on one plane, with ids that depend only on the outlines."""
         geometries = np.empty(len(polygons), dtype=object)
         geometries[:] = polygons
         n = len(geometries)
@@ -111,7 +111,7 @@ class Nuclei:
         )
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Nuclei:
-        """The chosen rows, in the given order (indices) or in the old one (mask)."""
+        """The selected rows, in the order of the indices, or in their own order for a mask."""
         return Nuclei(
             polygons=self.polygons[rows],
             probability=self.probability[rows],
@@ -126,7 +126,7 @@ class Nuclei:
         )
 
     def with_measurements(self, table: pd.DataFrame) -> Nuclei:
-        """The same nuclei with the columns of ``table`` (n rows) added, or put in place of old ones."""
+        """The same nuclei with the columns of ``table`` (n rows) added or replaced."""
         kept = self.measurements.drop(columns=[c for c in table.columns if c in self.measurements.columns])
         return replace(self, measurements=pd.concat([kept, table.reset_index(drop=True)], axis=1))
 
@@ -134,7 +134,7 @@ class Nuclei:
 def stable_ids(polygons: NDArray[np.object_], z: int = 0, t: int = 0) -> NDArray[np.object_]:
     """UUIDs of outlines on a plane: the same nucleus gets the same id in every run (see ``own_id``).
 
-    Equal outlines (to 0.01 px, what GeoJSON keeps) get ids that differ by their order of appearance.
+    Outlines that are equal to 0.01 px, the precision of our GeoJSON, get different ids, by their order.
     """
     ids = np.empty(len(polygons), dtype=object)
     seen: dict[bytes, int] = {}
@@ -149,10 +149,10 @@ def stable_ids(polygons: NDArray[np.object_], z: int = 0, t: int = 0) -> NDArray
 
 
 def own_id(content: bytes) -> str:
-    """A UUID (version 8) made from any bytes, with the mark of this tool in its first part.
+    """A UUID (version 8) derived from any bytes, with the mark of this tool in its first part.
 
-    QuPath keeps ids wherever an object goes (files, GeoJSON, copied projects), so they tell our objects
-    from everybody else's, which have random ids (version 4).
+    QuPath keeps ids wherever an object goes (files, GeoJSON, copied projects), so they identify our
+    objects; all others have random ids (version 4).
     """
     digest = hashlib.blake2b(content, digest_size=12).hexdigest()
     variant = "89ab"[int(digest[7], 16) % 4]
@@ -165,12 +165,12 @@ def is_own_id(identifier: str) -> bool:
 
 
 def empty() -> Nuclei:
-    """No nuclei, all columns present."""
+    """No nuclei, with all columns."""
     return Nuclei.from_polygons([])
 
 
 def concat(chunks: Sequence[Nuclei]) -> Nuclei:
-    """Nuclei of several chunks as one, in order."""
+    """The nuclei of several chunks, in order."""
     if not chunks:
         return empty()
     if len(chunks) == 1:
@@ -193,5 +193,5 @@ def concat(chunks: Sequence[Nuclei]) -> Nuclei:
 
 
 def collect(nuclei: NucleiChunks) -> Nuclei:
-    """All of them at once, in memory."""
+    """All nuclei at once, in memory."""
     return nuclei if isinstance(nuclei, Nuclei) else concat(list(nuclei.chunks()))

@@ -38,4 +38,4 @@ if (cellgennet.option("config", config))
 if (cellgennet.option("resume", resume))
     arguments << "--resume"
 cellgennet.withOpenAnnotations { println cellgennet.run(arguments + ["--backend", "files"] + cellgennet.option("moreOptions", moreOptions)) }
-cellgennet.say("the model is in ${target}. Set it as "model" in cellgennet_segment_image.groovy or cellgennet_segment_project.groovy.")
+cellgennet.say("the model is in ${target}. Set it as 'model' in cellgennet_segment_image.groovy or cellgennet_segment_project.groovy.")

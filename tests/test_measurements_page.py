@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from cellgennet_qupath.cli import cellgennet
 from cellgennet_qupath.evaluation.regions import read_labels
 from cellgennet_qupath.geometry.contours import label_polygons
-from cellgennet_qupath.measure.tile import Measuring, measure_tile
+from cellgennet_qupath.measure.tile import MeasureOptions, measure_tile
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.slides.reader import open_slide
@@ -43,7 +43,8 @@ def folder(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
             polygons = label_polygons(numbers.reshape(labels.shape).astype(np.int32))
             nuclei = Nuclei.from_polygons(polygons, np.linspace(0.5, 1, len(polygons)))
             with open_slide(entry.slide) as reader:
-                table = measure_tile(reader, polygons, Measuring(entry.mpp, project.stains(entry), margin=2))
+                options = MeasureOptions(entry.mpp, project.stains(entry), margin=2)
+                table = measure_tile(reader, polygons, options)
             project.write_detections(entry, nuclei.with_measurements(table))
     for line in "".join(code("sh")).splitlines():
         program, *arguments = line.split()

@@ -1,8 +1,8 @@
-"""Annotations of one image -> what is known about its pixels.
+"""Annotations of one image to label rasters of its pixels.
 
-The meaning of each class is fixed in the documentation ("What annotations mean"). Two rasters carry
-it, because a nucleus cut by a region's border is known to be foreground although its true outline,
-and so the object, is not known.
+The documentation defines the meaning of each class ("What annotations mean"). Two rasters are needed:
+a nucleus cut by a region's border is known to be foreground, but its outline, and so the object, is
+unknown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNKNOWN = -1
 
 
 class Split(StrEnum):
-    """What a region is used for."""
+    """The use of a region."""
 
     TRAINING = "training"
     VALIDATION = "validation"
@@ -35,12 +35,12 @@ class Supervision:
 
     regions    : per split, polygons inside which every nucleus is outlined.
     nuclei     : closed outlines that are whole and known as objects (in a region, or scattered).
-    scattered  : rows of ``nuclei`` that lie outside every region.
+    scattered  : rows of ``nuclei`` that are outside every region.
     cut        : outlines that cross a region's border or touch an ignored area: known foreground
                  inside the region, unknown as objects.
     background : known background, outside regions too.
-    ignored    : unknown, whatever else is drawn there.
-    skipped    : reason -> how many annotations were left out for it.
+    ignored    : unknown, whatever else is annotated there.
+    skipped    : number of annotations left out, by reason.
     """
 
     regions: dict[Split, list[shapely.Geometry]]
@@ -52,12 +52,12 @@ class Supervision:
     skipped: dict[str, int] = field(default_factory=dict)
 
     def count(self, split: Split) -> int:
-        """Whole nuclei known in a split; scattered ones are for training."""
+        """Number of whole nuclei of a split; scattered ones are for training."""
         inside, _ = _relation(self.nuclei, self.regions[split])
         return int((inside | self.scattered).sum() if split is Split.TRAINING else inside.sum())
 
     def usable(self, split: Split) -> bool:
-        """Whether anything can be learnt (or checked) from this image in a split."""
+        """Whether this image has labels of a split."""
         if self.regions[split]:
             return True
         return split is Split.TRAINING and bool(self.scattered.any() or self.background)
@@ -66,7 +66,7 @@ class Supervision:
 def interpret(annotations: Sequence[Annotation], classes: ClassNames) -> Supervision:
     """Sort annotations by meaning; planes other than the first are left out and counted.
 
-    A nucleus lies inside a region when less than half a square pixel of it sticks out.
+    A nucleus is inside a region if less than half a square pixel of it is outside.
     """
     regions: dict[Split, list[shapely.Geometry]] = {Split.TRAINING: [], Split.VALIDATION: []}
     background: list[shapely.Geometry] = []
@@ -151,7 +151,7 @@ def _objects(shapes: Sequence[shapely.Geometry]) -> NDArray[np.object_]:
 def _relation(
     shapes: NDArray[np.object_], areas: Sequence[shapely.Geometry]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which shapes lie wholly in the union of ``areas``, and which share area with it."""
+    """Which shapes are entirely inside the union of ``areas``, and which overlap it."""
     n = len(shapes)
     if not n or not areas:
         return np.zeros(n, bool), np.zeros(n, bool)
@@ -169,8 +169,8 @@ class LabelRasters:
 
     objects    : int32, -1 unknown, 0 background, k > 0 the pixels of the k-th nucleus.
     foreground : int8, -1 unknown, 0 background, 1 nucleus (cut nuclei included).
-    withheld   : bool, unknown on purpose: the other split's regions and ignored areas. Nothing may be
-                 learnt there, of pseudo-labels neither.
+    withheld   : bool, deliberately unknown: the other split's regions and ignored areas. Training must
+                 not use them, nor pseudo-labels there.
     """
 
     objects: NDArray[np.int32]
@@ -187,8 +187,8 @@ def render(
 ) -> LabelRasters:
     """Rasters of the window whose first sample is ``origin`` (x, y) on the grid of ``downsample``.
 
-    Only what belongs to ``split`` is known: the other split's regions are unknown, so that nothing is
-    trained on validation regions. A sample is inside a shape when its centre is.
+    Only labels of ``split`` are known: the other split's regions are unknown, so that validation regions
+    are never trained on. A sample is inside a shape if its centre is.
     """
 
     def paint(
@@ -202,7 +202,7 @@ def render(
     keep = supervision.nuclei
     if split is Split.VALIDATION:
         keep = keep[~supervision.scattered]
-    # Small nuclei last, so that one drawn over a large one stays visible.
+    # Small nuclei last, so that one on top of a large one stays visible.
     order = np.argsort(-shapely.area(keep), kind="stable")
     objects = paint(keep[order], (np.arange(len(keep)) + 1).astype(np.int32))
     cut = (paint(supervision.cut) > 0) & region

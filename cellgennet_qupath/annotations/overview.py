@@ -1,4 +1,4 @@
-"""What a project holds, as plain data: the document of ``inspect --json``."""
+"""A summary of a project as plain data: the document of ``inspect --json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .labels import Split, interpret
 def describe_project(project: Project, mpp: float | None = None) -> dict[str, Any]:
     """Images, sizes, pixel sizes, annotations by class ("" for none) and what can be trained on.
 
-    Never raises for one image: its ``problem`` says in one line what is wrong with it, else None.
+    Never raises for one image: its ``problem`` describes in one line what is wrong, else it is None.
     """
     return {
         "project": str(project.path),
@@ -62,7 +62,7 @@ def _describe(project: Project, entry: ImageEntry, mpp: float | None) -> dict[st
     try:
         image["mpp"] = resolve_mpp(entry.mpp, slide_mpp, mpp, entry.name).mpp
         if image["mpp"] is None:
-            problems.append("it has no pixel size; give --mpp or set it in QuPath (Image tab)")
+            problems.append("it has no pixel size; set it with --mpp or in QuPath (Image tab)")
     except CellGenNetError as error:
         problems.append(_problem(entry, error))
     image["problem"] = "; ".join(problems) or None

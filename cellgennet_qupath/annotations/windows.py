@@ -1,4 +1,4 @@
-"""Where in a slide labels lie: windows small enough to hold in memory, with room around for context."""
+"""Windows around the labels of a slide, small enough for memory, with context around them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ..geometry.rectangle import Rectangle
 from .labels import UNKNOWN, LabelRasters, Split, Supervision, render
 
 LARGEST = 2048
-"""Windows are cut to at most this many samples a side."""
+"""Windows have at most this many samples per side."""
 
 
 @dataclass(frozen=True)
 class LabelledWindow:
-    """An image window with what is known about it.
+    """An image window with its labels.
 
     image  : float32 (rows, columns, 3), normalised colours at the working resolution.
     labels : rasters of the same rows and columns.
-    source : the image's name, for messages and pictures.
+    source : the image's name, for messages and figures.
     """
 
     image: NDArray[np.float32]
@@ -33,7 +33,7 @@ class LabelledWindow:
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """Samples of which foreground or background is known."""
+        """Samples known to be foreground or background."""
         return np.not_equal(self.labels.foreground, UNKNOWN)
 
     @property
@@ -43,9 +43,9 @@ class LabelledWindow:
 
 
 def label_boxes(supervision: Supervision, split: Split, downsample: float, margin: int) -> list[Rectangle]:
-    """Boxes that hold every known sample of a split, each with ``margin`` samples of context around.
+    """Boxes that contain every known sample of a split, each with a margin of ``margin`` samples.
 
-    Overlapping boxes are joined, as they show the same tissue; boxes over ``LARGEST`` are cut up.
+    Overlapping boxes are merged, as they show the same tissue; boxes larger than ``LARGEST`` are divided.
     """
     shapes: list[shapely.Geometry] = list(supervision.regions[split])
     if split is Split.TRAINING:
@@ -57,22 +57,22 @@ def label_boxes(supervision: Supervision, split: Split, downsample: float, margi
     bounds[:, :2] = np.floor(bounds[:, :2]) - margin
     bounds[:, 2:] = np.ceil(bounds[:, 2:]) + margin
     boxes: list[Rectangle] = []
-    for x0, y0, x1, y1 in _joined(bounds):
+    for x0, y0, x1, y1 in _merged(bounds):
         for y in range(y0, y1, LARGEST):
             for x in range(x0, x1, LARGEST):
                 boxes.append(Rectangle(x, y, min(x + LARGEST, x1), min(y + LARGEST, y1)))
     return boxes
 
 
-def _joined(bounds: NDArray[np.float64]) -> list[tuple[int, int, int, int]]:
+def _merged(bounds: NDArray[np.float64]) -> list[tuple[int, int, int, int]]:
     """Bounding boxes of groups of overlapping boxes, until none overlap, in reading order."""
     boxes = [shapely.box(*b) for b in bounds]
     while True:
         union = shapely.union_all(boxes)
-        joined = [shapely.box(*part.bounds) for part in shapely.get_parts(union)]
-        if len(joined) == len(boxes):
+        merged = [shapely.box(*part.bounds) for part in shapely.get_parts(union)]
+        if len(merged) == len(boxes):
             break
-        boxes = joined
+        boxes = merged
     corners = [tuple(int(v) for v in box.bounds) for box in boxes]
     return sorted(((a, b, c, d) for a, b, c, d in corners), key=lambda box: (box[1], box[0]))
 
@@ -85,6 +85,6 @@ def labelled_window(
     downsample: float,
     source: str,
 ) -> LabelledWindow:
-    """A window of ``box`` with its rasters; ``image`` is the normalised picture of the same samples."""
+    """A window of ``box`` with its rasters; ``image`` contains its normalised pixels."""
     labels = render(supervision, split, (box.rows, box.columns), downsample, (box.x0, box.y0))
     return LabelledWindow(image, labels, box, split, source)

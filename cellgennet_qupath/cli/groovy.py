@@ -16,7 +16,7 @@ def command() -> None:
 @command.command("install")
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False))
 def install(folder: Path | None) -> None:
-    """Copy the scripts to DIR, and tell them which Python to start.
+    """Copy the scripts to DIR and record which Python they start.
 
     Without DIR they go to the script folders of all QuPath user folders (~/QuPath/v0.5 and so on), where
     QuPath shows them in the menu Automate > User scripts. Run this again after moving the Python environment.
@@ -27,5 +27,5 @@ def install(folder: Path | None) -> None:
     for target in installed.folders:
         click.echo(f"Scripts: {target}")
     for script in installed.kept:
-        click.echo(f"Kept as it was: {script}")
-    click.echo(f"They start {sys.executable} ({installed.settings} says so).")
+        click.echo(f"Kept: {script}")
+    click.echo(f"They start {sys.executable} (recorded in {installed.settings}).")

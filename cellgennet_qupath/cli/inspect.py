@@ -1,4 +1,4 @@
-"""``cellgennet inspect``: what a project holds."""
+"""``cellgennet inspect``: the contents of a project."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .options import Backend, json_option, mpp_option, opened, print_json, proje
 @mpp_option
 @json_option
 def command(project: Path, backend: Backend, slides: Path | None, mpp: float | None, as_json: bool) -> None:
-    """Show a project's images, sizes, annotations by class, and what can be trained on."""
+    """Show a project's images, sizes, annotations by class, and labels to train on."""
     from ..annotations.overview import describe_project
 
-    with opened(project, backend, slides) as found:
-        document = describe_project(found, mpp)
+    with opened(project, backend, slides) as target:
+        document = describe_project(target, mpp)
     if as_json:
         print_json(document)
     else:
@@ -32,7 +32,7 @@ def _print_table(document: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    # Whatever is not a terminal has no width to respect: rows stay whole there.
+    # Only a terminal has a width; elsewhere rows are not wrapped.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     table = Table(title=Text(f"{document['project']} ({document['backend']} backend)"), title_justify="left")
     for heading in ("id", "image", "size", "µm/px", "annotations", "regions", "detections"):
@@ -56,8 +56,10 @@ def _print_table(document: dict[str, Any]) -> None:
             console.print(Text(f"! {image['name']}: {image['problem']}"))
     training = sum(image["trainable"]["nuclei"] for image in document["images"])
     images = sum(bool(image["trainable"]["nuclei"]) for image in document["images"])
-    held = sum(image["trainable"]["validation_nuclei"] for image in document["images"])
-    console.print(Text(f"To train on: {training} whole nuclei in {images} image(s); to check with: {held}."))
+    validation = sum(image["trainable"]["validation_nuclei"] for image in document["images"])
+    console.print(
+        Text(f"To train on: {training} whole nuclei in {images} image(s); to validate on: {validation}.")
+    )
     if not training:
         console.print(
             Text("Nothing to train on: draw a rectangle of class Training and outline every nucleus in it.")

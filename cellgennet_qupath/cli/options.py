@@ -1,4 +1,4 @@
-"""Options that several commands share, and results on stdout."""
+"""Options shared by several commands, and JSON output."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def project_argument(function: F) -> F:
     function = click.option(
         "--slides",
         type=click.Path(path_type=Path, file_okay=False, exists=True),
-        help="Folder in which to look for slides that moved.",
+        help="Folder to search for slides that have moved.",
     )(function)
     function = click.option(
         "--backend",
         type=click.Choice(["auto", "qupath", "files"]),
         default="auto",
         show_default=True,
-        help="How to read and write the project: with QuPath, or its files alone.",
+        help="Read and write the project with QuPath, or through its files only.",
     )(function)
     return click.argument("project", type=FOLDER_OR_FILE)(function)
 
@@ -40,18 +40,18 @@ def project_argument(function: F) -> F:
 mpp_option = click.option(
     "--mpp",
     type=click.FloatRange(min=0, min_open=True),
-    help="Pixel size in micrometres, for images that have none.",
+    help="Pixel size in micrometres, for images without one.",
 )
 threads_option = click.option(
     "--threads", type=click.IntRange(min=0), default=None, help="Processor threads to use; 0: all."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 
 
 def opened(
     project: Path, backend: Backend, slides: Path | None, reporter: Reporter = SILENT, writable: bool = False
 ) -> Project:
-    """The project, with slides found by name and size; ``writable`` takes its lock."""
+    """Open the project and locate its slides; ``writable`` takes its lock."""
     from ..qupath.open import open_project
     from ..slides.reader import slide_size
 
@@ -59,5 +59,5 @@ def opened(
 
 
 def print_json(document: object) -> None:
-    """The one JSON document of a command."""
+    """Print a command's JSON document."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""Progress on stderr: bars with a rate and an estimate on a terminal, plain lines elsewhere."""
+"""Progress on stderr: bars with rate and remaining time on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 def reporter() -> Reporter:
-    """The reporter that suits where stderr goes."""
+    """The reporter for stderr: bars on a terminal, else lines."""
     if not sys.stderr.isatty():
         return Lines()
     from rich.console import Console
@@ -29,7 +29,7 @@ def reporter() -> Reporter:
 
 
 class Lines:
-    """At most one line of progress every few seconds: QuPath's log and batch systems keep every one."""
+    """At most one progress line every few seconds, as QuPath's log and batch systems keep every line."""
 
     def say(self, line: str) -> None:
         click.echo(line, err=True)
@@ -56,7 +56,7 @@ class _LineTask:
     def advance(self, steps: float = 1, note: str = "") -> None:
         now = time.monotonic()
         self._done += steps
-        # What an earlier run had done comes at once and together: it says nothing about the rate.
+        # Work of an earlier run is counted at once, at the start: it does not belong to the rate.
         if steps == 1 or now - self._begun > 0.5:
             self._counted += steps
         self._note = note or self._note
@@ -64,12 +64,12 @@ class _LineTask:
             self.show()
 
     def finish(self) -> None:
-        """Print the last line, if it says something new."""
+        """Print the last line, if anything changed."""
         if self._shown != self._done:
             self.show()
 
     def show(self) -> None:
-        """Print where the work stands."""
+        """Print the current progress."""
         self._printed, self._shown = time.monotonic(), self._done
         seconds = self._printed - self._begun
         if self._total:
@@ -77,7 +77,7 @@ class _LineTask:
             parts[0] += f" ({self._done / self._total:.0%})"
         else:
             parts = [f"{self._what}: {self._done:g} {self._unit}".rstrip()]
-        # Over less than a second the rate would be that of the clock.
+        # Over less than a second the rate would be inaccurate.
         if self._counted and seconds > 1:
             rate = self._counted / seconds
             parts.append(f"{rate:.0f} a second" if rate >= 10 else f"{rate:.2g} a second")
@@ -87,7 +87,7 @@ class _LineTask:
 
 
 class Bars:
-    """Progress bars. One live display holds those of all tasks under way, one within another too."""
+    """Progress bars. One live display shows all running tasks, also nested ones."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -164,7 +164,7 @@ def _progress(console: Console) -> Progress:
 
 
 def duration(seconds: float) -> str:
-    """A span of time for a person: 40 s, 2 min 05 s, 1 h 20 min."""
+    """A duration in words: 40 s, 2 min 05 s, 1 h 20 min."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

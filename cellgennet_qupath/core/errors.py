@@ -1,18 +1,18 @@
-"""Every error a user can cause or meet: one line that names the thing, the reason and the remedy.
+"""Every error that a user can cause or meet: one line with the subject, the reason and the remedy.
 
-``CellGenNetError`` is the root. The command line prints ``str(error)`` and leaves with ``exit_code``;
-anything that is not a ``CellGenNetError`` is a bug of ours.
+``CellGenNetError`` is the root. The command line prints ``str(error)`` and exits with ``exit_code``;
+any other exception is a bug.
 """
 
 from __future__ import annotations
 
 
 class CellGenNetError(Exception):
-    """An error told in one line: ``subject: reason. remedy``.
+    """An error in one line: ``subject: reason. remedy``.
 
-    subject : the file, image, option or object that is at fault, as the user knows it.
+    subject : the file, image, option or object at fault, as the user knows it.
     reason  : what is wrong with it, in lower case, without a full stop.
-    remedy  : what to do about it, one sentence; may be empty where nothing can be done.
+    remedy  : what to do about it, one sentence; empty if nothing can be done.
     """
 
     exit_code = 1
@@ -27,7 +27,7 @@ class CellGenNetError(Exception):
         super().__init__(" ".join(line.split()))
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Worker processes send their errors home.
+        # Worker processes send their errors to the main process.
         return type(self), (self.subject, self.reason, self.remedy)
 
 
@@ -38,7 +38,7 @@ class UsageError(CellGenNetError):
 
 
 class ConfigError(CellGenNetError):
-    """A configuration file that cannot be read or holds an impossible value."""
+    """A configuration file that cannot be read or contains an invalid value."""
 
 
 class ProjectError(CellGenNetError):
@@ -54,19 +54,19 @@ class SlideError(CellGenNetError):
 
 
 class CalibrationError(SlideError):
-    """A slide without a pixel size where one is needed."""
+    """A slide whose pixel size is needed but unknown, or implausible."""
 
 
 class SupervisionError(CellGenNetError):
-    """Annotations that are not enough to train or to evaluate on."""
+    """Too few annotations to train or to evaluate on."""
 
 
 class BundleError(CellGenNetError):
-    """A model bundle that is missing, incomplete or not what its checksums say."""
+    """A model bundle that is missing or incomplete, or whose checksums do not match."""
 
 
 class TrainingError(CellGenNetError):
-    """A training run that cannot start, go on or be resumed."""
+    """A training run that cannot start, continue or be resumed."""
 
 
 class MissingExtraError(CellGenNetError):
@@ -74,11 +74,11 @@ class MissingExtraError(CellGenNetError):
 
 
 class QuPathError(CellGenNetError):
-    """A QuPath that is missing, too old, or refused an operation."""
+    """QuPath is missing, too old, or refused an operation."""
 
 
 class LockedError(ProjectError):
-    """A project on which another run of this tool is at work."""
+    """A project that another run of this tool is using."""
 
 
 class ExportError(CellGenNetError):

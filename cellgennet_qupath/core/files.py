@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` to write to; what was written takes the place of ``path`` at the end.
+    """A temporary file beside ``path`` to write to, which replaces ``path`` at the end.
 
-    The folder is made if need be, the content is on disk before it gets its name, and after an error
-    ``path`` is as it was. Raises OSError.
+    The folder is created if necessary, the content is on disk before the file is renamed, and after an
+    error ``path`` is unchanged. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")

@@ -1,4 +1,4 @@
-"""Work that runs ahead of who needs it: generators in threads, joined by short queues."""
+"""Work in other threads: items prefetched through short queues, and an ordered parallel map."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _PATIENCE = 30.0
 
 
 class Prefetch:
-    """Stages that overlap. Leaving the ``with`` block stops all of them at their next item.
+    """Runs the stages of a pipeline at the same time. Leaving the ``with`` block stops all of them.
 
-    The heavy parts of every stage (decoding JPEG, the network, OpenCV, shapely) let other threads run.
+    The slow parts of every stage (decoding JPEG, the network, OpenCV, shapely) release the GIL.
     """
 
     def __init__(self) -> None:
@@ -28,9 +28,9 @@ class Prefetch:
         self._threads: list[threading.Thread] = []
 
     def prefetch(self, items: Iterator[T], depth: int) -> Iterator[T]:
-        """The same items in the same order, made by a thread of their own, up to ``depth`` in store.
+        """The same items in the same order, produced by another thread, up to ``depth`` of them ahead.
 
-        What is raised in making them is raised here, after the items before it.
+        An exception in that thread is raised here, after the items before it.
         """
         ready: queue.Queue[T | _End] = queue.Queue(depth)
         thread = threading.Thread(target=self._make, args=(items, ready), daemon=True)
@@ -54,7 +54,7 @@ class Prefetch:
                 if not self._put(item, ready):
                     return
         except BaseException as raised:
-            # Handed over to the thread that waits for the items.
+            # Raised again in the consumer's thread.
             error = raised
         self._put(_End(error), ready)
 
@@ -75,12 +75,12 @@ class Prefetch:
     ) -> None:
         self._stopped.set()
         for thread in self._threads:
-            # Whoever holds the slide closes it next, so no thread may still be reading.
+            # The caller closes the slide next, so no thread may still be reading.
             thread.join(_PATIENCE)
 
 
 def ordered_map(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """What ``work`` makes of each item, in order, done by so many threads, one item ahead of them."""
+    """``work(item)`` for each item, in order, on ``workers`` threads; one item waits for each next thread."""
     with ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[R]] = deque()
         try:
@@ -96,7 +96,7 @@ def ordered_map(work: Callable[[T], R], items: Iterable[T], workers: int) -> Ite
 
 
 class _End:
-    """The last item: what ended the others, if it was no good end."""
+    """Marks the end of the items, with the exception that ended them, if any."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error

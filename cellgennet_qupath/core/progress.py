@@ -1,4 +1,4 @@
-"""How long work tells where it stands, without knowing who listens (terminal, log file, QuPath)."""
+"""How long-running work reports its progress, whoever displays it (terminal, log file, QuPath)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ class Task(Protocol):
     """One piece of counted work."""
 
     def advance(self, steps: float = 1, note: str = "") -> None:
-        """Count ``steps`` as done; ``note`` (a loss, a count) replaces the note shown before."""
+        """Count ``steps`` as done; ``note`` (a loss, a count) replaces the previous note."""
 
 
 class Reporter(Protocol):
-    """Where messages and progress go. Never stdout: that belongs to results."""
+    """Receives messages and progress. Never writes to stdout, which is for results."""
 
     def say(self, line: str) -> None:
-        """Tell the user one line that stays."""
+        """Show the user one line that stays."""
 
     def warn(self, line: str) -> None:
-        """Tell the user one line that needs attention."""
+        """Show the user one line that needs attention."""
 
     def track(self, what: str, total: float | None, unit: str = "") -> AbstractContextManager[Task]:
-        """Open a counted task, to be used in a ``with`` block. ``total`` in ``unit``; None if unknown."""
+        """Start a counted task, for a ``with`` block. ``total`` is in ``unit``; None if unknown."""
 
 
 class _SilentTask:
@@ -33,7 +33,7 @@ class _SilentTask:
 
 
 class Silent:
-    """A reporter that drops everything; the default of every library function."""
+    """A reporter that discards everything."""
 
     def say(self, line: str) -> None:
         return None
@@ -53,7 +53,7 @@ SILENT: Reporter = Silent()
 
 
 class Remembering:
-    """A reporter that passes everything on to another one and keeps the warnings, for a page or a log."""
+    """A reporter that passes everything on to another one and keeps the warnings for a page or a log."""
 
     def __init__(self, other: Reporter) -> None:
         self._other = other

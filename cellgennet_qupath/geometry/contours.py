@@ -1,8 +1,8 @@
 """Label images to outlines, without a loop over objects.
 
-The border of a label runs along the edges between samples. Joining the midpoints of those edges,
-smoothing, simplifying and fitting the result back to the area and the centroid of the label gives an
-outline that shows neither the half sample lost by a pixel contour nor the staircase of the grid.
+The border of a label runs along the edges between samples. The midpoints of those edges are connected,
+smoothed, simplified and fitted to the area and the centroid of the label. The outline then shows neither
+the half sample that a pixel contour loses nor the staircase of the grid.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ROUNDED_OFF = np.pi * (1 / 12 + 1 / 9)
 area, of variance 1/12 (a blur takes pi times its variance from a closed outline), and the line's chords cut
 across its bends."""
 
-# Directions of a border edge, in turning order (right, down, left, up); the label lies to its right.
+# Directions of a border edge, in turning order (right, down, left, up); the label is on its right.
 _STEP = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
 _DIRECTION = np.array([[0, 3, 0], [2, 0, 0], [0, 1, 0]])  # by (y + 1, x + 1) of the step
 # The samples to the right and to the left of an edge, seen from the vertex where it begins.
@@ -33,7 +33,7 @@ _LEFT = np.array([[0, -1], [0, 0], [-1, 0], [-1, -1]])
 
 @dataclass(frozen=True)
 class _Rings:
-    """Closed chains of border edges, one after the other.
+    """Closed chains of border edges.
 
     vertex : (e, 2) int64, where each edge begins; edges follow one another around their ring.
     step   : (e, 2) int64, from there to where it ends.
@@ -57,14 +57,14 @@ def label_polygons(
     """Outlines of the objects of a label image.
 
     Of an object of several 4-connected parts the largest is outlined; holes are filled. Every outline
-    is a valid Polygon with the area and the centroid of the samples (and holes) that it stands for; with
-    ``height``, those of the line where the height falls to ``edge``, which lies between the samples.
+    is a valid Polygon with the area and the centroid of its samples (and holes); with ``height``, those of
+    the line between the samples where the height falls to ``edge``.
 
     labels     : int32 (h, w), 0 for background and 1 ... n for the objects.
     downsample : full-resolution pixels per sample.
     origin     : (column, row) of the first sample on the grid of that downsample.
-    height     : (h, w), above ``edge`` inside objects and not outside; where it is otherwise (between
-                 two that touch, in a filled hole) the outline runs half-way between the samples.
+    height     : (h, w), above ``edge`` inside objects and not outside; elsewhere (between touching objects,
+                 in a filled hole) the outline runs half-way between the samples.
     Returns an (n,) object array of shapely Polygons in full-resolution pixels, QuPath's convention,
     rounded to hundredths as QuPath keeps them. Raises ValueError where a number has no samples.
     """
@@ -76,7 +76,7 @@ def label_polygons(
         return np.empty(0, dtype=object)
     first = rings.vertex[_starts(rings.ring)]
     anchored = _Rings(rings.vertex - first[rings.ring], rings.step, rings.ring, rings.label)
-    # Everything so far counts from the ring's own first vertex, so no outline depends on the tile.
+    # Coordinates are relative to the ring's own first vertex, so no outline depends on the tile.
     points = anchored.vertex + anchored.step / 2
     area, centroid = _moments(anchored.vertex, rings.ring)
     if height is not None:
@@ -84,7 +84,7 @@ def label_polygons(
         cut_corners = area - _moments(points, rings.ring)[0]
         points = points + outward
         found, centroid = _moments(points, rings.ring)
-        # Where no line was found, corners of samples belong to the object.
+        # Where the height does not cross the edge, corners of samples belong to the object.
         area = (
             found
             + _ROUNDED_OFF
@@ -100,8 +100,8 @@ def label_polygons(
 def _to_edge(
     rings: _Rings, height: NDArray[np.number], edge: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """How far (e, 2) the middle of each border edge lies from where the height, linear between the two
-    samples beside it, falls to ``edge``; and whether it does."""
+    """Shift (e, 2) of the middle of each border edge to where the height, linear between the two samples
+    beside it, falls to ``edge``; and whether it does."""
     padded = np.pad(height, 1).astype(np.float64)
     direction = _DIRECTION[rings.step[:, 1] + 1, rings.step[:, 0] + 1]
     x, y = (rings.vertex[:, None] + np.stack([_RIGHT, _LEFT])[:, direction].transpose(1, 0, 2) + 1).T

@@ -1,8 +1,8 @@
 """The one place where pixel grids of different resolutions are converted into each other.
 
 Full-resolution coordinates follow QuPath: x runs to the right, y down, and the pixel in column ``c``
-covers [c, c + 1), so its centre lies at c + 0.5. A *sample grid* of downsample ``d`` is anchored at
-the image's origin: sample ``i`` covers [i * d, (i + 1) * d) and stands for the point (i + 0.5) * d.
+covers [c, c + 1), so its centre is at c + 0.5. A *sample grid* of downsample ``d`` is anchored at
+the image's origin: sample ``i`` covers [i * d, (i + 1) * d), with its centre at (i + 0.5) * d.
 Array indices of a tile count from the tile's first sample ``origin`` (in samples, may be negative).
 """
 
@@ -12,13 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def index_to_full(index: ArrayLike, downsample: float, origin: float = 0.0) -> NDArray[np.float64]:
-    """Full-resolution coordinate of (fractional) array indices, index i being the CENTRE of sample i."""
-    return (np.asarray(index, dtype=np.float64) + origin + 0.5) * downsample
-
-
 def full_to_index(full: ArrayLike, downsample: float, origin: float = 0.0) -> NDArray[np.float64]:
-    """The inverse of ``index_to_full``: fractional array index whose centre is at ``full``."""
+    """Fractional array indices of full-resolution coordinates, index i being the CENTRE of sample i."""
     return np.asarray(full, dtype=np.float64) / downsample - 0.5 - origin
 
 

@@ -1,4 +1,4 @@
-"""Cutting a sample grid into tiles whose cores cover it without gap or overlap."""
+"""Divides a sample grid into tiles whose cores cover it without gaps or overlaps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Tile:
     """One tile of a sample grid.
 
     index : position in reading order.
-    core  : what this tile alone answers for.
+    core  : the samples whose nuclei belong to this tile alone.
     outer : the core with its halo on all four sides; reaches beyond the grid at its borders.
     """
 

@@ -1,4 +1,4 @@
-"""Outlines to pixels: the one rule by which a polygon becomes a mask."""
+"""Outlines to pixels: the rule that decides which samples a polygon covers."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def rasterize(
     origin: tuple[int, int] = (0, 0),
     values: ArrayLike | None = None,
 ) -> NDArray[np.int32]:
-    """Label image of polygons: a sample belongs to a polygon if its CENTRE lies inside.
+    """Label image of polygons: a sample belongs to a polygon if its CENTRE is inside.
 
     A centre exactly on an outline belongs to the side on its right (or below it), so polygons that
     share a border neither share a sample nor lose one between them. Holes stay empty. Where polygons
-    overlap, the later one wins. The samples of a window are the same whatever window is asked for.
+    overlap, the later one wins. A sample has the same value in every window that contains it.
 
     polygons   : n Polygons or MultiPolygons in full-resolution pixels, QuPath's convention; other
                  geometries cover nothing.
     shape      : (rows, columns) of the result.
     downsample : full-resolution pixels per sample.
     origin     : (column, row) of the first sample on the grid of that downsample.
-    values     : (n,) what each polygon paints; 1 ... n by default. 0 erases.
-    Returns int32 (rows, columns), 0 where there is no polygon.
+    values     : (n,) the label of each polygon; 1 ... n by default. 0 erases.
+    Returns int32 (rows, columns), 0 outside all polygons.
     """
     labels = np.zeros(shape, np.int32)
     paint = np.arange(1, len(polygons) + 1) if values is None else np.asarray(values)
@@ -56,7 +56,7 @@ def spans(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Runs of covered samples as (polygon, row, first column, column past the last), in polygon order.
 
-    Takes what ``rasterize`` takes; a sample that several polygons cover is in the runs of each.
+    Arguments as for ``rasterize``; a sample that several polygons cover is in the runs of each.
     """
     geometries = np.asarray(polygons, dtype=object)
     parts, part_owner = shapely.get_parts(geometries, return_index=True)
@@ -91,6 +91,6 @@ def _first_centre(position: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def ranges(start: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``start[i], start[i] + 1, ...`` (``count[i]`` of them) for every i, one after the other."""
+    """``start[i], start[i] + 1, ...`` (``count[i]`` of them) for every i, concatenated."""
     ends = np.cumsum(count)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - ends + count, count)

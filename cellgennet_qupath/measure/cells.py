@@ -1,4 +1,4 @@
-"""Cells around nuclei: each nucleus grown by a distance, as far as its neighbours leave room."""
+"""Cells around nuclei: each nucleus expanded by a distance, up to the border with its neighbours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Outlines = NDArray[np.object_]
 
 _QUARTER = 4
-"""Segments in which a grown corner goes around a quarter of a circle."""
+"""Segments of a quarter of a circle at an expanded corner."""
 
 _TOUCHING = 1e-6
 """Micrometres."""
@@ -26,10 +26,10 @@ def cell_outlines(
 ) -> Outlines:
     """(n,) outlines of the cells of (n,) nuclei, full-resolution pixels; they contain their nuclei.
 
-    micrometres : how far a nucleus is grown.
+    micrometres : distance by which a nucleus is expanded.
     mpp         : (x, y) µm per pixel.
-    size        : (width, height) of the image, beyond which no cell reaches.
-    within      : (n,) shapes that cells stay inside of as far as their nuclei do, None for no such shape.
+    size        : (width, height) of the image, to which cells are clipped.
+    within      : (n,) shapes to which cells, but not their nuclei, are clipped; None for no such shape.
 
     Two cells never overlap where their nuclei do not: between two nuclei the border is the line halfway
     between the points where they are closest, as in a Voronoi diagram. What a cell is depends on the
@@ -66,7 +66,7 @@ Points = NDArray[np.float64]
 
 
 def _borders(nuclei: Outlines, grown: Outlines, distance: float) -> tuple[Pairs, Pairs, Points, Points]:
-    """Pairs of nuclei whose grown outlines meet, a point of the border of each, and its direction across."""
+    """Pairs of nuclei whose expanded outlines meet, a point on the border of each pair, and its normal."""
     first, second = shapely.STRtree(grown).query(grown)
     first, second = first[first < second], second[first < second]
     shortest = shapely.shortest_line(nuclei[first], nuclei[second])
@@ -86,7 +86,7 @@ def _borders(nuclei: Outlines, grown: Outlines, distance: float) -> tuple[Pairs,
 
 
 def _regions(bounds: Points, first: Pairs, second: Pairs, middle: Points, normal: Points) -> Outlines:
-    """(n,) convex regions that neighbours leave to nuclei inside their bounds; None without neighbours."""
+    """(n,) convex regions of nuclei inside their bounds, cut by the borders; None without neighbours."""
     regions = np.full(len(bounds), None, dtype=object)
     owner = np.concatenate([first, second])
     offset = np.concatenate([(middle * normal).sum(axis=1), -(middle * normal).sum(axis=1)])
@@ -94,21 +94,21 @@ def _regions(bounds: Points, first: Pairs, second: Pairs, middle: Points, normal
     order = np.lexsort((across[:, 1], across[:, 0], offset, owner))
     owner, offset, across = owner[order], offset[order], across[order]
     rows, start, count = np.unique(owner, return_index=True, return_counts=True)
-    for block in range(0, len(rows), _AT_ONCE):
-        some = slice(block, block + _AT_ONCE)
+    for first_row in range(0, len(rows), _AT_ONCE):
+        some = slice(first_row, first_row + _AT_ONCE)
         x0, y0, x1, y1 = bounds[rows[some]].T
         corners = np.stack([np.stack([x0, x1, x1, x0], 1), np.stack([y0, y0, y1, y1], 1)], 2)
         for turn in range(int(count[some].max(initial=0))):
-            # Those with fewer borders are cut by one that leaves all.
-            there = turn < count[some]
-            line = np.where(there, start[some] + turn, 0)
-            corners = _cut(corners, across[line] * there[:, None], offset[line] * there)
+            # Nuclei with fewer borders are cut by a line that removes nothing.
+            active = turn < count[some]
+            line = np.where(active, start[some] + turn, 0)
+            corners = _cut(corners, across[line] * active[:, None], offset[line] * active)
         regions[rows[some]] = shapely.polygons(np.concatenate([corners, corners[:, :1]], axis=1))
     return regions
 
 
 def _cut(corners: Points, normal: Points, offset: NDArray[np.float64]) -> Points:
-    """Convex polygons (n, k, 2) without what lies beyond a line each: (n, k + 1, 2), some corners doubled."""
+    """Convex polygons (n, k, 2), each cut by a line: (n, k + 1, 2), some corners doubled."""
     beyond = np.einsum("nkc,nc->nk", corners, normal) - offset[:, None]
     following, beyond_next = np.roll(corners, -1, axis=1), np.roll(beyond, -1, axis=1)
     inside, inside_next = beyond <= 0, beyond_next <= 0
@@ -128,7 +128,7 @@ def _cut(corners: Points, normal: Points, offset: NDArray[np.float64]) -> Points
 def _leave_out(
     cells: Outlines, nuclei: Outlines, first: Pairs, second: Pairs, middle: Points, normal: Points
 ) -> None:
-    """Take out of cells the neighbours' nuclei, which reach across a border where they are not convex."""
+    """Subtract neighbours' nuclei from cells; a nucleus that is not convex can cross the border."""
     for one, other, side in ((first, second, 1.0), (second, first, -1.0)):
         points, owner = shapely.get_coordinates(nuclei[other], return_index=True)
         height = side * ((points - middle[owner]) * normal[owner]).sum(axis=1)
@@ -137,15 +137,15 @@ def _leave_out(
 
 
 def _stay_within(cells: Outlines, shapes: Outlines) -> None:
-    there = np.flatnonzero(~shapely.is_missing(shapes))
-    shapely.prepare(shapes[there])
-    across = there[~shapely.contains_properly(shapes[there], cells[there])]
+    limited = np.flatnonzero(~shapely.is_missing(shapes))
+    shapely.prepare(shapes[limited])
+    across = limited[~shapely.contains_properly(shapes[limited], cells[limited])]
     cells[across] = shapely.intersection(cells[across], shapes[across])
 
 
 def _around(cell: shapely.Geometry, nucleus: shapely.Geometry) -> shapely.Geometry:
-    """The part of a cell that its nucleus lies in, all of them where the nucleus has several parts."""
+    """The part of a cell that contains its nucleus; several if the nucleus has several parts."""
     parts = shapely.get_parts(cell)
     parts = parts[(shapely.get_type_id(parts) == shapely.GeometryType.POLYGON)]
-    held = parts[shapely.area(shapely.intersection(parts, nucleus)) > 0]
-    return shapely.union_all(held) if len(held) else nucleus
+    around = parts[shapely.area(shapely.intersection(parts, nucleus)) > 0]
+    return shapely.union_all(around) if len(around) else nucleus

@@ -1,4 +1,4 @@
-"""Cells measured by compartment, under the names that QuPath gives: nucleus, cytoplasm, cell."""
+"""Measurements of cells by compartment (nucleus, cytoplasm, cell), under QuPath's names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .intensity import stain_columns, stain_measurements
 from .shape import shape_measurements
-from .tile import FullResolution, Measuring, Window, edge_mark, windowed
+from .tile import FullResolution, MeasureOptions, Window, edge_mark, windowed
 
 AREA_RATIO = "Nucleus/Cell area ratio"
 
@@ -29,50 +29,52 @@ def measure_cells(
     image: FullResolution,
     nuclei: NDArray[np.object_],
     cells: NDArray[np.object_],
-    how: Measuring,
+    options: MeasureOptions,
     stain_first: bool = False,
 ) -> pd.DataFrame:
     """Measure the compartments of cells: n rows of float64 columns.
 
-    nuclei, cells : (n,) Polygons or MultiPolygons in full-resolution pixels; None in ``cells`` for none,
-                    which leaves the columns of cell and cytoplasm empty.
+    nuclei, cells : (n,) Polygons or MultiPolygons in full-resolution pixels; None in ``cells`` for a
+                    nucleus without, whose columns of cell and cytoplasm are empty.
     stain_first   : see ``stain_comes_first``.
-    Cytoplasm is what of a cell is not its nucleus. Membranes, which QuPath can measure too, are not: where
-    a cell is a grown nucleus its border is no membrane. Raises SlideError where the image cannot be read.
+    Cytoplasm is the cell without its nucleus. Membranes, which QuPath can measure too, are not measured:
+    the border of an expanded nucleus is not a membrane. Raises SlideError if the image cannot be read.
     """
-    there = np.flatnonzero(~shapely.is_missing(cells))
+    present = np.flatnonzero(~shapely.is_missing(cells))
     everything = np.arange(len(nuclei))
-    parts = [shape_measurements(nuclei, how.mpp).add_prefix("Nucleus: ")]
-    parts.append(_spread(shape_measurements(cells[there], how.mpp).add_prefix("Cell: "), there, len(nuclei)))
+    parts = [shape_measurements(nuclei, options.mpp).add_prefix("Nucleus: ")]
+    parts.append(
+        _expand(shape_measurements(cells[present], options.mpp).add_prefix("Cell: "), present, len(nuclei))
+    )
     ratio = np.full(len(nuclei), np.nan)
-    ratio[there] = np.clip(shapely.area(nuclei[there]) / shapely.area(cells[there]), 0, 1)
+    ratio[present] = np.clip(shapely.area(nuclei[present]) / shapely.area(cells[present]), 0, 1)
     parts.append(pd.DataFrame({AREA_RATIO: ratio}))
-    if how.stains is not None:
-        stains = how.stains
+    if options.stains is not None:
+        stains = options.stains
         outer = nuclei.copy()
-        outer[there] = cells[there]
+        outer[present] = cells[present]
 
         def compartments(window: Window, rows: NDArray[np.intp]) -> list[pd.DataFrame]:
             pixels, origin = window.pixels, (window.x, window.y)
-            with_cell = np.isin(rows, there)
+            with_cell = np.isin(rows, present)
             own, around = nuclei[rows], cells[rows[with_cell]]
             tables = [
                 stain_measurements(pixels, own, stains, origin),
                 stain_measurements(pixels, around, stains, origin, without=own[with_cell]),
                 stain_measurements(pixels, around, stains, origin),
             ]
-            places = np.flatnonzero(with_cell)
-            return [tables[0], *(_spread(table, places, len(rows)) for table in tables[1:])]
+            positions = np.flatnonzero(with_cell)
+            return [tables[0], *(_expand(table, positions, len(rows)) for table in tables[1:])]
 
         tables = windowed(image, outer, compartments) if len(everything) else []
         empty = pd.DataFrame(columns=stain_columns(stains), dtype=np.float64)
         parts.append(_named(tables or [empty] * 3, stains.names, stain_first))
-    parts.append(edge_mark(image, nuclei, how.margin))
+    parts.append(edge_mark(image, nuclei, options.margin))
     return pd.concat(parts, axis=1)
 
 
-def _spread(table: pd.DataFrame, rows: NDArray[np.intp], n: int) -> pd.DataFrame:
-    """A table of some rows as one of n, empty elsewhere."""
+def _expand(table: pd.DataFrame, rows: NDArray[np.intp], n: int) -> pd.DataFrame:
+    """A table of some rows as a table of n rows, empty elsewhere."""
     return table.set_axis(rows, axis=0).reindex(range(n))
 
 

@@ -2,9 +2,9 @@
 
 Optical density of a channel is ``-log10(value / background)``, with values below 1 taken as 1 and
 densities below 0 as 0. The densities of a pixel are the sum of its stains' vectors, each times the
-stain's amount; the amounts are found with the inverse of the matrix of the vectors (Ruifrok and
-Johnston, Anal Quant Cytol Histol 23, 2001). Two stains are completed by a third vector at right angles
-to both, which takes up what they do not explain and is not measured.
+stain's amount; the inverse of the matrix of the vectors gives the amounts (Ruifrok and Johnston, Anal
+Quant Cytol Histol 23, 2001). Two stains are completed by a third vector at right angles to both, for the
+residual, which is not measured.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ..qupath.project import StainVectors
 STATISTICS = ("Mean", "Median", "Min", "Max", "Std.Dev.")
 
 _TIE = np.array([1e-6, 1e-9])
-"""Shift that gives a pixel whose centre lies on an outline to the side where QuPath counts it: to the right,
-and below on a level line. The latter is the smaller, so that it decides nothing else."""
+"""Shift that assigns a pixel whose centre is on an outline as QuPath does: to the right, and below a
+horizontal line. The latter is smaller, so that it affects nothing else."""
 
 _PIXELS_AT_ONCE = 1 << 22
 _SAME_LENGTH = 1.2
@@ -44,10 +44,10 @@ def stain_measurements(
     pixels   : uint8 (rows, columns, 3), a window of the image at full resolution.
     polygons : (n,) Polygons or MultiPolygons in full-resolution pixels of the image.
     origin   : (column, row) of the window's first pixel in the image.
-    without  : (n,) what is left out of each polygon: of cells the nuclei, where cytoplasm is meant.
-    Returns n rows of float64 columns. A pixel belongs to a nucleus if its centre lies inside, to each of
-    several that overlap. The standard deviation is that of a sample (n - 1). A nucleus that covers no
-    pixel's centre has NaN, which is written nowhere.
+    without  : (n,) shapes to exclude from each polygon: for cytoplasm, the nuclei of cells.
+    Returns n rows of float64 columns. A pixel belongs to every nucleus that contains its centre. The
+    standard deviation is that of a sample (n - 1). A nucleus that contains no pixel's centre has NaN,
+    which is never written.
 
     The values are those of QuPath 0.5 and 0.7 ("Add intensity features" of detections, StarDist and
     InstanSeg extensions) at full resolution, to single precision.
@@ -60,7 +60,7 @@ def stain_measurements(
     flat = pixels.reshape(-1, 3)
     first = 0
     while first < n:
-        # Whole nuclei, about so many pixels at once: what is made of their pixels must stay small.
+        # Whole nuclei with about this many pixels at once, to bound memory.
         last = runs.until(first, _PIXELS_AT_ONCE)
         nucleus, position = runs.pixels(first, last)
         if left_out is not None:
@@ -78,7 +78,7 @@ def stain_measurements(
 
 
 class _Runs:
-    """The pixels of a window that polygons cover, as runs along its rows."""
+    """The pixels covered by polygons, as runs along the rows of a window."""
 
     def __init__(
         self, polygons: NDArray[np.object_], shape: tuple[int, int], origin: tuple[int, int]
@@ -89,12 +89,12 @@ class _Runs:
         self._ends = np.cumsum(np.bincount(self._owner, self._stop - self._start, len(polygons)))
 
     def until(self, first: int, pixels: int) -> int:
-        """The polygon before which about so many pixels are covered, counted from polygon ``first``."""
+        """End of the range of polygons from ``first`` that cover about ``pixels`` pixels."""
         before = self._ends[first - 1] if first else 0
         return max(int(np.searchsorted(self._ends, before + pixels)), first + 1)
 
     def pixels(self, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Each pixel of the polygons [first, last): whose it is, counted from ``first``, and where."""
+        """For each pixel of the polygons [first, last): its polygon (from ``first``) and its position."""
         runs = slice(*np.searchsorted(self._owner, [first, last]))
         length = self._stop[runs] - self._start[runs]
         return np.repeat(self._owner[runs] - first, length), ranges(self._first[runs], length)
@@ -103,13 +103,13 @@ class _Runs:
 def grouped_statistics(values: NDArray[np.float32], size: NDArray[np.int64]) -> NDArray[np.float64]:
     """(groups, 5) mean, median, minimum, maximum and standard deviation of values by group.
 
-    values : (v,) finite, one group after the other.
-    size   : (groups,) how many values each has; a group without any has NaN.
+    values : (v,) finite, in the order of the groups.
+    size   : (groups,) number of values of each group; NaN for a group without any.
     """
-    found = np.full((len(size), len(STATISTICS)), np.nan)
+    statistics = np.full((len(size), len(STATISTICS)), np.nan)
     filled = np.flatnonzero(size)
     if not len(filled):
-        return found
+        return statistics
     count = size[filled]
     begin = np.cumsum(count) - count
     exact = values.astype(np.float64)
@@ -118,8 +118,8 @@ def grouped_statistics(values: NDArray[np.float32], size: NDArray[np.int64]) -> 
     mean = np.clip(np.add.reduceat(exact, begin) / count, low, high)
     square = np.add.reduceat((exact - np.repeat(mean, count)) ** 2, begin)
     deviation = np.sqrt(square / np.maximum(count - 1, 1))
-    found[filled] = np.column_stack([mean, _medians(values, begin, count), low, high, deviation])
-    return found
+    statistics[filled] = np.column_stack([mean, _medians(values, begin, count), low, high, deviation])
+    return statistics
 
 
 def _medians(
@@ -127,8 +127,8 @@ def _medians(
 ) -> NDArray[np.float64]:
     """Medians of runs of values, at least one in each."""
     median = np.empty(len(count))
-    # Runs of about one length are sorted together as the rows of a table, which is much faster than one by
-    # one and than all in one long sort.
+    # Runs of similar length are sorted together as rows of a table: much faster than one by one, or than
+    # one long sort.
     about = np.ceil(np.log(count) / np.log(_SAME_LENGTH))
     for length in np.unique(about):
         rows = np.flatnonzero(about == length)
@@ -143,7 +143,7 @@ def _medians(
 
 
 def _tables(stains: StainVectors) -> dict[str, NDArray[np.float64]]:
-    """For each stain (3, 256): what each value of each channel adds to its amount."""
+    """For each stain (3, 256): the contribution of each value of each channel to its amount."""
     vectors = np.array(stains.vectors, np.float64)
     if len(vectors) == 2:
         vectors = np.vstack([vectors, np.cross(*vectors)])

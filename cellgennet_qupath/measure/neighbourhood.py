@@ -1,4 +1,4 @@
-"""How nuclei lie among one another, over a whole image."""
+"""Distances to neighbours and local density of nuclei, over a whole image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 RADIUS = 50.0
-"""µm; of the disc in which neighbours are counted."""
+"""µm; radius of the disc in which neighbours are counted."""
 
 NEIGHBOURS = f"Nuclei within {RADIUS:g} µm"
 DENSITY = f"Nuclei per mm^2 within {RADIUS:g} µm"
@@ -31,8 +31,8 @@ def neighbourhood(
     """Distance to the nearest nucleus, number of others within 50 µm, and local density.
 
     centroids : (n, 2) x and y in full-resolution pixels, of all nuclei of an image.
-    planes    : (n, k) the plane of each; nuclei on different planes are no neighbours.
-    size      : (width, height) of the image in pixels. Where the disc of 50 µm reaches beyond the image the
+    planes    : (n, k) the plane of each; nuclei on different planes are not neighbours.
+    size      : (width, height) of the image in pixels. Where the disc of 50 µm extends beyond the image, the
                 density is that of its part inside, so that it does not fall towards the edge.
     mpp       : (x, y) µm per pixel; without it distances are in pixels and nothing is counted.
     Returns n rows of float64 columns; NaN distance for the only nucleus of a plane.
@@ -60,10 +60,10 @@ def neighbourhood(
 def disc_inside(
     centres: NDArray[np.float64], radius: float, size: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(n,) area of the part of a disc around each centre that lies in the rectangle from 0, 0 to ``size``."""
+    """(n,) area of the part of a disc around each centre inside the rectangle from 0, 0 to ``size``."""
     area = np.full(len(centres), np.pi * radius**2)
     cut = np.flatnonzero(((centres < radius) | (centres > size - radius)).any(axis=1))
-    # Upright strips of equal angle, each as high as the chord in its middle, as far as it lies inside.
+    # Vertical strips of equal angle, each as high as the chord in its middle, clipped to the rectangle.
     angle = np.linspace(np.pi, 0, _STRIPS + 1)
     edge, middle = radius * np.cos(angle), (angle[1:] + angle[:-1]) / 2
     half = radius * np.sin(middle)

@@ -11,7 +11,7 @@ _AT_ONCE = 4096
 
 
 def shape_measurements(polygons: NDArray[np.object_], mpp: tuple[float, float] | None = None) -> pd.DataFrame:
-    """What QuPath's "Add shape features" measures of plain detections.
+    """The measurements of QuPath's "Add shape features" for plain detections.
 
     polygons : (n,) Polygons or MultiPolygons in full-resolution pixels; none may be empty.
     mpp      : (x, y) µm per pixel; None for an uncalibrated image, which is measured in pixels.
@@ -19,7 +19,7 @@ def shape_measurements(polygons: NDArray[np.object_], mpp: tuple[float, float] |
     (4 pi area / length squared, holes filled, at most 1; NaN for several parts), solidity (area / area of
     the convex hull), the diameter of the smallest circle around the outline, and the smallest distance of
     two parallel lines around it.
-    Definitions as read off QuPath 0.5 and 0.7, whose own values these are to single precision.
+    Definitions from QuPath 0.5 and 0.7, whose values these equal to single precision.
     """
     unit = "px" if mpp is None else "µm"
     scale = np.array(mpp or (1.0, 1.0))
@@ -39,25 +39,25 @@ def shape_measurements(polygons: NDArray[np.object_], mpp: tuple[float, float] |
 
 
 def _circularity(polygons: NDArray[np.object_]) -> NDArray[np.float64]:
-    found = np.full(len(polygons), np.nan)
+    circularity = np.full(len(polygons), np.nan)
     single = shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON
     outer = shapely.get_exterior_ring(polygons[single])
     area, length = shapely.area(shapely.polygons(outer)), shapely.length(outer)
-    found[single] = np.minimum(4 * np.pi * area / length**2, 1.0)
-    return found
+    circularity[single] = np.minimum(4 * np.pi * area / length**2, 1.0)
+    return circularity
 
 
 def _minimum_width(hulls: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Smallest distance of two parallel lines that hold a convex polygon; one of them is along an edge."""
-    blocks = [_width_of_block(hulls[i : i + _AT_ONCE]) for i in range(0, len(hulls), _AT_ONCE)]
-    return np.concatenate(blocks) if blocks else np.empty(0)
+    """Smallest distance of two parallel lines around a convex polygon; one of them is along an edge."""
+    widths = [_widths(hulls[i : i + _AT_ONCE]) for i in range(0, len(hulls), _AT_ONCE)]
+    return np.concatenate(widths) if widths else np.empty(0)
 
 
-def _width_of_block(hulls: NDArray[np.object_]) -> NDArray[np.float64]:
+def _widths(hulls: NDArray[np.object_]) -> NDArray[np.float64]:
     points, owner = shapely.get_coordinates(hulls, return_index=True)
     first = np.searchsorted(owner, np.arange(len(hulls)))
     corners = np.diff(first, append=len(owner)) - 1  # the last point of a ring repeats the first
-    # Rings of few corners go on with copies of their last point, whose edges have no length.
+    # Rings of fewer corners are padded with copies of their last point, whose edges have no length.
     ring = points[first[:, None] + np.minimum(np.arange(corners.max() + 1), corners[:, None])]
     edge = np.diff(ring, axis=1)
     length = np.hypot(edge[..., 0], edge[..., 1])

@@ -1,4 +1,4 @@
-"""All that is measured of the nuclei of a tile, in QuPath's order: shape, stains, and a mark at the edge."""
+"""Measurements of the nuclei of a tile, in QuPath's order: shape, stains, and whether it touches the edge."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .intensity import stain_columns, stain_measurements
 from .shape import shape_measurements
 
 TOUCHES_EDGE = "Touches image edge"
-"""1 for a nucleus that the image's edge may cut off, else 0: its shape and stains may not be its own."""
+"""1 for a nucleus that the image's edge may cut, else 0: its measurements may be of a part only."""
 
 _LARGEST_WINDOW = 16_000_000
 
 
 class FullResolution(Protocol):
-    """What measuring needs of a slide reader."""
+    """The part of a slide reader that measuring needs."""
 
     width: int
     height: int
@@ -30,31 +30,25 @@ class FullResolution(Protocol):
     def read_grid(
         self, x: int, y: int, columns: int, rows: int, downsample: float, fill: int = 255
     ) -> NDArray[np.uint8]:
-        """See ``slide.reader.SlideReader``."""
+        """See ``slides.reader.SlideReader``."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Pixels of an image at full resolution that were read already; x, y of the first one."""
+    """Pixels of an image at full resolution; x, y: position of the first one."""
 
     pixels: NDArray[np.uint8]
     x: int
     y: int
 
-    def holds(self, bounds: NDArray[np.float64]) -> bool:
-        """Whether nothing within (x0, y0, x1, y1) is missing."""
-        rows, columns = self.pixels.shape[:2]
-        inside = (self.x, self.y) <= bounds[:2], bounds[2:] <= (self.x + columns, self.y + rows)
-        return bool(np.all(inside))
-
 
 @dataclass(frozen=True)
-class Measuring:
+class MeasureOptions:
     """How the nuclei of an image are measured.
 
     mpp    : (x, y) µm per full-resolution pixel as calibrated in QuPath; None to measure in pixels.
-    stains : None where the image has none; nothing but shapes is measured then.
-    margin : full-resolution pixels; a nucleus nearer to the image's edge than this touches it.
+    stains : None for an image without; only shapes are measured then.
+    margin : full-resolution pixels; a nucleus closer to the image's edge than this touches it.
     """
 
     mpp: tuple[float, float] | None
@@ -63,35 +57,31 @@ class Measuring:
 
 
 def measure_tile(
-    image: FullResolution, polygons: NDArray[np.object_], how: Measuring, seen: Window | None = None
+    image: FullResolution, polygons: NDArray[np.object_], options: MeasureOptions
 ) -> pd.DataFrame:
     """Measure nuclei anywhere in an image: n rows of float64 columns.
 
-    Stains are measured at full resolution, as QuPath does, whatever resolution the nuclei were found at.
+    Stains are measured at full resolution, as in QuPath, whatever resolution the nuclei were segmented at.
 
     polygons : (n,) Polygons or MultiPolygons in full-resolution pixels.
-    seen     : pixels that need not be read again.
-    Raises SlideError where the image cannot be read.
+    Raises SlideError if the image cannot be read.
     """
-    parts = [shape_measurements(polygons, how.mpp)]
-    if how.stains is not None:
-        stains = how.stains
-        if seen is not None and seen.holds(_extent(polygons)):
-            parts.append(stain_measurements(seen.pixels, polygons, stains, (seen.x, seen.y)))
-        else:
-            parts += windowed(
-                image,
-                polygons,
-                lambda window, rows: [
-                    stain_measurements(window.pixels, polygons[rows], stains, (window.x, window.y))
-                ],
-            ) or [pd.DataFrame(columns=stain_columns(stains), dtype=np.float64)]
-    parts.append(edge_mark(image, polygons, how.margin))
+    parts = [shape_measurements(polygons, options.mpp)]
+    if options.stains is not None:
+        stains = options.stains
+        parts += windowed(
+            image,
+            polygons,
+            lambda window, rows: [
+                stain_measurements(window.pixels, polygons[rows], stains, (window.x, window.y))
+            ],
+        ) or [pd.DataFrame(columns=stain_columns(stains), dtype=np.float64)]
+    parts.append(edge_mark(image, polygons, options.margin))
     return pd.concat(parts, axis=1)
 
 
 def edge_mark(image: FullResolution, polygons: NDArray[np.object_], margin: float) -> pd.DataFrame:
-    """The column that marks nuclei nearer to the image's edge than a margin."""
+    """The column that marks nuclei closer to the image's edge than a margin."""
     x0, y0, x1, y1 = shapely.bounds(polygons).reshape(-1, 4).T
     nearest = np.minimum.reduce([x0, y0, image.width - x1, image.height - y1])
     return pd.DataFrame({TOUCHES_EDGE: (nearest < margin).astype(np.float64)})
@@ -102,10 +92,10 @@ def windowed(
     polygons: NDArray[np.object_],
     measure: Callable[[Window, NDArray[np.intp]], list[pd.DataFrame]],
 ) -> list[pd.DataFrame]:
-    """Measure polygons window by window, no more than some pixels at once; empty without polygons.
+    """Measure polygons window by window, so that memory is bounded; empty without polygons.
 
-    measure : from the pixels of a window, and which polygons lie in it, to tables of their rows.
-    Returns the same tables, of all polygons.
+    measure : returns tables for the pixels of a window and the indices of the polygons in it.
+    Returns these tables for all polygons.
     """
     if not len(polygons):
         return []

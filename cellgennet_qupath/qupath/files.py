@@ -42,10 +42,10 @@ class FilesBackend:
     not_found : why, by entry id, for entries whose slide was not found.
 
     Annotations come from ``data.qpdata``, or from ``cellgennet/annotations/<id>.geojson`` (or
-    ``.geojson.gz``) where that is newer. Detections go to ``cellgennet/detections/<id>.geojson.gz``;
-    ``counts`` tells of QuPath's own objects, not of these.
+    ``.geojson.gz``) if that is newer. Detections go to ``cellgennet/detections/<id>.geojson.gz``;
+    ``counts`` counts QuPath's own objects, not these.
 
-    Raises ProjectError, and LockedError where ``writable`` and another run holds the project.
+    Raises ProjectError, and LockedError if ``writable`` and another run is using the project.
     """
 
     backend = "files"
@@ -60,12 +60,12 @@ class FilesBackend:
     ) -> None:
         recorded = read_project(path)
         if slides is not None and not slides.is_dir():
-            raise ProjectError(slides, "is no folder", "Give the folder that holds the slides")
+            raise ProjectError(slides, "is not a folder", "Name the folder that contains the slides")
         self.path = recorded.folder
         self.version = recorded.version
-        found, self.not_found = find_slides(recorded, slides, size_of)
+        located, self.not_found = find_slides(recorded, slides, size_of)
         self.entries: Sequence[ImageEntry] = tuple(
-            at(image, slide) for image, slide in zip(recorded.images, found, strict=True)
+            at(image, slide) for image, slide in zip(recorded.images, located, strict=True)
         )
         self._read: dict[str, tuple[tuple[int, int], QpData]] = {}
         self._lock = ProjectLock(self.work_folder, reporter=reporter) if writable else None
@@ -77,7 +77,7 @@ class FilesBackend:
         return self.path / WORK_FOLDER
 
     def annotations(self, entry: ImageEntry) -> list[Annotation]:
-        """Every annotation of an entry; none where it was never opened. Raises EntryDataError."""
+        """Every annotation of an entry; none if it was never opened. Raises EntryDataError."""
         newer = self._newer_annotations(entry)
         if newer is not None:
             return read_annotations(newer)
@@ -98,30 +98,30 @@ class FilesBackend:
         )
 
     def stains(self, entry: ImageEntry) -> StainVectors | None:
-        """The stains of a brightfield entry, QuPath's own for its type where none are set; else None."""
+        """The stains of a brightfield entry, QuPath's defaults for its type if none are set; else None."""
         data = self.data(entry)
         return stains_of(data.image_type, data.stains)
 
     def detections(self, entry: ImageEntry) -> Nuclei:
-        """The nuclei this tool wrote last; none where it wrote none. Raises EntryDataError.
+        """The nuclei that this tool wrote last. Raises EntryDataError.
 
-        Nuclei that lie in QuPath's own file only are an error: this backend does not read detections there.
+        Nuclei that are only in QuPath's own file are an error: this backend does not read detections there.
         """
         return concat([chunk.nuclei for chunk in self.detection_chunks(entry)])
 
     def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
-        """The same some at a time, with what QuPath will tell of them. Raises EntryDataError."""
-        place, data = self.detections_file(entry), self.data_file(entry)
-        if not place.is_file():
+        """The same in chunks, with what QuPath's table will show of them. Raises EntryDataError."""
+        geojson, data = self.detections_file(entry), self.data_file(entry)
+        if not geojson.is_file():
             if data.is_file() and OWN_MARK.encode() in data.read_bytes():
                 raise EntryDataError(
                     data,
-                    "holds nuclei that only QuPath can read",
+                    "contains nuclei that only QuPath can read",
                     "Use --backend qupath, on a computer with QuPath",
                 )
             return
         displayed: dict[str, str] | None = None
-        for nuclei, parents in detection_chunks(place):
+        for nuclei, parents in detection_chunks(geojson):
             if displayed is None and parents.any():
                 displayed = {annotation.id: _displayed(annotation) for annotation in self.annotations(entry)}
             shown = [(displayed or {}).get(parent, ROOT) for parent in parents]
@@ -135,28 +135,28 @@ class FilesBackend:
     def write_detections(
         self, entry: ImageEntry, nuclei: NucleiChunks, options: WriteOptions = WRITE_DEFAULTS
     ) -> WrittenDetections:
-        """Write an entry's nuclei in place of those written before, or beside them. Raises EntryDataError.
+        """Write an entry's nuclei, replacing or keeping those written before. Raises EntryDataError.
 
-        Beside others all are in memory at once, else one chunk at a time.
+        To keep others all nuclei are in memory at once, else one chunk at a time.
         """
         self.require_writable()
-        place = self.detections_file(entry)
-        if options.existing == "keep" and place.is_file():
-            earlier = read_detections(place)
+        file = self.detections_file(entry)
+        if options.existing == "keep" and file.is_file():
+            earlier = read_detections(file)
             new = collect(nuclei)
             nuclei = concat([earlier, new.take(~np.isin(new.ids, earlier.ids))])
         parents = None
         if options.within:
             parents = partial(parents_of, annotations=self.annotations(entry), path_class=options.within)
-        count = write_detections(place, nuclei, class_colors(self.path), options, parents)
+        count = write_detections(file, nuclei, class_colors(self.path), options, parents)
         return WrittenDetections(
             count=count,
-            file=place,
+            file=file,
             note="In QuPath, drag the file onto the open image, or run cellgennet_import_detections.groovy.",
         )
 
     def close(self) -> None:
-        """Let go of the lock."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.release()
 
@@ -167,20 +167,20 @@ class FilesBackend:
         self.close()
 
     def require_writable(self) -> None:
-        """Raises ValueError where the project was opened for reading only."""
+        """Raises ValueError if the project was opened read-only."""
         if self._lock is None:
-            raise ValueError("the project was opened for reading only")
+            raise ValueError("the project was opened read-only")
 
     def detections_file(self, entry: ImageEntry) -> Path:
-        """Where an entry's detections are kept."""
+        """The file of an entry's detections."""
         return self.work_folder / "detections" / f"{entry.id}.geojson.gz"
 
     def data_file(self, entry: ImageEntry) -> Path:
-        """Where QuPath keeps an entry's objects."""
+        """QuPath's file of an entry's objects."""
         return self.path / "data" / entry.id / DATA_FILE
 
     def _newer_annotations(self, entry: ImageEntry) -> Path | None:
-        """The entry's GeoJSON file of annotations, if it wins over ``data.qpdata``."""
+        """The entry's GeoJSON file of annotations, if it is newer than ``data.qpdata``."""
         data = self.data_file(entry)
         saved = data.stat().st_mtime_ns if data.is_file() else -1
         for ending in (".geojson", ".geojson.gz"):
@@ -190,7 +190,7 @@ class FilesBackend:
         return None
 
     def data(self, entry: ImageEntry) -> QpData:
-        """What ``data.qpdata`` tells, as it is now; nothing where the entry was never opened."""
+        """The content of ``data.qpdata`` as it is now; empty if the entry was never opened."""
         file = self.data_file(entry)
         exists = file.is_file()
         if not exists and not entry.opened:
@@ -204,6 +204,6 @@ class FilesBackend:
 
 
 def _displayed(annotation: Annotation) -> str:
-    """What QuPath calls an annotation in its tables."""
+    """QuPath's label of an annotation in its tables."""
     path_class = f" ({annotation.path_class})" if annotation.path_class else ""
     return annotation.name or f"Annotation{path_class}"

@@ -1,4 +1,4 @@
-"""Finds a project's slides on this machine, wherever they or the project were moved to."""
+"""Finds a project's slides on this computer, also after they or the project were moved."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .formats.qpproj import PROJECT_FILE, RecordedImage, RecordedProject
 from .project import WORK_FOLDER
 
 SizeOf = Callable[[Path], tuple[int, int] | None]
-"""(width, height) in full-resolution pixels of a slide file; None where it cannot be read."""
+"""(width, height) in full-resolution pixels of a slide file; None if it cannot be read."""
 
 _DEPTH_BELOW_PROJECT = 4
 _DEPTH_BELOW_PARENT = 3
 _MOST_FOLDERS = 5000
-"""A project may lie in somebody's home folder or on a network share: the search has to end."""
+"""A limit, as the project may be in a home folder or on a network share."""
 
 _DRIVE = re.compile(r"/?[A-Za-z]:(/|$)")
 
 
 def path_of_uri(uri: str) -> PurePath | None:
-    """The path a recorded address names, in the flavour of the system it was recorded on.
+    """The path in a recorded URI, in the style of the system it was recorded on.
 
-    None for what is no file (http, omero). A plain path is taken as it is.
+    None for anything but a file (http, omero). A plain path is taken as it is.
     """
     if not uri:
         return None
@@ -49,11 +49,11 @@ def path_of_uri(uri: str) -> PurePath | None:
 def find_slides(
     project: RecordedProject, slides: Path | None = None, size_of: SizeOf | None = None
 ) -> tuple[list[Path | None], dict[str, str]]:
-    """Where each image's slide is, in the project's order, and why by entry id for those not found.
+    """Each image's slide, in the project's order, and for those not found the reason by entry id.
 
-    Looked for in this order: below ``slides``; at the recorded path; at the same place relative to the
-    project as recorded; by name below the project and below the folder the project lies in. A file found
-    by name counts only if its size (told by ``size_of``) is the recorded one, or cannot be told.
+    Search order: below ``slides``; the recorded path; the same path relative to the project; by name below
+    the project and below its parent folder. A file found by name is used only if its size (from
+    ``size_of``) is the recorded one or unknown.
     """
     finder = _Finder(project, slides, size_of)
     found: list[Path | None] = []
@@ -79,8 +79,9 @@ class _Finder:
     def find(self, image: RecordedImage) -> tuple[Path | None, str]:
         recorded = path_of_uri(image.entry.uri)
         if recorded is None or not recorded.name:
-            what = f"is recorded at {image.entry.uri}" if image.entry.uri else "has no recorded address"
-            return None, f"the image {what}, which is no file"
+            if not image.entry.uri:
+                return None, "no file is recorded for the image"
+            return None, f"the image is recorded at {image.entry.uri}, which is not a file"
         reasons: list[str] = []
         if self._given is not None:
             slide = self._by_name(image, recorded.name, self._given, reasons)
@@ -95,7 +96,7 @@ class _Finder:
                 return slide, ""
         return None, "; ".join(
             dict.fromkeys(reasons)
-        ) or f"no file named {recorded.name} was found (use --slides DIR)"
+        ) or f"no file named {recorded.name} was found (name its folder with --slides DIR)"
 
     def _recorded_places(self, recorded: PurePath) -> Iterator[Path]:
         if isinstance(recorded, PureWindowsPath) == (os.name == "nt") and recorded.is_absolute():
@@ -122,7 +123,7 @@ class _Finder:
             unknown = [c for c, s in zip(candidates, sizes, strict=True) if s is None]
             if not fitting and not unknown:
                 width, height = image.file_size
-                reasons.append(f"{candidates[0]} is not of the recorded size {width} x {height}")
+                reasons.append(f"{candidates[0]} does not have the recorded size {width} x {height}")
                 return None
             candidates = fitting or unknown
         if len(candidates) > 1:
@@ -132,19 +133,19 @@ class _Finder:
         return candidates[0]
 
     def _size(self, image: RecordedImage, candidate: Path) -> tuple[int, int] | None:
-        # The size of a file is that of its first image.
+        # Only the size of a file's first image is known.
         return self._size_of(candidate) if self._size_of and image.entry.series == 0 else None
 
 
 class _Index:
-    """The files below some folders by name, read when first asked for."""
+    """The files below some folders by name, listed on first use."""
 
     def __init__(self, roots: Iterable[tuple[Path, int | None]]) -> None:
         self._roots = list(roots)
         self._by_name: dict[str, list[Path]] | None = None
 
     def named(self, name: str) -> list[Path]:
-        """The files of a name; of a name that differs in case only, where there are none."""
+        """The files of a name; if there are none, those whose name differs only in case."""
         if self._by_name is None:
             self._by_name = {}
             for root, depth in self._roots:
@@ -157,7 +158,7 @@ class _Index:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name this system cannot have
+    except OSError:  # not a valid name on this system
         return False
 
 
@@ -172,7 +173,7 @@ def _below(root: Path, depth: int | None) -> Iterator[Path]:
                 where = folder.resolve()
                 entries = sorted((entry.name, entry.is_dir()) for entry in os.scandir(folder))
             except OSError:
-                continue  # what may not be read holds no slide we could use
+                continue  # a slide in an unreadable folder could not be used anyway
             if where in seen:
                 continue
             seen.add(where)

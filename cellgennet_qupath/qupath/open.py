@@ -1,4 +1,4 @@
-"""Opens a QuPath project with the backend that the user chose, or that this machine allows."""
+"""Opens a QuPath project with the backend that the user chose, or the best available."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def open_project(
 ) -> Project:
     """Open a project, given its folder or its ``project.qpproj``.
 
-    backend  : "auto" takes QuPath if paquo finds one, else the project's files.
-    slides   : a folder to look for the slides in first.
-    size_of  : (width, height) of a slide file, to tell slides of one name apart.
+    backend  : "auto" uses QuPath if paquo finds it, else the project's files.
+    slides   : a folder to search for the slides first.
+    size_of  : (width, height) of a slide file, to choose between slides of the same name.
     writable : take the project's lock, so that ``write_detections`` may be called.
 
     Close it, or use it in a ``with`` block. Raises ProjectError, LockedError, and for
@@ -36,12 +36,12 @@ def open_project(
     """
     if backend == "qupath":
         require("qupath", "--backend qupath")
-    found = None if backend == "files" else find_qupath()
-    if backend == "qupath" and found is None:
+    installation = None if backend == "files" else find_qupath()
+    if backend == "qupath" and installation is None:
         raise QuPathError(
             "QuPath", "was not found", "Set PAQUO_QUPATH_DIR to its folder, or use --backend files"
         )
-    if found is None:
+    if installation is None:
         return FilesBackend(path, slides, size_of, writable, reporter)
     from .java.backend import QuPathBackend
 

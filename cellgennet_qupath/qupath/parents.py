@@ -1,4 +1,4 @@
-"""Under which annotation a nucleus belongs."""
+"""Which annotation is the parent of a nucleus."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..nuclei import Nuclei
 from .project import Annotation
 
 _NEAR = 1.0
-"""Pixels; the grid of 0.01 px can move a nucleus just across the border that it was found inside of."""
+"""Pixels; rounding to 0.01 px can move a nucleus just across the border of its annotation."""
 
 
 def parents_of(nuclei: Nuclei, annotations: Iterable[Annotation], path_class: str) -> NDArray[np.object_]:
-    """(n,) ids of the annotations of a class that nuclei lie in, "" for none.
+    """(n,) ids of the annotations of a class that contain the nuclei, "" for none.
 
-    A nucleus lies where the middle of its bounding box is, as for the choice of nuclei inside a class.
-    Of several annotations that hold it, the smallest is its parent.
+    The position of a nucleus is the middle of its bounding box, as for segmenting inside a class. If
+    several annotations contain it, the smallest is its parent.
     """
     parents = np.full(len(nuclei), "", dtype=object)
     x0, y0, x1, y1 = shapely.bounds(nuclei.polygons).reshape(-1, 4).T
@@ -35,14 +35,14 @@ def parents_of(nuclei: Nuclei, annotations: Iterable[Annotation], path_class: st
 
 
 def _smallest(points: NDArray[np.object_], shapes: NDArray[np.object_]) -> NDArray[np.intp]:
-    """Which of the shapes holds each point, the smallest of several, else the nearest; -1 for none."""
+    """Index of the shape that contains each point, the smallest of several, else the nearest; -1 for none."""
     order = np.argsort(-shapely.area(shapes), kind="stable")
     tree = shapely.STRtree(shapely.make_valid(shapes)[order])
     chosen = np.full(len(points), -1, np.intp)
     if len(points):
         near, shape = tree.query_nearest(points, max_distance=_NEAR, all_matches=False)
         chosen[near] = order[shape]
-        held, shape = tree.query(points, predicate="intersects")
-        smallest_last = np.lexsort((shape, held))
-        chosen[held[smallest_last]] = order[shape[smallest_last]]
+        inside, shape = tree.query(points, predicate="intersects")
+        smallest_last = np.lexsort((shape, inside))
+        chosen[inside[smallest_last]] = order[shape[smallest_last]]
     return chosen

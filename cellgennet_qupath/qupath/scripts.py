@@ -1,4 +1,4 @@
-"""Puts the scripts for QuPath where QuPath and the scripts find what they need."""
+"""Installs the scripts for QuPath, and the settings they read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SETTINGS = "qupath.properties"
 
 @dataclass(frozen=True)
 class InstalledScripts:
-    """What was installed.
+    """The installed scripts.
 
-    folders  : that hold the scripts now.
-    settings : the file by which scripts find Python.
-    kept     : scripts that had been changed, under the names that they have now.
+    folders  : that now contain the scripts.
+    settings : the file in which the scripts find Python's path.
+    kept     : earlier scripts that differed, under their new names.
     """
 
     folders: tuple[Path, ...]
@@ -29,7 +29,7 @@ class InstalledScripts:
 
 
 def settings_folder() -> Path:
-    """Where the scripts look for their settings: ``.cellgennet`` in the home folder, or $CELLGENNET_HOME."""
+    """The folder of the scripts' settings: ``.cellgennet`` in the home folder, or $CELLGENNET_HOME."""
     return Path(os.environ.get("CELLGENNET_HOME") or Path.home() / ".cellgennet")
 
 
@@ -39,16 +39,16 @@ def install_scripts(folder: Path | None, python: Path) -> InstalledScripts:
     folder : for the scripts; None for the script folders of all QuPath user folders (``~/QuPath/v0.5``).
     python : the interpreter that the scripts start.
 
-    A script there that differs is kept, with ``.old`` at the end of its name. Raises UsageError where no
-    folder is known, and CellGenNetError where one cannot be written.
+    An existing script that differs is kept, with ``.old`` appended to its name. Raises UsageError if no
+    folder is known, and CellGenNetError if one cannot be written.
     """
     source, home = groovy_scripts(), settings_folder()
     folders = (folder,) if folder is not None else _user_folders()
     if not folders:
         raise UsageError(
             "groovy install",
-            f"found no user folder of QuPath in {Path.home() / 'QuPath'}",
-            "Name one: QuPath shows it in Edit > Preferences > General, QuPath user directory",
+            f"found no QuPath user folder in {Path.home() / 'QuPath'}",
+            "Name it: QuPath shows it in Edit > Preferences > General, QuPath user directory",
         )
     kept = []
     try:
@@ -57,8 +57,8 @@ def install_scripts(folder: Path | None, python: Path) -> InstalledScripts:
                 kept += _copy(script, target / script.name)
         _copy(source / LIBRARY, home / LIBRARY, keep=False)
         with replacing(home / SETTINGS) as part:
-            told = str(python).replace("\\", "\\\\")
-            part.write_text(f"# Written by cellgennet groovy install.\npython={told}\n", encoding="utf-8")
+            path = str(python).replace("\\", "\\\\")
+            part.write_text(f"# Written by cellgennet groovy install.\npython={path}\n", encoding="utf-8")
     except OSError as error:
         raise CellGenNetError(
             error.filename or home, f"cannot be written ({error.strerror})", "Choose another folder"

@@ -1,4 +1,4 @@
-"""Which stains an image has: those set for it in QuPath, or those that QuPath takes for its type."""
+"""The stains of an image: those set in QuPath, or QuPath's defaults for its type."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ H_E = StainVectors(("Hematoxylin", "Eosin"), (_unit(_HEMATOXYLIN), _unit(_EOSIN)
 H_DAB = StainVectors(("Hematoxylin", "DAB"), (_unit(_HEMATOXYLIN), _unit(_DAB)))
 
 _DEFAULTS = {"BRIGHTFIELD_H_E": H_E, "BRIGHTFIELD_H_DAB": H_DAB, "BRIGHTFIELD_OTHER": H_DAB}
-"""What QuPath 0.5 to 0.7 starts from (``ImageData``)."""
+"""The defaults of QuPath 0.5 to 0.7 (``ImageData``)."""
 
 
 def stains_of(image_type: str, set_in_qupath: StainVectors | None) -> StainVectors | None:
-    """The stains of an image of a type (QuPath's name, "BRIGHTFIELD_H_E" and so on).
+    """The stains of an image by its type (QuPath's name, "BRIGHTFIELD_H_E" and so on).
 
-    None for fluorescence and for an image whose type was never set: nobody knows its stains.
+    None for fluorescence, and for an image whose type was never set: its stains are unknown.
     """
     if image_type not in _DEFAULTS:
         return None
@@ -35,7 +35,7 @@ def stains_of(image_type: str, set_in_qupath: StainVectors | None) -> StainVecto
 
 
 def can_be_separated(stains: StainVectors) -> bool:
-    """Whether every colour is one mixture of the stains: no two vectors alike, no three in a plane."""
+    """Whether every colour is a unique mixture of the stains: no two vectors alike, no three in a plane."""
     vectors = np.array(stains.vectors, np.float64)
     if not np.isfinite(vectors).all() or min(stains.background) <= 0:
         return False

@@ -1,4 +1,4 @@
-"""The nuclei of all tiles in one order that does not depend on the tiles, some at a time."""
+"""The nuclei of all tiles in one order that does not depend on the tiles, in chunks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .task import SlideTask
 
 @dataclass(frozen=True)
 class TileNuclei:
-    """The nuclei that one tile answers for.
+    """The nuclei that belong to one tile.
 
     polygons     : (n,) Polygons in full-resolution pixels.
     probability  : (n,) float32.
@@ -33,7 +33,7 @@ class TileNuclei:
 
 
 class TileStore(Protocol):
-    """Where finished tiles are kept, by index; a dict will do."""
+    """Finished tiles by index; a dict is one."""
 
     def __contains__(self, index: object, /) -> bool: ...
 
@@ -46,12 +46,12 @@ class TileStore(Protocol):
 class SlideNuclei:
     """The nuclei of a slide from top to bottom, still in their tiles (see ``nuclei.NucleiChunks``).
 
-    In memory are two numbers for each nucleus, and the tiles that the chunk at hand is taken from.
+    Only two numbers per nucleus are in memory, and the tiles of the current chunk.
 
-    store   : where the tiles are.
+    store   : the tiles.
     tile    : (n,) int32, the index of each nucleus' tile; row: (n,) int32, its row there.
-    empty   : no nuclei, with the measurements that all have.
-    highest : the highest foreground probability seen anywhere that was looked at.
+    empty   : a table without rows, with the columns of all measurements.
+    highest : the highest foreground probability in the segmented area.
     device  : what computed them.
     """
 
@@ -68,29 +68,29 @@ class SlideNuclei:
 
     @property
     def nuclei(self) -> Nuclei:
-        """All of them at once."""
+        """All nuclei at once."""
         return collect(self)
 
     def chunks(self) -> Iterator[Nuclei]:
-        """Some at a time; of a slide without nuclei one chunk without rows."""
+        """The nuclei in chunks; for a slide without nuclei one chunk without rows."""
         indices, first = np.unique(self.tile[::-1], return_index=True)
         last = dict(zip(indices.tolist(), (len(self) - 1 - first).tolist(), strict=True))
         held: dict[int, TileNuclei] = {}
         for start in range(0, max(1, len(self)), CHUNK):
             tile, row = self.tile[start : start + CHUNK], self.row[start : start + CHUNK]
-            here, place = np.unique(tile, return_inverse=True)
+            here, position = np.unique(tile, return_inverse=True)
             for index in here.tolist():
                 if index not in held:
                     held[index] = self.store[index]
-            yield self._chunk([held[index] for index in here.tolist()], place, row)
+            yield self._chunk([held[index] for index in here.tolist()], position, row)
             held = {index: kept for index, kept in held.items() if last[index] >= start + CHUNK}
 
-    def _chunk(self, tiles: list[TileNuclei], place: NDArray[np.intp], row: NDArray[np.int32]) -> Nuclei:
-        """The nuclei of some rows: ``place`` of each one's tile in the list, ``row`` in that tile."""
+    def _chunk(self, tiles: list[TileNuclei], position: NDArray[np.intp], row: NDArray[np.int32]) -> Nuclei:
+        """Some nuclei: ``position`` of each one's tile in the list, ``row`` in that tile."""
         if not tiles:
             return Nuclei.from_polygons([], path_class=self.path_class).with_measurements(self.empty)
         lengths = [len(tile.polygons) for tile in tiles]
-        rows = np.concatenate([[0], np.cumsum(lengths[:-1], dtype=np.intp)])[place] + row
+        rows = np.concatenate([[0], np.cumsum(lengths[:-1], dtype=np.intp)])[position] + row
         nuclei = Nuclei.from_polygons(
             np.concatenate([tile.polygons for tile in tiles])[rows],
             np.concatenate([tile.probability for tile in tiles])[rows],
@@ -101,16 +101,16 @@ class SlideNuclei:
 
 
 def assemble(task: SlideTask, store: TileStore, indices: Sequence[int], device: str) -> SlideNuclei:
-    """The nuclei of finished tiles, each read once for where its nuclei lie."""
+    """The nuclei of finished tiles, in order; each tile is read once for the bounds of its nuclei."""
     tile, row, keys = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty((0, 4))]
     highest = 0.0
     for index in indices:
-        found = store[index]
-        bounds = shapely.bounds(found.polygons).reshape(-1, 4)
+        nuclei = store[index]
+        bounds = shapely.bounds(nuclei.polygons).reshape(-1, 4)
         tile.append(np.full(len(bounds), index, np.int32))
         row.append(np.arange(len(bounds), dtype=np.int32))
         keys.append(bounds)
-        highest = max(highest, found.highest)
+        highest = max(highest, nuclei.highest)
     x0, y0, x1, y1 = np.concatenate(keys).T
     order = np.lexsort((y1 - y0, x1 - x0, x0 + x1, y0 + y1))
     return SlideNuclei(
@@ -118,7 +118,7 @@ def assemble(task: SlideTask, store: TileStore, indices: Sequence[int], device: 
         tile=np.concatenate(tile)[order],
         row=np.concatenate(row)[order],
         path_class=task.model.path_class,
-        empty=measure_tile(task.pixels, np.empty(0, dtype=object), task.measuring),
+        empty=measure_tile(task.pixels, np.empty(0, dtype=object), task.measure_options),
         highest=highest,
         device=device,
     )

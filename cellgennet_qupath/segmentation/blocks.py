@@ -1,8 +1,8 @@
 """Maps of a whole slide, block by block, for windows of any size.
 
-The network sees a slide in blocks of one shape that lie on a grid fixed by the size of the image alone.
-So a place has the same maps, bit by bit, in whatever tile, order or process its nuclei are decoded, and
-overlapping windows take their maps from the same blocks instead of computing them again.
+The network gets a slide in blocks of one shape, on a grid that depends only on the size of the image.
+So every point has the same maps, bit by bit, in whichever tile, order or process its nuclei are decoded,
+and overlapping windows share the maps of a block instead of computing them again.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True)
 class BlockGrid:
-    """Where the blocks of an image lie; all numbers in input samples.
+    """The blocks of an image; all numbers in input samples.
 
-    core    : (columns, rows) that a block answers for.
-    context : what it is shown beyond that, on each side.
+    core    : (columns, rows) of a block for which maps are kept.
+    context : additional input on each side.
     size    : (columns, rows) of the image.
     """
 
@@ -41,7 +41,7 @@ class BlockGrid:
 
     @classmethod
     def over(cls, size: tuple[int, int], unit: int, context: int, largest: int) -> BlockGrid:
-        """Blocks of about equal shares of the image."""
+        """Blocks that divide the image about equally."""
         parts = [-(-length // largest) for length in size]
         columns, rows = (
             round_up(-(-length // count), unit) for length, count in zip(size, parts, strict=True)
@@ -49,7 +49,7 @@ class BlockGrid:
         return cls((columns, rows), context, size)
 
     def keys(self, bounds: Rectangle) -> list[Key]:
-        """(row, column) of the blocks that meet a window, in reading order."""
+        """(row, column) of the blocks that overlap a window, in reading order."""
         (columns, rows), (width, height) = self.core, self.size
         return [
             (row, column)
@@ -57,21 +57,21 @@ class BlockGrid:
             for column in range(max(bounds.x0, 0) // columns, -(-min(bounds.x1, width) // columns))
         ]
 
-    def place(self, key: Key) -> Rectangle:
-        """What a block answers for; it may reach beyond the image."""
+    def core_of(self, key: Key) -> Rectangle:
+        """The core of a block; it may extend beyond the image."""
         row, column = key
         columns, rows = self.core
         return Rectangle(column * columns, row * rows, (column + 1) * columns, (row + 1) * rows)
 
-    def shown(self, key: Key) -> Rectangle:
-        """What a block is shown."""
-        x0, y0, x1, y1 = self.place(key)
+    def input_of(self, key: Key) -> Rectangle:
+        """The core of a block and its context."""
+        x0, y0, x1, y1 = self.core_of(key)
         return Rectangle(x0 - self.context, y0 - self.context, x1 + self.context, y1 + self.context)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block that has been read."""
+    """A block whose pixels were read."""
 
     key: Key
     image: NDArray[np.uint8]
@@ -79,15 +79,15 @@ class Block:
 
 @dataclass(frozen=True)
 class _Mapped:
-    """What the network made of a block's core, ``quantised``."""
+    """The maps of a block's core, ``quantised``."""
 
     key: Key
     levels: NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A tile whose blocks have all been read, and the blocks that no later tile needs."""
+class ReadyTile:
+    """A tile whose blocks were all read, and the blocks that no later tile needs."""
 
     tile: Tile
     keys: list[Key]
@@ -96,10 +96,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class MapWindow:
-    """What a tile is decoded from.
+    """The maps from which a tile is decoded.
 
     levels : uint16 (rows, columns, 2), foreground and objectness in steps of 1 / 1023; 0 off the image
-             and where there is no tissue.
+             and off tissue.
     origin : (column, row) of the first sample on the grid of the maps.
     """
 
@@ -115,7 +115,7 @@ def block_grid(task: SlideTask) -> BlockGrid:
     return BlockGrid.over(size, unit, round_up(context, unit), task.model.block)
 
 
-def read_blocks(task: SlideTask, grid: BlockGrid, tiles: Iterable[Tile]) -> Iterator[Block | Wanted]:
+def read_blocks(task: SlideTask, grid: BlockGrid, tiles: Iterable[Tile]) -> Iterator[Block | ReadyTile]:
     """Each block that the tiles of a band need, once, just before the first tile that needs it."""
     for _, band in groupby(tiles, key=lambda tile: tile.core.x0 // BAND):
         needed = [
@@ -127,19 +127,19 @@ def read_blocks(task: SlideTask, grid: BlockGrid, tiles: Iterable[Tile]) -> Iter
             for key in keys:
                 if key not in seen:
                     seen.add(key)
-                    x0, y0, x1, y1 = grid.shown(key)
+                    x0, y0, x1, y1 = grid.input_of(key)
                     yield Block(key, task.pixels.read_grid(x0, y0, x1 - x0, y1 - y0, task.downsample))
-            yield Wanted(tile, keys, [key for key in keys if last[key] == tile.index])
+            yield ReadyTile(tile, keys, [key for key in keys if last[key] == tile.index])
 
 
-def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | Wanted]) -> Iterator[MapWindow]:
-    """The maps of each tile's window; those of a block are kept for as long as a later tile needs them."""
+def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | ReadyTile]) -> Iterator[MapWindow]:
+    """The maps of each tile's window; the maps of a block are kept until the last tile that needs them."""
     stride = task.model.predictor.stride
     rim = grid.context // stride
     kept: dict[Key, NDArray[np.uint16]] = {}
 
-    def mapped(one: Block | Wanted) -> _Mapped | Wanted:
-        if isinstance(one, Wanted):
+    def mapped(one: Block | ReadyTile) -> _Mapped | ReadyTile:
+        if isinstance(one, ReadyTile):
             return one
         maps = task.model.predictor.predict(task.normalisation.apply(one.image)[None])[0]
         return _Mapped(one.key, quantised(maps[rim : maps.shape[0] - rim, rim : maps.shape[1] - rim]))
@@ -152,8 +152,8 @@ def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | Wanted]
         window = Rectangle(x0 // stride, y0 // stride, -(-x1 // stride), -(-y1 // stride))
         levels = np.zeros((window.rows, window.columns, 2), np.uint16)
         for key in one.keys:
-            place = Rectangle(*(edge // stride for edge in grid.place(key)))
-            to, source = _overlap(window, place)
+            core = Rectangle(*(edge // stride for edge in grid.core_of(key)))
+            to, source = _overlap(window, core)
             levels[to] = kept[key][source]
         _erase_outside(levels, window, grid_size(task.pixels.width, task.pixels.height, task.step))
         yield MapWindow(one.tile, levels, (window.x0, window.y0))
@@ -162,14 +162,14 @@ def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | Wanted]
 
 
 def _holds_tissue(task: SlideTask, grid: BlockGrid, key: Key) -> bool:
-    """Whether a nucleus that is wanted may reach into a block."""
-    x0, y0, x1, y1 = edge_to_full(grid.place(key), task.downsample)
+    """Whether a nucleus on tissue may extend into a block."""
+    x0, y0, x1, y1 = edge_to_full(grid.core_of(key), task.downsample)
     reach = task.model.rule.max_extent / 2 * task.step
     return task.area.has_tissue(x0 - reach, y0 - reach, x1 + reach, y1 + reach)
 
 
 def _overlap(one: Rectangle, other: Rectangle) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where the common part of two windows lies in arrays of each."""
+    """The overlap of two windows as slices of each."""
     x0, y0 = max(one.x0, other.x0), max(one.y0, other.y0)
     x1, y1 = min(one.x1, other.x1), min(one.y1, other.y1)
     first, second = (
@@ -179,6 +179,6 @@ def _overlap(one: Rectangle, other: Rectangle) -> tuple[tuple[slice, slice], tup
 
 
 def _erase_outside(levels: NDArray[np.uint16], window: Rectangle, size: tuple[int, int]) -> None:
-    """Nothing is foreground beyond the image, which is ``size`` (columns, rows) map samples large."""
+    """Set everything beyond the image to 0; the image is ``size`` (columns, rows) map samples large."""
     levels[:, max(0, size[0] - window.x0) :] = 0
     levels[max(0, size[1] - window.y0) :] = 0

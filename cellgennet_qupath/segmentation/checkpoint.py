@@ -1,8 +1,8 @@
-"""Finished tiles on disk, so that a stopped run goes on where it stood.
+"""Finished tiles on disk, from which an interrupted run continues.
 
 ``<project>/cellgennet/runs/<run>/<entry>/`` holds ``task.json`` (what the tiles were made from), one
 Parquet file per finished tile (outlines as WKB, probability, measurements) and, once the image's nuclei
-are in the project, ``done.json`` instead of the tiles. Every file is whole or not there.
+are in the project, ``done.json`` instead of the tiles. No file is ever half-written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OUTLINE, _PROBABILITY, _HIGHEST = "outline", "probability", b"highest"
 
 
 class TileFiles:
-    """Finished tiles in a folder that several processes may share; a tile written twice is the same."""
+    """Finished tiles in a folder that several processes may share; a tile written twice is identical."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,7 +36,7 @@ class TileFiles:
         return isinstance(index, int) and self._file(index).is_file()
 
     def __getitem__(self, index: int) -> TileNuclei:
-        """A finished tile. Raises KeyError, and EntryDataError where its file is damaged."""
+        """A finished tile. Raises KeyError, and EntryDataError if its file is damaged."""
         if index not in self:
             raise KeyError(index)
         file = self._file(index)
@@ -53,14 +53,14 @@ class TileFiles:
             raise EntryDataError(file, "is damaged", "Run the command again with --restart") from error
 
     def __setitem__(self, index: int, tile: TileNuclei) -> None:
-        """Keep a tile. Raises EntryDataError where it cannot be written."""
+        """Save a tile. Raises EntryDataError if it cannot be written."""
         columns: dict[str, Any] = {
             _OUTLINE: pa.array(shapely.to_wkb(tile.polygons).tolist(), pa.binary()),
             _PROBABILITY: tile.probability,
         }
         columns |= {name: tile.measurements[name].to_numpy() for name in tile.measurements.columns}
         table = pa.table(columns).replace_schema_metadata({_HIGHEST: repr(tile.highest)})
-        with _told(self._file(index)), replacing(self._file(index)) as part:
+        with _write_errors(self._file(index)), replacing(self._file(index)) as part:
             pq.write_table(table, part, compression="zstd")
 
     def _file(self, index: int) -> Path:
@@ -68,7 +68,7 @@ class TileFiles:
 
 
 class Checkpoint(TileFiles):
-    """The finished tiles of one image, by index. What was made from something else is thrown away.
+    """The finished tiles of one image, by index. Tiles with another fingerprint are deleted.
 
     folder      : of this image in this run.
     fingerprint : plain data that is equal only for tasks with equal tiles.
@@ -76,7 +76,7 @@ class Checkpoint(TileFiles):
 
     def __init__(self, folder: Path, fingerprint: Mapping[str, Any]) -> None:
         super().__init__(folder)
-        with _told(folder):
+        with _write_errors(folder):
             if _read(folder / "task.json") != fingerprint:
                 remove(folder)
                 _write(folder / "task.json", fingerprint)
@@ -85,32 +85,32 @@ class Checkpoint(TileFiles):
 
     @property
     def done(self) -> dict[str, Any] | None:
-        """What ``finish`` was told in an earlier run; None if the image is not finished."""
+        """The summary of an earlier run that finished the image; None if it is not finished."""
         return _read(self.folder / "done.json")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Note that the image's nuclei are in the project, and drop its tiles."""
-        with _told(self.folder):
+        """Record that the image's nuclei are in the project, and delete its tiles."""
+        with _write_errors(self.folder):
             _write(self.folder / "done.json", summary)
             for file in self.folder.glob("tile_*.parquet"):
                 file.unlink(missing_ok=True)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """A full disk, or one that is read-only, is told in one line."""
+def _write_errors(path: Path) -> Iterator[None]:
+    """Report a full or read-only disk in one line."""
     try:
         yield
     except OSError as error:
         raise EntryDataError(
             path,
             f"cannot be written ({error.strerror or error})",
-            "Make room or give access, and run the same command again: what is done is kept",
+            "Free some space or allow writing, and run the same command again: finished tiles are kept",
         ) from error
 
 
 def remove(folder: Path) -> None:
-    """Forget everything about an image; a run's folder that has no images left goes as well."""
+    """Delete everything about an image, and the run's folder if no image is left in it."""
     if folder.exists():
         shutil.rmtree(folder)
     if folder.parent.exists() and not any(folder.parent.iterdir()):

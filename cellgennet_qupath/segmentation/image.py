@@ -93,7 +93,7 @@ def _grow_cells(run: Run, image: Prepared, task: SlideTask, nuclei: Nuclei, micr
     limits = _cell_limits(run, image.entry, nuclei)
     cells = cell_outlines(nuclei.polygons, micrometres, mpp, size, limits)
     first = stain_comes_first(run.project.version)
-    measured = measure_cells(image.reader, nuclei.polygons, cells, task.measuring, first)
+    measured = measure_cells(image.reader, nuclei.polygons, cells, task.measure_options, first)
     return replace(nuclei, cells=cells, measurements=measured)
 
 

@@ -1,4 +1,4 @@
-"""A model as the engine runs it: maps from pixels, and the rules around them."""
+"""A model ready to run: a network that predicts maps from pixels, and the rules around it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """A predictor of maps with what was fixed when it was trained.
+    """A predictor of maps with the settings that were fixed in training.
 
-    mpp         : µm per input sample; None for a model of uncalibrated images, which works on
-                  full-resolution pixels whatever their size is.
-    path_class  : the QuPath class of what it finds.
+    mpp         : µm per input sample; None for a model of uncalibrated images, which runs on
+                  full-resolution pixels of any size.
+    path_class  : the QuPath class of its nuclei.
     fingerprint : equal only for models that give equal results.
-    block       : the longest side of what the network answers for at once, in input samples. Smaller
-                  blocks waste less around a small area, larger ones less in a large one. It shows in the
-                  last digits of the maps, which is why it does not follow the tiles.
+    block       : longest side of a block, the network's input without context, in input samples. Small
+                  blocks waste less around a small area, large ones less in a large one. It affects the
+                  last digits of the maps, so it does not depend on the tiles.
     """
 
     predictor: MapPredictor
@@ -50,7 +50,7 @@ class Model:
         except ValidationError as error:
             key = ".".join(str(part) for part in error.errors()[0]["loc"])
             raise BundleError(
-                bundle.path / CARD, f"holds an impossible decoding rule (`{key}`)", "Train again"
+                bundle.path / CARD, f"contains an invalid decoding rule (`{key}`)", "Train again"
             ) from error
         return cls(
             predictor=load_runtime(bundle.student, bundle.config.student, device, threads),
@@ -68,7 +68,7 @@ class Model:
 
     @property
     def halo(self) -> int:
-        """Input samples around a tile's core on which its nuclei depend; a multiple of the stride."""
+        """Input samples around a tile's core that its nuclei depend on; a multiple of the stride."""
         return self.rule.reach * self.predictor.stride
 
 

@@ -1,4 +1,4 @@
-"""Which tiles of a slide to look at, and where on it nuclei are wanted."""
+"""Which tiles of a slide to segment, and the area in which nuclei are kept."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from ..slides.tissue import TissueMask
 from .model import Model, round_up
 
 BAND = 32768
-"""Input samples: a wider slide is worked off in bands of this width, so that it needs no more memory."""
+"""Input samples: wider slides are processed in bands of this width, to bound the memory needed."""
 
 
 @dataclass(frozen=True)
 class Area:
-    """Where nuclei are wanted: on tissue and, if given, inside a geometry (full-resolution pixels).
+    """Where nuclei are kept: on tissue and, if given, inside a geometry (full-resolution pixels).
 
-    It is asked of every nucleus, not only of tiles, so that no nucleus hangs on how tiles were cut.
+    Every nucleus is checked, not only tiles, so that no nucleus depends on how tiles were cut.
     """
 
     tissue: TissueMask
     within: shapely.Geometry | None = None
 
-    def holds(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of (n, 2) points (x, y) lie in the area."""
+    def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of (n, 2) points (x, y) are in the area."""
         rows, columns = self.tissue.tissue.shape
         column, row = np.floor(points / self.tissue.downsample).astype(np.intp).T
-        held = self.tissue.tissue[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)]
+        inside = self.tissue.tissue[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)]
         if self.within is not None:
-            held = held & shapely.intersects_xy(self.within, points[:, 0], points[:, 1])
-        return np.asarray(held, bool)
+            inside = inside & shapely.intersects_xy(self.within, points[:, 0], points[:, 1])
+        return np.asarray(inside, bool)
 
     def touches(self, x0: float, y0: float, x1: float, y1: float) -> bool:
-        """Whether a rectangle may hold a point of the area."""
+        """Whether a rectangle may contain a point of the area."""
         if not self.has_tissue(x0, y0, x1, y1):
             return False
         return self.within is None or bool(shapely.intersects(self.within, shapely.box(x0, y0, x1, y1)))
 
     def has_tissue(self, x0: float, y0: float, x1: float, y1: float) -> bool:
-        """Whether a rectangle may hold tissue."""
+        """Whether a rectangle may contain tissue."""
         step = self.tissue.downsample
         rows = slice(max(0, int(y0 // step)), max(0, int(y1 // step) + 1))
         columns = slice(max(0, int(x0 // step)), max(0, int(x1 // step) + 1))
@@ -53,7 +53,7 @@ class Area:
 
 
 def geometry_of_class(annotations: Iterable[Annotation], path_class: str) -> shapely.Geometry | None:
-    """The union of all closed annotations of a class; None where there are none."""
+    """The union of all closed annotations of a class; None without any."""
     shapes = [a.geometry for a in annotations if a.path_class == path_class and shapely.area(a.geometry) > 0]
     if not shapes:
         return None
@@ -63,10 +63,10 @@ def geometry_of_class(annotations: Iterable[Annotation], path_class: str) -> sha
 
 
 def plan_tiles(width: int, height: int, downsample: float, model: Model, area: Area, tile: int) -> list[Tile]:
-    """The tiles, band by band, whose cores may hold nuclei of an image of ``width`` x ``height`` pixels.
+    """The tiles, band by band, whose cores may contain nuclei; for an image of ``width`` x ``height`` pixels.
 
     tile : side of a core in samples of the grid of ``downsample``, rounded up to the model's unit.
-    Neighbours follow one another, so that maps which they share need not be kept for long.
+    Neighbours follow each other, so that the maps they share are kept only briefly.
     """
     columns, rows = grid_size(width, height, downsample)
     side = round_up(tile, model.predictor.unit)

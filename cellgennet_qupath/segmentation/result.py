@@ -1,4 +1,4 @@
-"""What became of an image, and why there is nothing on it."""
+"""The result for one image, and why it has no nuclei."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PLAUSIBLE = (0.08, 2.0)
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What became of one image.
+    """The result for one image.
 
-    status  : "done", "skipped" (nothing to do there; its detections were not touched) or "failed".
+    status  : "done", "skipped" (nothing to do; its detections are unchanged) or "failed".
     count   : nuclei written.
     reason  : why there are none, or what failed; else empty.
-    seconds : how long it took; 0 where an earlier run had done it.
-    written : where they are.
-    device  : what computed them: device, runtime and arithmetic.
+    seconds : how long it took; 0 if an earlier run had done it.
+    written : the file they were written to.
+    device  : what computed them: device, runtime and precision.
     """
 
     id: str

@@ -24,9 +24,9 @@ from .task import SlideTask
 def segment_slide(
     task: SlideTask, tiles: Iterable[Tile], store: TileStore | None = None, reporter: Reporter = SILENT
 ) -> SlideNuclei:
-    """Every nucleus of the planned tiles of a slide, from top to bottom; the order of tiles is free.
+    """Every nucleus in the planned tiles of a slide, from top to bottom; tiles may come in any order.
 
-    Tiles that ``store`` already holds are taken from there, the others are put there when they are done.
+    Tiles already in ``store`` are read from it; the others are added to it when they are done.
     """
     tiles = list(tiles)
     kept: TileStore = {} if store is None else store
@@ -42,7 +42,7 @@ def segment_slide(
 
 
 def tile_nuclei(task: SlideTask, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, TileNuclei]]:
-    """Tiles with their nuclei. Reading, the network and decoding work at the same time."""
+    """Tiles with their nuclei. Reading, the network and decoding run at the same time."""
     grid = block_grid(task)
     with Prefetch() as pipeline:
         read = pipeline.prefetch(read_blocks(task, grid, tiles), 2)
@@ -51,7 +51,7 @@ def tile_nuclei(task: SlideTask, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, 
 
 
 def find_nuclei(task: SlideTask, window: MapWindow) -> TileNuclei:
-    """The nuclei whose anchor (the middle of the bounding box) lies in the core of a tile."""
+    """The nuclei whose anchor (the middle of the bounding box) is in the core of a tile."""
     tile, model = window.tile, task.model
     x0, y0 = window.origin
     core = np.array(tile.core) // model.predictor.stride - (x0, y0, x0, y0)
@@ -65,13 +65,13 @@ def find_nuclei(task: SlideTask, window: MapWindow) -> TileNuclei:
     return TileNuclei(
         polygons=polygons[owned],
         probability=objects.probability[near][owned],
-        measurements=measure_tile(task.pixels, polygons[owned], task.measuring),
+        measurements=measure_tile(task.pixels, polygons[owned], task.measure_options),
         highest=float(looked.max(initial=0)) / LEVELS,
     )
 
 
 def anchors(polygons: NDArray[np.object_]) -> NDArray[np.float64]:
-    """(n, 2) x and y of the middle of each bounding box: what decides to which tile a nucleus belongs."""
+    """(n, 2) x and y of the middle of each bounding box, which decides the tile that a nucleus belongs to."""
     x0, y0, x1, y1 = shapely.bounds(polygons).reshape(-1, 4).T
     return np.column_stack([(x0 + x1) / 2, (y0 + y1) / 2])
 
@@ -81,14 +81,14 @@ def _owned(polygons: NDArray[np.object_], core: Rectangle, task: SlideTask) -> N
     points[shapely.is_empty(polygons)] = -1  # in no core
     x, y = points.T
     # Cores share these numbers with their neighbours, so a point on a border has one owner. Outlines
-    # end at the image's edge, which can lie before the edge of the last sample but not behind it.
+    # end at the image's edge, which can be before the edge of the last sample but not beyond it.
     left, top, right, bottom = edge_to_full(core, task.downsample)
     inside = (left <= x) & (x < right) & (top <= y) & (y < bottom)
-    return np.asarray(inside & task.area.holds(points), bool)
+    return np.asarray(inside & task.area.contains(points), bool)
 
 
 def _near_core(objects: Objects, core: Rectangle) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
-    """The objects whose bounding box meets the core (map samples), renumbered; their old rows."""
+    """The objects whose bounding box touches the core (map samples), renumbered; their old rows."""
     top, left, bottom, right = objects.boxes.T
     near = (bottom >= core.y0 - 1) & (top <= core.y1 + 1) & (right >= core.x0 - 1) & (left <= core.x1 + 1)
     kept = np.flatnonzero(near)
@@ -98,7 +98,7 @@ def _near_core(objects: Objects, core: Rectangle) -> tuple[NDArray[np.int32], ND
 
 
 def _within_image(polygons: NDArray[np.object_], width: int, height: int) -> NDArray[np.object_]:
-    """Outlines cut off at the image's edge; of several parts the largest; empty where nothing is left."""
+    """Outlines clipped to the image; of several parts the largest; empty if nothing is left."""
     bounds = shapely.bounds(polygons).reshape(-1, 4)
     beyond = (bounds[:, :2] < 0).any(axis=1) | (bounds[:, 2:] > (width, height)).any(axis=1)
     frame = shapely.box(0, 0, width, height)

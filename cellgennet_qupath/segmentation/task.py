@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..measure.tile import FullResolution, Measuring
+from ..measure.tile import FullResolution, MeasureOptions
 from ..qupath.project import StainVectors
 from ..slides.normalisation import Normalisation
 from .model import Model
@@ -20,7 +20,7 @@ class Pixels(FullResolution, Protocol):
 
 @dataclass(frozen=True)
 class SlideTask:
-    """All that decides what is found on one slide.
+    """Everything that decides which nuclei are segmented on one slide.
 
     downsample    : full-resolution pixels per input sample of the model.
     mpp           : (x, y) µm per full-resolution pixel for the measurements; None to measure in pixels.
@@ -42,6 +42,6 @@ class SlideTask:
         return self.downsample * self.model.predictor.stride
 
     @property
-    def measuring(self) -> Measuring:
-        """How nuclei are measured; the outline of one at the edge may end a sample before it."""
-        return Measuring(self.mpp, self.stains, self.step)
+    def measure_options(self) -> MeasureOptions:
+        """How nuclei are measured; an outline at the image's edge may end one sample before it."""
+        return MeasureOptions(self.mpp, self.stains, self.step)

@@ -1,8 +1,8 @@
-"""Tiles on several processes: on this computer, or wherever a Dask scheduler has its workers.
+"""Tiles distributed over several processes: on this computer, or on the workers of a Dask scheduler.
 
-Each worker opens the slide and the model for itself and puts finished tiles where this process finds
-them, so all need the project, the slides and the bundle under the same paths. A worker that is lost
-costs the tiles it had not finished; others do them.
+Each worker opens the slide and the model itself and saves finished tiles for this process to read, so
+all of them need the project, the slides and the bundle under the same paths. If a worker is lost, others
+redo the tiles it had not finished.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _PATIENCE = "30s"
 
 _SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "1GB",
-    # A killed worker costs its group of tiles; three in a row are the tiles' own fault.
+    # A group of tiles that ends three workers in a row is itself the cause.
     "distributed.scheduler.allowed-failures": 3,
-    # The processes work on their memory limit themselves: blocks and queues are bounded.
+    # No memory management by Dask: our own blocks and queues are bounded.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -44,19 +44,19 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class _Done:
-    """What a worker tells of its tiles: how many nuclei, and what computed them."""
+    """A worker's report on its tiles: how many nuclei, and what computed them."""
 
     nuclei: int
     device: str
 
 
-# What goes wrong comes back as an exception; Dask's own lines are for who looks after clusters.
+# Failures come back as exceptions; Dask's own log lines are for cluster administrators.
 logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 @contextmanager
 def local_workers(count: int) -> Iterator[distributed.Client]:
-    """``count`` processes of this computer for as long as the block lasts."""
+    """``count`` processes on this computer, for a ``with`` block."""
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(_SETTINGS))
         cluster = distributed.LocalCluster(
@@ -68,7 +68,7 @@ def local_workers(count: int) -> Iterator[distributed.Client]:
 
 @contextmanager
 def dask_workers(address: str) -> Iterator[distributed.Client]:
-    """The workers of a Dask scheduler. Raises UsageError where there is none."""
+    """The workers of a Dask scheduler. Raises UsageError if it does not answer."""
     with dask.config.set(_SETTINGS):
         try:
             client = distributed.Client(address, timeout=_PATIENCE)
@@ -93,7 +93,7 @@ def segment_slide_distributed(
         progress.advance(len(tiles) - len(missing))
         workers = max(1, len(client.scheduler_info()["workers"]))
         groups = group_tiles(missing, workers)
-        # Packed here, as the scheduler would otherwise open slide and model on its way to the workers.
+        # Pickled here: otherwise the scheduler would open slide and model on their way to the workers.
         packed = distributed.protocol.pickle.dumps(task)
         folder = store.folder.absolute()
         pending = {
@@ -111,7 +111,7 @@ def segment_slide_distributed(
             client.cancel(list(pending))
     if len(devices) > 1:
         reporter.warn(
-            f"The workers compute differently ({'; '.join(sorted(devices))}): "
+            f"The workers use different devices ({'; '.join(sorted(devices))}): "
             "a few nuclei may differ from those of one of them alone."
         )
     computed = "; ".join(sorted(devices)) or task.model.predictor.device
@@ -119,7 +119,7 @@ def segment_slide_distributed(
 
 
 def segment_tiles(task: SlideTask, tiles: Sequence[Tile], folder: Path) -> _Done:
-    """Put the nuclei of tiles into a folder; done by a worker."""
+    """Segment tiles and save them in a folder; runs on a worker."""
     store = TileFiles(folder)
     found = 0
     for tile, nuclei in tile_nuclei(task, [tile for tile in tiles if tile.index not in store]):
@@ -156,11 +156,11 @@ def _result(future: Any) -> _Done:
     except distributed.scheduler.KilledWorker as error:
         raise CellGenNetError(
             "workers",
-            "one group of tiles ended several workers one after the other, probably for want of memory",
+            "several workers died on the same group of tiles, probably for lack of memory",
             "Use fewer workers on each computer",
         ) from error
     except distributed.CancelledError as error:
         raise CellGenNetError(
-            "workers", "the scheduler is gone", "Start it again and run the same command again"
+            "workers", "the scheduler is no longer reachable", "Start it again and run the same command again"
         ) from error
     return done

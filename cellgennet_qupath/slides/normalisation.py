@@ -1,8 +1,7 @@
-"""Bringing the colours of different slides onto one scale: percentiles of tissue become 0 and 1."""
+"""Normalises the colours of slides to one scale: percentiles of tissue become 0 and 1."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -10,18 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.config import NormalisationConfig
-from ..core.errors import CellGenNetError
 from ..geometry.coordinates import grid_size
 from .reader import SlideReader
 from .tissue import TissueMask
 
 _WHOLE = 4_000_000
-"""Images of up to this many samples are taken whole."""
+"""Images of up to this many samples are read whole."""
 _TILE = 256
 _TILES = 24
 _CLIP = (-0.5, 1.5)
 _LEAST_CONTRAST = 32.0
-"""Grey values between 0 and 1: where there is next to nothing to see, noise must not fill the scale."""
+"""Minimum number of grey values between 0 and 1: noise in an almost empty image must not fill the scale."""
 
 
 @dataclass(frozen=True)
@@ -32,27 +30,12 @@ class Normalisation:
     high: NDArray[np.float64]
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Normalised colours (..., 3), cut off at -0.5 and 1.5; a channel without contrast gives 0."""
+        """Normalised colours (..., 3), clipped to [-0.5, 1.5]; a channel without contrast gives 0."""
         low = self.low.astype(np.float32)
         contrast = np.maximum(self.high - self.low, 1.0).astype(np.float32)
         table = (np.arange(256, dtype=np.float32)[:, None] - low) / contrast
         np.clip(table, *_CLIP, out=table)
         return np.asarray(cv2.LUT(image, table[None]), np.float32)
-
-    def to_dict(self) -> dict[str, list[float]]:
-        """Plain data for JSON or YAML."""
-        return {"low": [float(v) for v in self.low], "high": [float(v) for v in self.high]}
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, object]) -> Normalisation:
-        """The inverse of ``to_dict``. Raises CellGenNetError for anything else."""
-        try:
-            low, high = (np.asarray(raw[key], np.float64) for key in ("low", "high"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CellGenNetError("normalisation", "needs the lists `low` and `high`") from error
-        if low.shape != (3,) or high.shape != (3,) or not np.isfinite([low, high]).all():
-            raise CellGenNetError("normalisation", "needs three numbers each for `low` and `high`")
-        return cls(low, high)
 
 
 def estimate(
@@ -60,15 +43,15 @@ def estimate(
 ) -> Normalisation:
     """Percentiles of each channel over a slide's tissue, at the working resolution ``downsample``.
 
-    Coarser levels are smoother, so their percentiles would be others. Images of up to 4 million
-    samples are taken whole, larger ones by 24 tiles of 256 samples spread evenly over the tissue,
-    always the same ones. Without tissue (or a mask) all pixels count. The ends of the scale keep a least
-    distance, so that a single nucleus on glass does not vanish among specks of noise.
+    Coarser levels are smoother and have other percentiles. Images of up to 4 million samples are read
+    whole, larger ones in 24 tiles of 256 x 256 samples at fixed positions evenly distributed over the
+    tissue. Without tissue (or a mask) all pixels count. The ends of the scale keep a minimum distance, so
+    that a single nucleus on glass stands out from noise.
     """
     columns, rows = grid_size(reader.width, reader.height, downsample)
     counts = np.zeros((3, 256), np.int64)
     backup = np.zeros_like(counts)
-    for x, y, w, h in _sample_places(columns, rows, downsample, mask):
+    for x, y, w, h in _sample_windows(columns, rows, downsample, mask):
         pixels = reader.read_grid(x, y, w, h, downsample)
         inside = np.ones((h, w), bool) if mask is None else mask.window(x, y, w, h, downsample)
         for c in range(3):
@@ -83,10 +66,10 @@ def estimate(
     return Normalisation(np.minimum(low, high - _LEAST_CONTRAST), high)
 
 
-def _sample_places(
+def _sample_windows(
     columns: int, rows: int, downsample: float, mask: TissueMask | None
 ) -> list[tuple[int, int, int, int]]:
-    """Rectangles (x, y, columns, rows) of samples to look at, all inside the grid."""
+    """Rectangles (x, y, columns, rows) of samples to read, all inside the grid."""
     if columns * rows <= _WHOLE:
         strip = max(1, _WHOLE // 4 // columns)
         return [(0, y, columns, min(strip, rows - y)) for y in range(0, rows, strip)]
@@ -102,9 +85,9 @@ def _sample_places(
 
 
 def _percentile(counts: NDArray[np.int64], percent: float) -> float:
-    """The percentile of grey values from how often each occurs, linear between neighbours."""
+    """The percentile of grey values, from their histogram, interpolated linearly."""
     ends = np.cumsum(counts)
-    place = percent / 100 * (ends[-1] - 1)
-    below = int(np.searchsorted(ends, np.floor(place), side="right"))
-    above = int(np.searchsorted(ends, np.ceil(place), side="right"))
-    return below + (above - below) * float(place - np.floor(place))
+    rank = percent / 100 * (ends[-1] - 1)
+    below = int(np.searchsorted(ends, np.floor(rank), side="right"))
+    above = int(np.searchsorted(ends, np.ceil(rank), side="right"))
+    return below + (above - below) * float(rank - np.floor(rank))

@@ -1,4 +1,4 @@
-"""How large a pixel is: what a file says, what the project says, what the user says."""
+"""The size of a pixel, from the file, the project or the user."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import tifffile
 from ..core.errors import CalibrationError
 
 ANISOTROPY = 0.01
-"""Relative difference of pixel width and height up to which pixels pass as square."""
+"""Relative difference of pixel width and height up to which pixels count as square."""
 
 SNAP = 0.02
-"""Downsamples this close to a whole number are taken as that number (see ``downsample_for``)."""
+"""Downsamples this close to a whole number are rounded to it (see ``downsample_for``)."""
 
 _PLAUSIBLE_TAGS = (0.05, 10.0)
 _UNITS = {
@@ -38,7 +38,7 @@ _UNITS = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """The pixel size of an image in µm; all None where nobody knows it. ``image`` names it in errors."""
+    """The pixel size of an image in µm; all None if unknown. ``image`` names it in errors."""
 
     mpp_x: float | None
     mpp_y: float | None
@@ -59,11 +59,11 @@ def resolve_mpp(
     option: float | None,
     image: object = "the image",
 ) -> Calibration:
-    """The pixel size to go by: the project's, else the file's, else the ``--mpp`` option, else none.
+    """The pixel size to use: the project's, else the file's, else the ``--mpp`` option, else none.
 
-    The option speaks for images that have no pixel size: one number must not rescale the calibrated
-    slides of a mixed project. All in µm per full-resolution pixel. Raises CalibrationError where pixels
-    are not square (by more than 1 %), as every model here expects square ones.
+    The option is only for images that have no pixel size: one number must not rescale the calibrated
+    slides of a mixed project. All in µm per full-resolution pixel. Raises CalibrationError if pixels are
+    not square (by more than 1 %), as every model here expects square ones.
     """
     for mpp, source in ((entry_mpp, "project"), (slide_mpp, "file")):
         if mpp is None or not _usable(*mpp):
@@ -77,7 +77,9 @@ def resolve_mpp(
         return Calibration(*mpp, "project" if source == "project" else "file", str(image))
     if option is not None:
         if not _usable(option, option):
-            raise CalibrationError(image, f"{option:g} µm is no pixel size", "Give --mpp a number above 0")
+            raise CalibrationError(
+                image, f"{option:g} µm is not a pixel size", "Set --mpp to a number above 0"
+            )
         return Calibration(option, option, "option", str(image))
     return Calibration(None, None, None, str(image))
 
@@ -85,16 +87,16 @@ def resolve_mpp(
 def downsample_for(calibration: Calibration, target_mpp: float) -> float:
     """Full-resolution pixels per sample at ``target_mpp`` µm.
 
-    A downsample within 2 % of a whole number (or of one half) becomes that number, so that pixels are
-    copied from the file instead of interpolated; nuclei then differ by 2 % in size, which is far
-    below their natural spread. Raises CalibrationError for an image without a pixel size.
+    A downsample within 2 % of a whole number (or of one half) is rounded to it, so that pixels are copied
+    from the file instead of interpolated; nuclei then differ by up to 2 % in size, far less than their
+    natural variation. Raises CalibrationError for an image without a pixel size.
     """
     mpp = calibration.mpp
     if mpp is None:
         raise CalibrationError(
             calibration.image,
             "has no pixel size, in the project or in its file",
-            "Give --mpp MICROMETRES or set the pixel size in QuPath (Image tab)",
+            "Set it with --mpp MICROMETRES or in QuPath (Image tab)",
         )
     downsample = target_mpp / mpp
     whole = max(round(downsample * 2) / 2 if downsample < 0.75 else float(round(downsample)), 0.5)
@@ -104,10 +106,10 @@ def downsample_for(calibration: Calibration, target_mpp: float) -> float:
 def file_mpp(
     tiff: tifffile.TiffFile, series: int, properties: Mapping[str, object]
 ) -> tuple[float, float] | None:
-    """(x, y) µm per pixel as a TIFF states it; None where it does not, or not believably.
+    """(x, y) µm per pixel as stated in a TIFF; None if it is missing or implausible.
 
-    OME-XML first, then what tiffslide read from a vendor's own metadata, then ImageJ's, and last the
-    resolution tags. Those often hold a print resolution, so they count from 0.05 to 10 µm only.
+    From OME-XML, else from the vendor's metadata (read by tiffslide), else from ImageJ's, else from the
+    resolution tags. Those often contain a print resolution, so only 0.05 to 10 µm are accepted.
 
     properties : of tiffslide; empty where it cannot read the file.
     """

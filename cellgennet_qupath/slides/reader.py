@@ -1,4 +1,4 @@
-"""Pixels of a slide on a sample grid of any downsample, the same however they are cut into tiles."""
+"""Pixels of a slide on a sample grid of any downsample, independent of how it is divided into tiles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EQUAL = 1e-9
 class SlideReader:
     """An open slide. Use it in a ``with`` block; a pickled copy opens the file again.
 
-    Several threads may read: they take turns at the file.
+    Several threads may read; a lock serialises their access to the file.
 
     path              : the file.
     width, height     : of full resolution, in pixels.
@@ -54,10 +54,10 @@ class SlideReader:
     ) -> NDArray[np.uint8]:
         """Samples [x, x + columns) x [y, y + rows) of the grid of ``downsample``: uint8 (rows, columns, 3).
 
-        The grid is anchored at the image's origin (see ``coordinates``). Samples outside the image, at
-        negative places too, are ``fill``. Where a stored level has this very downsample its pixels are
-        copied, else they are averaged or interpolated from the next finer level, so that any cut of
-        the grid gives the same samples. Raises SlideError where a tile cannot be decoded.
+        The grid is anchored at the image's origin (see ``coordinates``). Samples outside the image, also at
+        negative positions, are ``fill``. If a stored level has exactly this downsample, its pixels are
+        copied; else they are averaged or interpolated from the next finer level. A sample does not depend
+        on the window that was read. Raises SlideError if a tile cannot be decoded.
         """
         if downsample <= 0 or columns < 0 or rows < 0:
             raise ValueError(f"no grid of {columns} x {rows} samples of downsample {downsample}")
@@ -71,7 +71,7 @@ class SlideReader:
         return out
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._source.close()
 
     def __enter__(self) -> SlideReader:
@@ -86,7 +86,7 @@ class SlideReader:
         return open_slide, (self.path.absolute(), self.series)
 
     def _samples(self, x0: int, y0: int, x1: int, y1: int, downsample: float) -> NDArray[np.uint8]:
-        """Samples that all lie inside the image."""
+        """Samples that are all inside the image."""
         level = self._best_level(downsample)
         step_x, step_y = self._steps[level]
         width, height = self._source.sizes[level]
@@ -108,7 +108,7 @@ class SlideReader:
         return resample(window, rows, columns)
 
     def _best_level(self, downsample: float) -> int:
-        """The coarsest level that is not coarser than the wanted grid."""
+        """The coarsest level that is not coarser than the requested grid."""
         fine = [i for i, steps in enumerate(self._steps) if max(steps) <= downsample * (1 + _EQUAL)]
         return max(fine, key=lambda i: max(self._steps[i]), default=0)
 
@@ -119,16 +119,16 @@ class SlideReader:
         except MemoryError:
             raise
         except Exception as error:
-            # Codecs raise errors of their own kinds; all mean that these bytes are no picture.
+            # Codecs raise errors of their own types; all mean that these bytes cannot be decoded.
             raise SlideError(
                 self.path,
                 f"a tile near x={x0 * self._steps[level][0]:.0f}, y={y0 * self._steps[level][1]:.0f} "
                 f"of level {level} cannot be decoded ({type(error).__name__}: {error})",
-                "Copy the slide again from its source, or export it anew",
+                "Copy the slide again from its source, or export it again",
             ) from error
         if window.shape != (y1 - y0, x1 - x0, 3):
             raise SlideError(
-                self.path, f"level {level} holds fewer pixels than it says", "Export the slide anew"
+                self.path, f"level {level} has fewer pixels than recorded", "Export the slide again"
             )
         return window
 
@@ -136,14 +136,14 @@ class SlideReader:
 def open_slide(path: Path, series: int = 0) -> SlideReader:
     """Open a slide file; ``series`` is the index of the image in a file that holds several.
 
-    Raises SlideError: missing, empty, damaged, cut short, no image, or not RGB or grey.
+    Raises SlideError: missing, empty, damaged, truncated, not an image, or neither RGB nor grey.
     """
     path = Path(path)
     return SlideReader(path, series, open_source(path, series))
 
 
 def slide_size(path: Path) -> tuple[int, int] | None:
-    """(width, height) of a slide file's first image; None where it cannot be opened."""
+    """(width, height) of a slide file's first image; None if it cannot be opened."""
     try:
         with open_slide(path) as reader:
             return reader.width, reader.height
@@ -154,9 +154,9 @@ def slide_size(path: Path) -> tuple[int, int] | None:
 def level_downsample(full: int, level: int) -> float:
     """Full-resolution pixels per level pixel along one side, from both lengths.
 
-    Pyramids are made by whole steps and drop or pad the remainder, so the ratio of lengths is a little
-    off: 1023 px give a level of 255 px whose pixels cover 4.0, not 4.012. A power of two that
-    explains the lengths to within one pixel is taken, then a whole number, then the ratio.
+    Pyramids have whole steps and drop or pad the remainder, so the ratio of lengths is slightly off:
+    1023 px give a level of 255 px whose pixels cover 4.0, not 4.012. A power of two that explains the
+    lengths to within one pixel is used, else such a whole number, else the ratio.
     """
     ratio = full / max(level, 1)
     for step in (2.0 ** round(np.log2(ratio)), float(round(ratio))):

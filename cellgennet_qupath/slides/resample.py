@@ -1,9 +1,9 @@
-"""Resampling along one axis with weights that depend on absolute positions alone.
+"""Resampling along one axis with weights that depend only on absolute positions.
 
-A sample of the wanted grid is the mean of the source over the sample's own extent, but over no less
-than one source pixel. That is area averaging where the grid is coarser than the source, and linear
-interpolation where it is finer. As every weight follows from the sample's absolute index, a plane
-comes out the same however it is cut into tiles.
+A sample of the new grid is the mean of the source over the sample's own extent, but over at least one
+source pixel: area averaging where the grid is coarser than the source, linear interpolation where it is
+finer. As every weight follows from the sample's absolute index, the result does not depend on how the
+image is divided into tiles.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Taps:
-    """For each of n samples the k source pixels it is the weighted mean of.
+    """For each of n samples the k source pixels of which it is the weighted mean.
 
     index  : (n, k) intp, absolute source pixels.
     weight : (n, k) float32, summing to 1 in each row.
@@ -40,8 +40,8 @@ def taps(start: int, count: int, ratio: float, length: int) -> Taps:
     """Taps of samples [start, start + count), all inside the image.
 
     ratio  : source pixels per sample; sample i covers [i * ratio, (i + 1) * ratio) of the source.
-    length : source pixels there are; extents beyond them are cut off, and a sample wholly beyond
-             (a pyramid level drops the remainder of its division) repeats the last pixel.
+    length : number of source pixels; extents beyond them are cut, and a sample entirely beyond (a
+             pyramid level drops the remainder of its division) repeats the last pixel.
     """
     centre = (np.arange(start, start + count) + 0.5) * ratio
     half = max(ratio, 1.0) / 2

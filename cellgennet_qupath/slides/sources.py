@@ -1,12 +1,11 @@
-"""Where pixels come from: TIFF pyramids through tiffslide, TIFFs it does not know, and plain pictures.
+"""Sources of pixels: TIFF pyramids through tiffslide, other TIFFs, and plain images.
 
-Every source gives 8-bit RGB. What a file holds otherwise is converted alike everywhere:
+Every source returns 8-bit RGB. Other pixels are converted in one way everywhere:
 
 - grey becomes three equal channels; "white is zero" is inverted;
-- alpha is laid over white; extra samples that are no alpha are left out;
-- other integers are scaled to 0..255 by a fixed range: the file's own SMinSampleValue and
-  SMaxSampleValue where it states them, else what its bits per sample can hold. Floating-point pixels
-  need a stated range, as they have no other.
+- alpha is composited over white; other extra samples are ignored;
+- other integers are scaled to 0..255 from a fixed range: the file's SMinSampleValue and SMaxSampleValue
+  if stated, else the range of its bits per sample. Floating-point pixels need a stated range.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from numpy.typing import NDArray
 from ..core.errors import SlideError
 from .pixel_size import file_mpp
 
-# tifffile logs what is odd in a file; what matters of it comes back as an exception.
+# tifffile logs oddities of a file; those that matter are raised as exceptions.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_RE_EXPORT = "Copy it again from its source, or export it anew"
+_RE_EXPORT = "Copy it again from its source, or export it again"
 
 
 class Source(Protocol):
@@ -50,7 +49,7 @@ class Source(Protocol):
         """Pixels [x0, x1) x [y0, y1) of a level, all inside it: (rows, columns, 3)."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class SampleFormat:
 class TiffSource:
     """One image of a TIFF file: an SVS, an OME-TIFF or another pyramid, tiled or in strips.
 
-    Missing tiles (of no bytes, as scanners leave them out where there is only glass) are white.
+    Missing tiles (without bytes, as scanners write them for plain glass) are white.
     """
 
     def __init__(self, path: Path, series: int) -> None:
@@ -131,7 +130,7 @@ class TiffSource:
             end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
             if end > self._path.stat().st_size:
                 raise SlideError(
-                    self._path, "is cut short: pixels lie beyond the end of the file", _RE_EXPORT
+                    self._path, "is truncated: pixels are missing at the end of the file", _RE_EXPORT
                 )
 
     def _pages(self) -> list[tifffile.TiffPage]:
@@ -211,7 +210,7 @@ class PictureSource:
     def __init__(self, path: Path) -> None:
         data = np.fromfile(path, np.uint8)
         if bytes(data[:2]) == b"\xff\xd8" and b"\xff\xd9" not in bytes(data[-4096:]):
-            raise SlideError(path, "is cut short: the JPEG has no end", _RE_EXPORT)
+            raise SlideError(path, "is truncated: the JPEG has no end", _RE_EXPORT)
         try:
             raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
         except cv2.error as error:

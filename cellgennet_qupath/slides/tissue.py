@@ -1,4 +1,4 @@
-"""Where on a slide there is tissue, told at low resolution by colour against the glass around it."""
+"""Detects tissue on a slide at low resolution, by its colour relative to the glass around it."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class TissueMask:
         return float(self.tissue.mean())
 
     def covers(self, x: float, y: float, w: float, h: float) -> float:
-        """Share in [0, 1] of a rectangle (full-resolution pixels) that is tissue; none lies off the image."""
+        """Share in [0, 1] of a rectangle (full-resolution pixels) that is tissue; none outside the image."""
         return float(self.coverage([x], [y], w, h)[0])
 
     def coverage(self, x: ArrayLike, y: ArrayLike, w: float, h: float) -> NDArray[np.float64]:
-        """``covers`` of many rectangles of one size, by the corners (n,) x and y."""
+        """``covers`` for many rectangles of one size, given their corners (n,) x and y."""
         x0, y0 = np.asarray(x, np.float64), np.asarray(y, np.float64)
         area = (
             self._area(x0 + w, y0 + h) - self._area(x0, y0 + h) - self._area(x0 + w, y0) + self._area(x0, y0)
@@ -87,14 +87,14 @@ class TissueMask:
 
 
 def tissue_mask(reader: SlideReader, mpp: float | None = None) -> TissueMask:
-    """The tissue of a slide, generously: with a margin of 40 µm, so that no nucleus is left out.
+    """The tissue of a slide, with a margin of 40 µm so that no nucleus is missed.
 
-    Glass is bright, hardly tinted and smooth. Tissue is what is denser or more tinted than the glass
-    of this very slide, in optical density. Where next to nothing looks like glass (a field within
-    tissue, a dim camera) all is tissue; an empty slide has none.
+    Glass is bright, hardly tinted and smooth. Tissue is denser or more tinted than the glass of the same
+    slide, in optical density. If almost nothing looks like glass (a field within tissue, a dim camera),
+    everything is tissue; an empty slide has none.
 
-    mpp : µm per full-resolution pixel, by default the file's; 0.25 is assumed where nobody knows.
-    Samples are about 8 µm, the longer side between 256 and 2048 of them.
+    mpp : µm per full-resolution pixel, by default the file's; 0.25 is assumed if it is unknown.
+    A sample of the mask is about 8 µm; the longer side has 256 to 2048 of them.
     """
     known = mpp or (reader.mpp[0] if reader.mpp else 0.25)
     longest = max(reader.width, reader.height)

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from cellgennet_qupath.measure.compartments import measure_cells, stain_comes_first
-from cellgennet_qupath.measure.tile import TOUCHES_EDGE, Measuring, measure_tile
+from cellgennet_qupath.measure.tile import TOUCHES_EDGE, MeasureOptions, measure_tile
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.formats.detections import read_detections
 from cellgennet_qupath.qupath.formats.qpdata import parse
@@ -36,14 +36,14 @@ def tissue() -> Picture:
     return Picture(np.asarray(image[..., ::-1], np.uint8).copy())
 
 
-def how(version: str) -> Measuring:
+def how(version: str) -> MeasureOptions:
     data = parse(gzip.decompress((DATA / f"data_v{version}.qpdata.gz").read_bytes()))
     stains = stains_of(data.image_type, data.stains)
     assert stains is not None
     assert stains.names == ("Hematoxylin", "DAB")
     assert stains.background == (242, 240, 236)
     assert stains.vectors[1] == pytest.approx(np.array([0.25, 0.55, 0.8]) / np.sqrt(1.005), abs=1e-4)
-    return Measuring(MPP, stains)
+    return MeasureOptions(MPP, stains)
 
 
 def objects(version: str, cells: bool) -> Nuclei:
@@ -102,7 +102,7 @@ def test_a_nucleus_without_a_cell_has_no_cytoplasm(tissue: Picture) -> None:
 def test_no_cells_keep_their_columns(tissue: Picture, stained: bool) -> None:
     cells = objects("0.7", cells=True)
     assert cells.cells is not None
-    wanted = how("0.7") if stained else Measuring(None)
+    wanted = how("0.7") if stained else MeasureOptions(None)
     none = measure_cells(tissue, cells.polygons[:0], cells.cells[:0], wanted)
     assert list(none) == list(measure_cells(tissue, cells.polygons, cells.cells, wanted))
     assert len(none) == 0

@@ -102,7 +102,8 @@ def test_detections_are_written_and_read_back(backend: Backend, project: Path) -
         opened.write_detections(one, Nuclei.from_polygons([]))
         assert len(opened.detections(one)) == 0
     leftovers = {path.name for path in (project / "cellgennet").rglob("*") if path.is_file()}
-    assert leftovers == ({"1.geojson.gz", "2.geojson.gz"} if backend == "files" else set())
+    kept = {"1.geojson.gz", "2.geojson.gz"} if backend == "files" else set()
+    assert leftovers == {*kept, "project.lock"}
 
 
 def test_planes_are_kept(backend: Backend, project: Path) -> None:
@@ -204,7 +205,7 @@ def test_one_writer_at_a_time(backend: Backend, project: Path) -> None:
     with open_project(project, backend, writable=True):
         with pytest.raises(LockedError):
             open_project(project, backend, writable=True)
-        with open_project(project, backend) as reader, pytest.raises(ValueError, match="reading only"):
+        with open_project(project, backend) as reader, pytest.raises(ValueError, match="read-only"):
             reader.write_detections(reader.entries[0], nuclei())
     assert not (project / "cellgennet" / "lock.json").exists()
 
@@ -263,17 +264,17 @@ def edit(jvm: object, opened: Project, data: Path) -> None:
     from cellgennet_qupath.qupath.java import jvm as java
     from cellgennet_qupath.qupath.java import objects as javaobjects
 
-    bulk = java.compiled("Bulk")
+    transfer = java.compiled("ObjectTransfer")
     paths = java.java_class("java.nio.file.Paths")
     image = java.open_project(str(opened.path / "project.qpproj")).getImageList()[0]
-    image_data = bulk.read(paths.get(str(data)), javaobjects.stand_in(image, opened.entries[0]))
-    ours = list(bulk.own(image_data.getHierarchy()))
-    bulk.remove(image_data, "", bulk.parse(str(ours[0].getID())))
+    image_data = transfer.read(paths.get(str(data)), javaobjects.placeholder_server(image, opened.entries[0]))
+    ours = list(transfer.own(image_data.getHierarchy()))
+    transfer.remove(image_data, "", transfer.parse(str(ours[0].getID())))
     path_class = java.java_class("qupath.lib.objects.classes.PathClass").fromString("Changed")
     for detection in ours[1:]:
         detection.setPathClass(path_class)
         detection.getMeasurementList().put("New", 3.0)
-    bulk.write(image_data, paths.get(str(data)))
+    transfer.write(image_data, paths.get(str(data)))
     data.with_name("summary.json").unlink()
 
 

@@ -121,6 +121,7 @@ def test_nuclei_are_written_and_nothing_else_changes(project: Path) -> None:
     assert sorted(p.name for p in (project / "cellgennet").rglob("*") if p.is_file()) == [
         "1.geojson.gz",
         "2.geojson.gz",
+        "project.lock",
     ]
 
 
@@ -140,13 +141,13 @@ def test_one_writer_at_a_time_and_readers_always(project: Path) -> None:
     with FilesBackend(project, writable=True), FilesBackend(project) as reader:
         with pytest.raises(LockedError):
             FilesBackend(project, writable=True)
-        with pytest.raises(ValueError, match="reading only"):
+        with pytest.raises(ValueError, match="read-only"):
             reader.write_detections(reader.entries[0], nuclei)
     FilesBackend(project, writable=True).close()
 
 
 def test_a_folder_of_slides_that_is_none(project: Path) -> None:
-    with pytest.raises(ProjectError, match="is no folder"):
+    with pytest.raises(ProjectError, match="is not a folder"):
         FilesBackend(project, slides=project / "nowhere")
 
 

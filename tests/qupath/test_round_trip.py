@@ -1,4 +1,4 @@
-"""What comes back from real QuPath is what was written, and all else is as it was."""
+"""Real QuPath returns exactly what was written, and everything else is unchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _qupath() -> None:
 def image_data(project: QuPathBackend, entry: Any) -> Any:
     """An entry's data as QuPath reads them from disk now."""
     file = jvm.java_class("java.nio.file.Paths").get(str(project.path / "data" / entry.id / "data.qpdata"))
-    server = javaobjects.stand_in(project._images[entry.id], entry)
+    server = javaobjects.placeholder_server(project._images[entry.id], entry)
     return jvm.java_class("qupath.lib.io.PathIO").readImageData(
         file, None, server, jvm.java_class("java.awt.image.BufferedImage").class_
     )
@@ -165,7 +165,7 @@ def test_qupaths_own_table_shows_the_measurements(project: Path) -> None:
         opened.write_detections(one, expected)
         data = image_data(opened, one)
         table = jvm.java_class("qupath.lib.gui.measure.ObservableMeasurementTableData")()
-        ours = jvm.compiled("Bulk").own(data.getHierarchy())
+        ours = jvm.compiled("ObjectTransfer").own(data.getHierarchy())
         table.setImageData(data, ours)
         names = [str(name) for name in table.getAllNames()]
         assert {"Area µm^2", "Some", "Detection probability"} <= set(names)

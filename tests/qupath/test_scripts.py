@@ -78,11 +78,11 @@ def test_the_command_says_where_scripts_are(
     assert f"Scripts: {target}\n" in said
     assert f"They start {sys.executable} " in said
     assert run(["groovy", "install"]) == 2
-    assert "no user folder of QuPath" in capsys.readouterr().err
+    assert "no QuPath user folder" in capsys.readouterr().err
 
 
 def test_user_folders_of_qupath_are_found(home: Path) -> None:
-    with pytest.raises(UsageError, match="no user folder"):
+    with pytest.raises(UsageError, match="no QuPath user folder"):
         scripts.install_scripts(None, Path("python"))
     for version in ("v0.5", "v0.7"):
         (home / "QuPath" / version).mkdir(parents=True)

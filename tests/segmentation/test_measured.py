@@ -1,4 +1,4 @@
-"""What is measured of the nuclei that a run finds."""
+"""Measurements of the nuclei that a run segments."""
 
 from __future__ import annotations
 
@@ -13,17 +13,10 @@ from cellgennet_qupath.measure.shape import shape_measurements
 from cellgennet_qupath.measure.tile import TOUCHES_EDGE
 from cellgennet_qupath.qupath.project import ImageEntry, StainVectors
 from cellgennet_qupath.qupath.stains import H_DAB, H_E
+from tests.helpers import Recorder
 
 from .fakes import draw, model
-from .test_batch import Listener, MemoryProject, segment
-
-
-class Told(Listener):
-    said = ""
-
-    def say(self, line: str) -> None:
-        self.said += line
-
+from .test_batch import MemoryProject, segment
 
 DISCS = [(float(x), float(y), 10.0) for x in range(6, 300, 60) for y in range(40, 200, 60)]
 
@@ -86,11 +79,11 @@ def test_other_than_8_bit_rgb_has_no_stains(project: Stained, changes: dict[str,
     assert TOUCHES_EDGE in names
 
 
-def test_an_image_of_unknown_stains_is_told_of(project: Stained) -> None:
+def test_an_image_of_unknown_stains_is_reported(project: Stained) -> None:
     project.known = None
-    told = Told()
-    segment(project, reporter=told)
-    assert "one: stains are not measured" in told.said
+    recorder = Recorder()
+    segment(project, reporter=recorder)
+    assert "one: stains are not measured" in " ".join(recorder.lines)
     assert not any(":" in name for name in project.found["1"].measurements)
 
 
@@ -103,9 +96,9 @@ def test_stains_that_cannot_be_separated_are_an_error(project: Stained) -> None:
 
 def test_an_image_uncalibrated_in_qupath_never_shows_micrometres(project: Stained) -> None:
     project.change(project.entries[0], mpp=None)
-    told = Told()
-    (result,) = segment(project, mpp=0.25, reporter=told)
-    assert "one: is measured in pixels" in told.said
+    recorder = Recorder()
+    (result,) = segment(project, mpp=0.25, reporter=recorder)
+    assert "one: is measured in pixels" in " ".join(recorder.lines)
     assert result.count > 5
     nuclei = project.found["1"]
     assert not any("µm" in name for name in nuclei.measurements)

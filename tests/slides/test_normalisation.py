@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellgennet_qupath.core.config import NormalisationConfig
-from cellgennet_qupath.core.errors import CellGenNetError
 from cellgennet_qupath.slides.normalisation import Normalisation, _percentile, estimate
 from cellgennet_qupath.slides.reader import open_slide
 from cellgennet_qupath.slides.tissue import TissueMask
@@ -67,12 +66,3 @@ def test_apply_maps_the_ends_to_0_and_1_and_cuts_far_off() -> None:
 def test_a_constant_image_is_0() -> None:
     flat = Normalisation(np.full(3, 90.0), np.full(3, 90.0))
     assert (flat.apply(np.full((2, 2, 3), 90, np.uint8)) == 0).all()
-
-
-def test_plain_data_and_back() -> None:
-    scale = Normalisation(np.array([1.5, 2, 3]), np.array([4.0, 5, 6]))
-    back = Normalisation.from_dict(scale.to_dict())
-    assert np.array_equal(back.low, scale.low) and np.array_equal(back.high, scale.high)
-    for bad in ({}, {"low": [1, 2], "high": [1, 2, 3]}, {"low": "x", "high": None}):
-        with pytest.raises(CellGenNetError, match="normalisation"):
-            Normalisation.from_dict(bad)

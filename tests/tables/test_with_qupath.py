@@ -11,7 +11,7 @@ import shapely
 
 from cellgennet_qupath.measure.compartments import measure_cells, stain_comes_first
 from cellgennet_qupath.measure.shape import shape_measurements
-from cellgennet_qupath.measure.tile import Measuring, measure_tile
+from cellgennet_qupath.measure.tile import MeasureOptions, measure_tile
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.qupath.project import WriteOptions
@@ -46,10 +46,10 @@ def test_stains_equal_those_that_qupath_reads(copied: Path, shared: Path) -> Non
     with open_project(copied, "qupath", shared / "qupath" / "slides") as project:
         images: dict[str, Any] = project._images  # type: ignore[attr-defined]
         for entry in project.entries:
-            read = jvm.compiled("Bulk").read
+            read = jvm.compiled("ObjectTransfer").read
             data = read(
                 jvm.java_class("java.nio.file.Paths").get(str(copied / "data" / entry.id / "data.qpdata")),
-                javaobjects.stand_in(images[entry.id], entry),
+                javaobjects.placeholder_server(images[entry.id], entry),
             )
             theirs, ours = data.getColorDeconvolutionStains(), project.stains(entry)
             assert ours is not None
@@ -96,7 +96,7 @@ def test_cells_and_parents_are_exported_as_by_qupath(copied: Path, shared: Path,
         cells = np.array([shape.buffer(8) for shape in base.polygons], dtype=object)
         assert entry.slide is not None
         with open_slide(entry.slide, entry.series) as reader:
-            how = Measuring(entry.mpp, project.stains(entry))
+            how = MeasureOptions(entry.mpp, project.stains(entry))
             first = stain_comes_first(project.version)
             table = measure_cells(reader, base.polygons, cells, how, first)
             plain = measure_tile(reader, base.polygons, how)

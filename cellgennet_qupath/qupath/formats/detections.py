@@ -1,7 +1,7 @@
-"""Nuclei as GeoJSON detections that QuPath 0.5 to 0.7 imports whole, and back.
+"""Nuclei as GeoJSON detections for import by QuPath 0.5 to 0.7, and back.
 
-One bad feature makes QuPath refuse a whole file, so outlines are repaired first: two decimals, valid,
-closed, polygons of one part or multipolygons of several.
+A single invalid feature makes QuPath refuse the whole file, so outlines are repaired first: two decimals,
+valid, closed, polygons of one part or multipolygons of several.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OPENING = ('{"type":"FeatureCollection","cellgennet":', ',"features":[\n')
 _CLOSING = "]}\n"
 _Item = TypeVar("_Item")
 DEFAULT_COLOR = (60, 160, 60)
-"""Of a class that the project gives no colour."""
+"""The colour of a class to which the project assigns none."""
 
 
 def write_detections(
@@ -47,14 +47,14 @@ def write_detections(
     options: WriteOptions = WRITE_DEFAULTS,
     parents: Callable[[Nuclei], NDArray[np.object_]] | None = None,
 ) -> int:
-    """Write nuclei as detections or cells that QuPath imports (``.geojson.gz``), whole or not at all.
+    """Write nuclei as detections or cells for import by QuPath (``.geojson.gz``), completely or not at all.
 
-    colors  : of classes by full name; QuPath takes them for classes that it does not know yet.
-    writing : told at the head of the file, for the script that imports it.
-    parents : gives the ids of the annotations to put nuclei under, "" for none; QuPath itself ignores them.
+    colors  : of classes by full name; QuPath uses them for classes that it does not have yet.
+    options : written at the head of the file, for the script that imports it.
+    parents : returns the ids of the parent annotations of nuclei, "" for none; QuPath itself ignores them.
 
-    Returns how many were written: an outline that encloses nothing on the grid of 0.01 px is left out.
-    NaN measurements are left out as well. Raises EntryDataError.
+    Returns how many were written: an outline without an area on the grid of 0.01 px is left out, and so
+    are NaN measurements. Raises EntryDataError.
     """
     written = 0
     try:
@@ -96,13 +96,13 @@ def feature_lines(
 ) -> list[str]:
     """One GeoJSON feature per nucleus that has an area, as text without line breaks."""
     nuclei, rows = with_area(nuclei)
-    above = np.full(len(nuclei), "", dtype=object) if parents is None else parents[rows]
+    parent_ids = np.full(len(nuclei), "", dtype=object) if parents is None else parents[rows]
     outlines = _geometries(nuclei.polygons, nuclei)
     cells = [""] * len(nuclei) if nuclei.cells is None else _geometries(nuclei.cells, nuclei)
     classes = {name: _classification(name, colors or {}) for name in set(nuclei.classes)}
     lines = []
     for row, measured in enumerate(_measurement_texts(nuclei)):
-        parent = f'"parent":"{above[row]}",' if above[row] else ""
+        parent = f'"parent":"{parent_ids[row]}",' if parent_ids[row] else ""
         kind, shape = "detection", f'"geometry":{outlines[row]}'
         if cells[row]:
             kind, shape = "cell", f'"geometry":{cells[row]},"nucleusGeometry":{outlines[row]}'
@@ -132,14 +132,14 @@ def _classification(path_class: str, colors: Mapping[str, Color]) -> str:
     names = class_names(path_class)
     if not names:
         return ""
-    # QuPath 0.5 refuses a class without a colour, and a derived class that is not given as a list.
+    # QuPath 0.5 refuses a class without a colour, and a derived class that is not a list of names.
     color = list(colors.get(path_class, DEFAULT_COLOR))
     classification: dict[str, Any] = {"name": names[0]} if len(names) == 1 else {"names": names}
     return ',"classification":' + _text({**classification, "color": color})
 
 
 def columns(nuclei: Nuclei) -> tuple[list[str], NDArray[np.float64]]:
-    """Names and (n, m) values of what QuPath gets as measurements; NaN for none."""
+    """Names and (n, m) values of the measurements that are written; NaN for missing ones."""
     table = nuclei.measurements
     names = [str(name) for name in table.columns]
     values = [table.to_numpy(np.float64)]
@@ -151,7 +151,7 @@ def columns(nuclei: Nuclei) -> tuple[list[str], NDArray[np.float64]]:
 
 
 def qupath_id(identifier: object) -> str:
-    """An id as QuPath keeps it; one that is no UUID is replaced, always by the same."""
+    """An id for QuPath; one that is not a UUID is replaced, always by the same one."""
     text = str(identifier)
     return text if is_uuid(text) else own_id(text.encode())
 
@@ -161,7 +161,7 @@ def _measurement_texts(nuclei: Nuclei) -> list[str]:
     keys = [_text(name) for name in names]
     texts = []
     for row in values.tolist():
-        # nine digits are all that 32 bits hold, in which QuPath keeps measurements
+        # QuPath stores measurements in 32 bits, which have at most nine digits.
         pairs = [f"{key}:{value:.9g}" for key, value in zip(keys, row, strict=True) if value == value]
         texts.append(f',"measurements":{{{",".join(pairs)}}}' if pairs else "")
     return texts
@@ -173,20 +173,20 @@ def read_detections(path: Path) -> Nuclei:
 
 
 def detection_chunks(path: Path) -> Iterator[tuple[Nuclei, NDArray[np.object_]]]:
-    """The detections and cells of a GeoJSON file, some at a time, with the ids of their parents.
+    """The detections and cells of a GeoJSON file in chunks, with the ids of their parents.
 
-    A parent is the annotation that they were put under, "" for none. A file that this tool wrote is never
-    held in memory as a whole. Raises EntryDataError.
+    The parent is an annotation, "" for none. A file that this tool wrote is never in memory as a whole.
+    Raises EntryDataError.
     """
     try:
         with open_text(path) as file:
             first = file.readline()
             if first.startswith(_OPENING[0]) and first.endswith(_OPENING[1]):
                 names = [str(name) for name in json.loads(first + _CLOSING)["cellgennet"]["measurements"]]
-                for lines in _chunks(_lines_of_ours(file)):
+                for lines in _chunks(_own_lines(file)):
                     yield _nuclei(parse_lines(lines, names))
             else:
-                for chunk in _chunks(_of_others(features(path))):
+                for chunk in _chunks(_detections_in(features(path))):
                     yield _nuclei(parse_features(chunk, []))
     except OSError as error:
         raise EntryDataError(path, f"cannot be read ({error.strerror or error})") from error
@@ -197,10 +197,10 @@ def detection_chunks(path: Path) -> Iterator[tuple[Nuclei, NDArray[np.object_]]]
 
 
 def _unreadable(path: Path) -> EntryDataError:
-    return EntryDataError(path, "is cut off or damaged", "Segment the image again")
+    return EntryDataError(path, "is truncated or damaged", "Segment the image again")
 
 
-def _lines_of_ours(file: TextIO) -> Iterator[str]:
+def _own_lines(file: TextIO) -> Iterator[str]:
     for line in file:
         if line == _CLOSING:
             return
@@ -208,8 +208,8 @@ def _lines_of_ours(file: TextIO) -> Iterator[str]:
     raise ValueError("no end")
 
 
-def _of_others(found: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    for feature in found:
+def _detections_in(collection: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for feature in collection:
         if (feature.get("properties") or {}).get("objectType") in ("detection", "cell", "tile"):
             yield feature
 
@@ -222,7 +222,7 @@ def _chunks(items: Iterator[_Item]) -> Iterator[list[_Item]]:
 def _nuclei(read: FeatureColumns) -> tuple[Nuclei, NDArray[np.object_]]:
     nuclei = Nuclei(
         polygons=read.polygons,
-        probability=taken_probability(read.measurements),
+        probability=pop_probability(read.measurements),
         classes=read.classes,
         ids=read.ids,
         z=read.z,
@@ -233,8 +233,8 @@ def _nuclei(read: FeatureColumns) -> tuple[Nuclei, NDArray[np.object_]]:
     return nuclei, read.parents
 
 
-def taken_probability(table: pd.DataFrame) -> NDArray[np.float32]:
-    """The column of probabilities, taken out of a table of measurements; NaN where it has none."""
+def pop_probability(table: pd.DataFrame) -> NDArray[np.float32]:
+    """The column of probabilities, removed from a table of measurements; NaN if there is none."""
     if PROBABILITY in table.columns:
         return table.pop(PROBABILITY).to_numpy(np.float32)
     return np.full(len(table), np.nan, np.float32)

@@ -1,4 +1,4 @@
-"""Features in this tool's own GeoJSON layout, a line each, parsed by the block into columns."""
+"""Features in this tool's own GeoJSON layout, one per line, parsed in chunks into columns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .outlines import MULTIPOLYGON, POLYGON
 
 @dataclass(frozen=True)
 class FeatureColumns:
-    """n features. ``polygons`` of nuclei, ``cells`` around them (None in it for none), ``parents`` by id."""
+    """n features: ``polygons`` of nuclei, ``cells`` (None for a nucleus without one), ``parents`` by id."""
 
     ids: NDArray[np.object_]
     polygons: NDArray[np.object_]
@@ -33,10 +33,10 @@ class FeatureColumns:
 
 
 def parse_lines(lines: Sequence[str], names: Sequence[str]) -> FeatureColumns:
-    """Features as this tool writes them, a line each, without the comma behind it.
+    """Features as this tool writes them, one per line, without the trailing comma.
 
-    names : of the measurements that the file says it has, in order; others come after them.
-    Raises ValueError and its kin where a line is no such feature.
+    names : of the measurements listed at the head of the file, in order; others are appended.
+    Raises ValueError, LookupError or TypeError if a line is not such a feature.
     """
     if any('"MultiPolygon"' in line for line in lines):
         return parse_features([json.loads(line) for line in lines], names)
@@ -44,13 +44,13 @@ def parse_lines(lines: Sequence[str], names: Sequence[str]) -> FeatureColumns:
 
 
 def parse_features(features: Sequence[Mapping[str, Any]], names: Sequence[str]) -> FeatureColumns:
-    """Features by whomever, as JSON gives them; else as ``parse_lines``."""
+    """Features from any program, as decoded JSON; else as ``parse_lines``."""
     properties = [feature.get("properties") or {} for feature in features]
     cells = [feature["geometry"] if feature.get("nucleusGeometry") else None for feature in features]
     nuclei = [feature.get("nucleusGeometry") or feature["geometry"] for feature in features]
     planes = [plane_of(shape) for shape in nuclei]
     table = pd.DataFrame(
-        [told.get("measurements") or {} for told in properties],
+        [one.get("measurements") or {} for one in properties],
         index=pd.RangeIndex(len(features)),
         dtype=np.float64,
     )
@@ -58,7 +58,7 @@ def parse_features(features: Sequence[Mapping[str, Any]], names: Sequence[str]) 
         ids=_objects([str(feature.get("id")) for feature in features]),
         polygons=_shapes(nuclei),
         cells=_shapes(cells) if any(cells) else None,
-        classes=_objects([class_name(told.get("classification")) for told in properties]),
+        classes=_objects([class_name(one.get("classification")) for one in properties]),
         parents=_objects([str(feature.get("parent") or "") for feature in features]),
         z=np.array([plane.z for plane in planes], np.int32),
         t=np.array([plane.t for plane in planes], np.int32),
@@ -78,7 +78,7 @@ def _shapes(geometries: Sequence[Mapping[str, Any] | None]) -> NDArray[np.object
     shapes = np.asarray(shapely.from_geojson(texts), dtype=object)
     there = shapes[~shapely.is_missing(shapes)]
     if not np.isin(shapely.get_type_id(there), (POLYGON, MULTIPOLYGON)).all():
-        raise ValueError("a nucleus that is no polygon")
+        raise ValueError("a nucleus is not a polygon")
     return shapes
 
 
@@ -94,9 +94,9 @@ _CLASS = pa.struct([("name", pa.string()), ("names", pa.list_(pa.string()))])
 
 def _all_polygons(lines: Sequence[str], names: Sequence[str]) -> FeatureColumns:
     """As ``parse_features``; Arrow's parser is faster, but wants one layout of coordinates for all."""
-    told = [("classification", _CLASS), ("measurements", pa.struct([(n, pa.float64()) for n in names]))]
+    fields = [("classification", _CLASS), ("measurements", pa.struct([(n, pa.float64()) for n in names]))]
     schema = [("id", pa.string()), ("parent", pa.string())]
-    schema += [("geometry", _GEOMETRY), ("nucleusGeometry", _GEOMETRY), ("properties", pa.struct(told))]
+    schema += [("geometry", _GEOMETRY), ("nucleusGeometry", _GEOMETRY), ("properties", pa.struct(fields))]
     raw = "\n".join(lines).encode()
     table = pyarrow.json.read_json(
         pa.BufferReader(raw),
@@ -106,7 +106,7 @@ def _all_polygons(lines: Sequence[str], names: Sequence[str]) -> FeatureColumns:
     column = {name: table[name].combine_chunks() for name in table.column_names}
     n, properties = len(table), column["properties"]
     if n != len(lines) or column["id"].null_count or column["geometry"].null_count:
-        raise ValueError("a line that is no feature")
+        raise ValueError("a line is not a feature")
     has_cell = column["nucleusGeometry"].is_valid().to_numpy(zero_copy_only=False)
     outer = _polygons(column["geometry"])
     nuclei, cells = outer, None
@@ -140,7 +140,7 @@ def _polygons(geometry: pa.StructArray) -> NDArray[np.object_]:
     """Polygons of GeoJSON geometries; None for none."""
     kind, coordinates = geometry.field("type").drop_null(), _flat(geometry)["coordinates"]
     if kind.unique().to_pylist() not in ([], ["Polygon"]):
-        raise ValueError("a nucleus that is no polygon")
+        raise ValueError("a nucleus is not a polygon")
     there = coordinates.is_valid().to_numpy(zero_copy_only=False)
     rings = coordinates.drop_null()
     points = rings.flatten()
@@ -163,8 +163,8 @@ def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
 
 def _classes(classification: pa.StructArray) -> NDArray[np.object_]:
     """Full names of classes: of one name, or of a list of names for a derived class."""
-    told = _flat(classification)
-    classes = _objects(told["name"].fill_null("").to_pylist())
-    for row in np.flatnonzero(told["names"].is_valid().to_numpy(zero_copy_only=False)).tolist():
-        classes[row] = class_name({"names": told["names"][row].as_py()})
+    parts = _flat(classification)
+    classes = _objects(parts["name"].fill_null("").to_pylist())
+    for row in np.flatnonzero(parts["names"].is_valid().to_numpy(zero_copy_only=False)).tolist():
+        classes[row] = class_name({"names": parts["names"][row].as_py()})
     return classes

@@ -42,7 +42,7 @@ def read_annotations(path: Path) -> list[Annotation]:
             annotations.append(_annotation(feature, properties))
         except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
             raise EntryDataError(
-                path, f"feature {number} is no object that QuPath knows", "Export it again from QuPath"
+                path, f"feature {number} is not an object that QuPath knows", "Export it again from QuPath"
             ) from error
     return annotations
 
@@ -112,7 +112,7 @@ def features(path: Path) -> Iterator[dict[str, Any]]:
     if isinstance(content, dict):
         content = content.get("features", [content])
     if not isinstance(content, list) or not all(isinstance(feature, dict) for feature in content):
-        raise EntryDataError(path, "is no GeoJSON", "Write it again, or delete it")
+        raise EntryDataError(path, "is not GeoJSON", "Write it again, or delete it")
     yield from content
 
 

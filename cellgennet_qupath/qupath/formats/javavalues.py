@@ -1,4 +1,4 @@
-"""What a Java object serialization stream holds, as plain containers."""
+"""The contents of a Java object serialization stream, as plain containers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 
 class JavaStreamError(Exception):
-    """A stream that is cut off, damaged or no Java serialization stream; says what and at which byte."""
+    """A stream that is truncated, damaged or not a Java serialization stream; says what and at which byte."""
 
 
 @dataclass(eq=False, slots=True)
 class JavaClass:
-    """A class as the stream describes it.
+    """A class as described in the stream.
 
     names      : of its own fields, primitive ones first.
-    primitives : how the primitive ones lie in the stream; ``references`` objects follow them.
+    primitives : layout of the primitive ones in the stream; ``references`` objects follow them.
     """
 
     name: str
@@ -28,7 +28,7 @@ class JavaClass:
     line: tuple[JavaClass, ...] = ()
     """From the topmost superclass down to the class itself; empty while it is being read."""
     objects: int = 0
-    """How many objects of exactly this class the stream holds so far."""
+    """Number of objects of exactly this class read so far."""
     skim: bool = False
     keep: bool = False
 
@@ -41,8 +41,8 @@ class JavaClass:
 class JavaObject:
     """An object: its fields by name (a subclass's hide a superclass's of the same name) and ``contents``.
 
-    contents : what the class wrote by hand (``writeObject`` or ``writeExternal``), in order: objects,
-               and runs of primitive data as bytes.
+    contents : what the class wrote itself (``writeObject`` or ``writeExternal``), in order: objects, and
+               runs of primitive data as bytes.
     """
 
     java_class: JavaClass

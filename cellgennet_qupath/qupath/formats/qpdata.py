@@ -35,7 +35,7 @@ _ID_NAMESPACE = uuid.UUID("5b9aa1e4-6c7e-5a55-8b37-b0b9a5a7c3f2")
 
 @dataclass(frozen=True)
 class QpData:
-    """What ``data.qpdata`` tells.
+    """The content of ``data.qpdata``.
 
     image_type : QuPath's name, "BRIGHTFIELD_H_E" and so on; "" if not set.
     server     : the image server as recorded (JSON), {} if none is.
@@ -53,8 +53,8 @@ class QpData:
 def read_qpdata(path: Path) -> QpData:
     """Everything of interest in a ``data.qpdata`` file.
 
-    Raises EntryDataError where the file is missing, empty, cut off, damaged, no QuPath data, or holds
-    other objects than the ``summary.json`` beside it says.
+    Raises EntryDataError if the file is missing, empty, truncated, damaged or not QuPath data, or if its
+    objects do not match the ``summary.json`` beside it.
     """
     try:
         data = path.read_bytes()
@@ -67,13 +67,13 @@ def read_qpdata(path: Path) -> QpData:
     try:
         content = parse(data)
     except (JavaStreamError, rois.RoiError) as error:
-        raise EntryDataError(path, f"is damaged or no QuPath data ({error})", _remedy(path)) from error
+        raise EntryDataError(path, f"is damaged or not QuPath data ({error})", _remedy(path)) from error
     compare_with_summary(path, content.counts)
     return content
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a ``data.qpdata`` has the end that QuPath writes; most of what is cut off has not."""
+    """Whether a ``data.qpdata`` ends as QuPath writes it; most truncated files do not."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - len(_END)))
@@ -97,7 +97,7 @@ def parse(data: bytes) -> QpData:
     items = iter(stream)
     version = next(items, None)
     if not isinstance(version, bytes) or not version[2:].startswith(b"Data file version"):
-        raise JavaStreamError("no QuPath data")
+        raise JavaStreamError("not QuPath data")
     server, image_type, stains, whole, hierarchies = next(items, None), "", None, False, 0
     for item in items:
         if item == "EOF":
@@ -132,7 +132,7 @@ def parse(data: bytes) -> QpData:
 
 
 class _Cursor:
-    """Goes through what a class wrote by hand, checking that it is what QuPath writes."""
+    """Reads what a class wrote itself, and checks that it is what QuPath writes."""
 
     def __init__(self, written: JavaObject) -> None:
         self._items = iter(written.contents)
@@ -143,7 +143,7 @@ class _Cursor:
         raise JavaStreamError("an object is incomplete")
 
     def integer(self) -> int:
-        """The number in the next run of primitive data, whatever comes before it being passed over."""
+        """The number in the next run of primitive data; anything before it is skipped."""
         for item in self._items:
             if isinstance(item, bytes):
                 if len(item) < 4:
@@ -171,7 +171,7 @@ def _annotation(written: JavaObject, row: int) -> Annotation:
         locked, path_class = path_class.fields.get("value", False), cursor.next()
     kind, shape, plane = _shape(cursor.next())
     if not identifier:
-        # Files of before QuPath 0.4 hold no ids: QuPath then makes up new ones at every opening.
+        # Files from before QuPath 0.4 contain no ids; QuPath then creates new ones on every opening.
         identifier = str(uuid.uuid5(_ID_NAMESPACE, f"{row} {shapely.to_wkb(shape, hex=True)} {plane}"))
     return Annotation(
         id=identifier,
@@ -279,36 +279,37 @@ def _json(text: object) -> dict[str, Any]:
 
 
 def compare_with_summary(path: Path, counts: ObjectCounts) -> bool:
-    """Hold the objects read from ``data.qpdata`` against the ``summary.json`` that QuPath writes after it.
+    """Compare the objects read from ``data.qpdata`` with the ``summary.json`` that QuPath writes after it.
 
-    Raises EntryDataError where they differ. Returns False where there is no (whole) summary to compare with.
+    Raises EntryDataError if they differ. Returns False without a (complete) summary.
     """
     summary = path.with_name("summary.json")
     try:
-        told = json.loads(summary.read_text(encoding="utf-8"))["hierarchy"]
-        types, classes = dict(told["objectTypeCounts"]), dict(told["annotationClassificationCounts"])
+        hierarchy = json.loads(summary.read_text(encoding="utf-8"))["hierarchy"]
+        types = dict(hierarchy["objectTypeCounts"])
+        classes = dict(hierarchy["annotationClassificationCounts"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
     types.pop("Root objects", None)
-    found = dict(counts.by_class)
-    unclassified = found.pop("", 0)
+    by_class = dict(counts.by_class)
+    unclassified = by_class.pop("", 0)
     if unclassified:
-        found["Unclassified"] = found.get("Unclassified", 0) + unclassified
+        by_class["Unclassified"] = by_class.get("Unclassified", 0) + unclassified
     for what, here, there in (
         ("objects", counts.total, sum(types.values())),
         ("annotations", counts.annotations, types.get("Annotations", 0)),
-        ("annotations by class", found, classes),
+        ("annotations by class", by_class, classes),
     ):
         if here != there:
             raise EntryDataError(
                 path,
-                f"holds other {what} ({_told(here)}) than summary.json says ({_told(there)})",
+                f"contains other {what} ({_listed(here)}) than summary.json says ({_listed(there)})",
                 "Open the image in QuPath, check its annotations and save it",
             )
     return True
 
 
-def _told(counts: object) -> str:
+def _listed(counts: object) -> str:
     if isinstance(counts, dict):
         return ", ".join(f"{name} {number}" for name, number in sorted(counts.items()))
     return str(counts)

@@ -1,4 +1,4 @@
-"""Reads ``project.qpproj`` and ``server.json``: which images a project holds and what is recorded of them."""
+"""Reads ``project.qpproj`` and ``server.json``: the images of a project and what is recorded about them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def project_folder(path: Path) -> Path:
         if path.name != PROJECT_FILE:
             raise ProjectError(path, f"is not named {PROJECT_FILE}", f"Rename it to {PROJECT_FILE}")
     elif path.is_file():
-        raise ProjectError(path, "is no QuPath project", f"Give a project's folder or its {PROJECT_FILE}")
+        raise ProjectError(path, "is not a QuPath project", f"Name a project's folder or its {PROJECT_FILE}")
     else:
         raise ProjectError(path, "does not exist", "Give the folder of a QuPath project")
     if not (folder / PROJECT_FILE).is_file():
@@ -77,7 +77,7 @@ def read_project(path: Path) -> RecordedProject:
         ) from error
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list):
-        raise ProjectError(file, "is no QuPath project", "Open and save it in QuPath 0.2 or newer")
+        raise ProjectError(file, "is not a QuPath project", "Open and save it in QuPath 0.2 or newer")
     recorded = tuple(_image(folder, image) for image in images)
     seen: set[str] = set()
     for image in recorded:
@@ -142,7 +142,7 @@ def at(image: RecordedImage, slide: Path | None) -> ImageEntry:
 
 
 def class_colors(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """The colours of a project's classes, by the class's full name; {} where none are set."""
+    """The colours of a project's classes, by the class's full name; {} if none are set."""
     content = _mapping(read_json(folder / "classifiers" / "classes.json"))
     colors = {}
     for path_class in content.get("pathClasses") or ():

@@ -25,19 +25,19 @@ from ..project import (
     WriteOptions,
     WrittenDetections,
 )
-from . import jvm, safewrite
+from . import jvm, write
 from . import objects as javaobjects
-from .write import Content, write_beside
 
 
 class QuPathBackend:
     """A project read and written by QuPath (see ``Project``).
 
-    Annotations, counts and detections are what QuPath itself reads; ``not_found`` tells, by entry id, why
-    a slide was not found. ``write_detections`` changes two of QuPath's files, ``data.qpdata`` and
-    ``summary.json`` of the entry, and nothing else: not the project file, no recorded slide address. It
-    never needs the slide itself. The new ``data.qpdata`` is written aside, read back, held against the old
-    one object by object, and only then moved to its place in one step.
+    not_found : why, by entry id, for entries whose slide was not found.
+
+    Annotations, counts and detections are what QuPath itself reads. ``write_detections`` changes only two
+    of QuPath's files, ``data.qpdata`` and ``summary.json`` of the entry; the project file and the recorded
+    slide URIs stay as they are. It does not need the slide. The new ``data.qpdata`` is written beside the
+    old one, read back, compared with it object by object, and only then moved in place in one step.
 
     Raises ProjectError, QuPathError, and LockedError where ``writable`` and another run holds the project.
     """
@@ -86,12 +86,12 @@ class QuPathBackend:
         return self._files.stains(entry)
 
     def detections(self, entry: ImageEntry) -> Nuclei:
-        """The nuclei this tool wrote or a user imported, as QuPath has them now."""
+        """The nuclei that this tool wrote or a user imported, as they are now. Raises EntryDataError."""
         hierarchy = self._hierarchy(entry)
         return empty() if hierarchy is None else javaobjects.detections_of(hierarchy)
 
     def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
-        """All detections and cells that QuPath has now, whoever made or corrected them, some at a time."""
+        """All detections and cells as they are now, whoever made or corrected them, in chunks."""
         hierarchy = self._hierarchy(entry)
         if hierarchy is not None:
             yield from javaobjects.detection_chunks_of(hierarchy)
@@ -99,49 +99,52 @@ class QuPathBackend:
     def write_detections(
         self, entry: ImageEntry, nuclei: NucleiChunks, options: WriteOptions = WRITE_DEFAULTS
     ) -> WrittenDetections:
-        """Put an entry's nuclei into its ``data.qpdata``. Raises EntryDataError; then nothing was changed.
+        """Write an entry's nuclei into its ``data.qpdata``. Raises EntryDataError and then changes nothing.
 
-        QuPath holds all objects of an image in memory, and so does this.
-        Where another program changed the file meanwhile, they are kept as GeoJSON to be imported.
+        As in QuPath itself, all objects of the image are in memory. If another program changes the file
+        meanwhile, the nuclei are kept as GeoJSON, to be imported.
         """
         self._files.require_writable()
-        place, listed = self._files.data_file(entry), self._files.detections_file(entry)
-        for left in listed.parent.glob(f"{entry.id}.*-*.qpdata*"):  # by a run that was killed
-            left.unlink()
-        fresh = listed.with_name(f"{entry.id}.{os.getpid()}-{time.time_ns()}.qpdata")
+        data_file, geojson = self._files.data_file(entry), self._files.detections_file(entry)
+        for leftover in geojson.parent.glob(f"{entry.id}.*-*.qpdata*"):  # of a run that was killed
+            leftover.unlink()
+        new_file = geojson.with_name(f"{entry.id}.{os.getpid()}-{time.time_ns()}.qpdata")
         colors = class_colors(self.path)
-        before = safewrite.state_of(place)
-        server = javaobjects.stand_in(self._images[entry.id], entry)
+        before = write.state_of(data_file)
+        server = javaobjects.placeholder_server(self._images[entry.id], entry)
         self._readable(entry)
 
-        def check(found: ObjectCounts) -> None:
-            self._check(entry, found)
+        def check(counts: ObjectCounts) -> None:
+            self._check(entry, counts)
 
         try:
-            fresh.parent.mkdir(parents=True, exist_ok=True)
-            written = write_beside(place, fresh, server, check, Content(collect(nuclei), colors, options))
-            safewrite.replace(place, fresh, written.summary, before)
-        except safewrite.ChangedError as error:
+            new_file.parent.mkdir(parents=True, exist_ok=True)
+            content = write.Content(collect(nuclei), colors, options)
+            new_data = write.write_new_data(data_file, new_file, server, check, content)
+            write.move_in_place(data_file, new_file, new_data.summary, before)
+        except write.ChangedError as error:
             kept = self._files.write_detections(entry, nuclei, options)
             raise EntryDataError(
-                place, error.reason, f"Its nuclei are in {kept.file}. {kept.note}"
+                data_file, error.reason, f"Its nuclei are in {kept.file}. {kept.note}"
             ) from error
         except OSError as error:
             raise EntryDataError(
-                place, f"cannot be written ({error.strerror}); it is as it was", "Make room, and run it again"
+                data_file,
+                f"cannot be written ({error.strerror}); it is unchanged",
+                "Free some disk space and run it again",
             ) from error
         finally:
-            fresh.unlink(missing_ok=True)
-            fresh.with_name(fresh.name + ".json").unlink(missing_ok=True)
-        listed.unlink(missing_ok=True)  # what the other backend left is of an earlier run
+            new_file.unlink(missing_ok=True)
+            new_file.with_name(new_file.name + ".json").unlink(missing_ok=True)
+        geojson.unlink(missing_ok=True)  # by the other backend, in an earlier run
         return WrittenDetections(
-            count=written.count,
-            file=place,
+            count=new_data.count,
+            file=data_file,
             note="They are in the project; where the image is open in QuPath, choose File > Reload data.",
         )
 
     def close(self) -> None:
-        """Let go of the lock and of what was read."""
+        """Release the lock and what was read."""
         self._last = None
         self._files.close()
 
@@ -165,27 +168,27 @@ class QuPathBackend:
         return self._last[2]
 
     def _readable(self, entry: ImageEntry) -> bool:
-        """Whether an entry has data. Raises EntryDataError where they are missing, cut off or damaged.
+        """Whether an entry has data. Raises EntryDataError if they are missing, truncated or damaged.
 
-        QuPath itself takes a missing file for one without objects, and reads on for ever in one cut off.
+        QuPath itself reads a missing file as one without objects, and never returns from a truncated one.
         """
         file = self._files.data_file(entry)
         if not file.is_file() or not is_whole(file):
             self._files.data(entry)
         return file.is_file()
 
-    def _check(self, entry: ImageEntry, found: ObjectCounts) -> None:
-        """Hold what QuPath read of an entry against its summary, or against what we read without QuPath.
+    def _check(self, entry: ImageEntry, counts: ObjectCounts) -> None:
+        """Compare what QuPath read of an entry with its summary, or with what is read without QuPath.
 
-        Where QuPath fails to read objects, it goes on without them.
+        QuPath silently drops objects that it fails to read.
         """
         file = self._files.data_file(entry)
-        if not file.is_file() or compare_with_summary(file, found):
+        if not file.is_file() or compare_with_summary(file, counts):
             return
         expected = self._files.data(entry).counts
-        if found != expected:
+        if counts != expected:
             raise EntryDataError(
                 file,
-                f"holds {expected.total} objects of which QuPath reads {found.total}",
+                f"contains {expected.total} objects, of which QuPath reads {counts.total}",
                 "Open the image in QuPath, check its annotations and save it",
             )

@@ -1,4 +1,4 @@
-"""The QuPath that paquo would use, found without starting its Java."""
+"""Finds the QuPath that paquo would use, without starting Java."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...core.extras import missing
 
 @dataclass(frozen=True)
 class Installation:
-    """A QuPath on this computer; ``java``: its own Java, or the one that paquo was told of."""
+    """A QuPath on this computer; ``java``: its own Java, or the one that paquo is configured to use."""
 
     folder: Path
     version: str
@@ -34,7 +34,7 @@ def find_qupath() -> Installation | None:
 
 
 def _version(app: Path) -> str:
-    """Read off the name of QuPath's core library; "" where it does not tell."""
+    """The version in the name of QuPath's core library; "" if there is none."""
     for jar in sorted(app.rglob("qupath-core-*.jar")):
         found = re.fullmatch(r"qupath-core-(\d[\w.\-]*)\.jar", jar.name)
         if found:

@@ -1,4 +1,4 @@
-"""QuPath's Java inside this process, started through paquo. Nothing of it ever writes to stdout."""
+"""QuPath's Java inside this process, started through paquo. It never writes to stdout."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def _start() -> None:
 
     options = to_kwargs(settings)
     given = options.get("java_opts") or []
-    # Java 24 and later warn on stderr where this is missing.
+    # Java 24 and later warn on stderr without this.
     given = shlex.split(given) if isinstance(given, str) else given
     options["java_opts"] = ["--enable-native-access=ALL-UNNAMED", *given]
     if not any(option.endswith("GC") for option in given):
-        # Java lives for seconds here, with one thread of ours at work.
+        # Java runs for seconds here, with a single thread of ours.
         options["java_opts"].insert(0, "-XX:+UseSerialGC")
     try:
         start_jvm(finder_kwargs=options)
@@ -45,7 +45,7 @@ def _start() -> None:
 
 
 def _silence(java_class: Any) -> None:
-    """QuPath logs to stdout, which belongs to results, and paquo asks it to log all it does."""
+    """Keep QuPath's log off stdout, which is for results; paquo makes QuPath log everything."""
     system = java_class("java.lang.System")
     system.setOut(system.err)
     from paquo.java import LogManager
@@ -75,7 +75,7 @@ def array(kind: Literal["byte", "int", "double"], dimensions: int = 1) -> Any:
 
 @contextmanager
 def errors(make: Callable[[str], CellGenNetError]) -> Iterator[None]:
-    """Turn Java's exceptions into the error that ``make`` makes of their message."""
+    """Turn Java's exceptions into the error that ``make`` returns for their message."""
     start()
     import jpype
 
@@ -95,14 +95,14 @@ def open_project(file: str) -> Any:
     try:
         return QuPathProject(file, mode="r").java_object
     finally:
-        _silence(JClass)  # paquo gives stdout back to Java
+        _silence(JClass)  # paquo restores Java's stdout
 
 
 @cache
 def _loader() -> Any:
     parent = java_class("qupath.lib.images.ImageData").class_.getClassLoader()
     loader = java_class("groovy.lang.GroovyClassLoader")(parent)
-    for name in ("standin.groovy", "survey.groovy", "bulk.groovy"):
+    for name in ("placeholder_server.groovy", "hierarchy_checksum.groovy", "object_transfer.groovy"):
         loader.parseClass(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"), name)
     return loader
 

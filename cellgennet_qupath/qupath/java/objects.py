@@ -1,4 +1,4 @@
-"""QuPath's own objects as ours, and nuclei as QuPath's detections. Needs Java running (see ``jvm``)."""
+"""Converts QuPath's Java objects to this package's types, and nuclei to QuPath's detections (see ``jvm``)."""
 
 from __future__ import annotations
 
@@ -12,82 +12,82 @@ import shapely
 from numpy.typing import NDArray
 
 from ...nuclei import Nuclei, empty
-from ..formats.detections import DEFAULT_COLOR, Color, columns, qupath_id, taken_probability
+from ..formats.detections import DEFAULT_COLOR, Color, columns, pop_probability, qupath_id
 from ..formats.outlines import with_area
 from ..project import Annotation, DetectionChunk, ImageEntry, ObjectCounts, Plane
 from . import jvm
 
-_BLOCK = 50_000
-"""Nuclei that go to Java at once."""
+_CHUNK = 50_000
+"""Nuclei transferred to or from Java at once."""
 
 
 def annotations_of(hierarchy: Any) -> list[Annotation]:
     """The annotations of a ``PathObjectHierarchy``."""
     writer = jvm.java_class("org.locationtech.jts.io.WKBWriter")(2)
-    return [_annotation(found, writer) for found in hierarchy.getAnnotationObjects()]
+    return [_annotation(annotation, writer) for annotation in hierarchy.getAnnotationObjects()]
 
 
-def _annotation(found: Any, writer: Any) -> Annotation:
-    roi, color, name = found.getROI(), found.getColor(), found.getName()
+def _annotation(annotation: Any, writer: Any) -> Annotation:
+    roi, color, name = annotation.getROI(), annotation.getColor(), annotation.getName()
     packed = 0 if color is None else int(color)
     return Annotation(
-        id=str(found.getID()),
+        id=str(annotation.getID()),
         geometry=(
             shapely.GeometryCollection()
             if roi is None
             else shapely.from_wkb(bytes(writer.write(roi.getGeometry())))
         ),
         roi="Empty" if roi is None else str(roi.getRoiName()),
-        path_class=_class_name(found),
+        path_class=_class_name(annotation),
         name=None if name is None else str(name),
         color=None if color is None else ((packed >> 16) & 255, (packed >> 8) & 255, packed & 255),
-        locked=bool(found.isLocked()),
+        locked=bool(annotation.isLocked()),
         plane=Plane() if roi is None else Plane(int(roi.getC()), int(roi.getZ()), int(roi.getT())),
     )
 
 
-def _class_name(found: Any) -> str:
-    path_class = found.getPathClass()
+def _class_name(item: Any) -> str:
+    path_class = item.getPathClass()
     return "" if path_class is None or path_class.getName() is None else str(path_class.toString())
 
 
 def counts_of(hierarchy: Any) -> ObjectCounts:
-    """How many objects a ``PathObjectHierarchy`` holds."""
-    found = list(hierarchy.getAnnotationObjects())
+    """How many objects a ``PathObjectHierarchy`` contains."""
+    annotations = list(hierarchy.getAnnotationObjects())
     every = hierarchy.getFlattenedObjectList(None)
     return ObjectCounts(
-        annotations=len(found),
+        annotations=len(annotations),
         detections=int(hierarchy.getDetectionObjects().size()),
-        by_class=dict(Counter(_class_name(annotation) for annotation in found)),
-        total=int(every.size()) - 1,  # the root comes with them
+        by_class=dict(Counter(_class_name(annotation) for annotation in annotations)),
+        total=int(every.size()) - 1,  # without the root
     )
 
 
 def detections_of(hierarchy: Any) -> Nuclei:
     """The nuclei that this tool wrote to a ``PathObjectHierarchy``, as they are now, in QuPath's order."""
-    objects = jvm.compiled("Bulk").own(hierarchy)
+    objects = jvm.compiled("ObjectTransfer").own(hierarchy)
     return empty() if objects.isEmpty() else _nuclei(objects)[0]
 
 
 def detection_chunks_of(hierarchy: Any) -> Iterator[DetectionChunk]:
     """All detections and cells of a ``PathObjectHierarchy`` that have an area, in QuPath's order."""
-    bulk = jvm.compiled("Bulk")
-    objects = bulk.nuclei(hierarchy)
-    for start in range(0, int(objects.size()), _BLOCK):
-        part = objects.subList(start, min(start + _BLOCK, int(objects.size())))
-        told = []
-        for text in bulk.told(part):
-            told.append(np.empty(int(part.size()), dtype=object))
-            told[-1][:] = str(text).split("\n")[:-1]
+    transfer = jvm.compiled("ObjectTransfer")
+    objects = transfer.nuclei(hierarchy)
+    for start in range(0, int(objects.size()), _CHUNK):
+        part = objects.subList(start, min(start + _CHUNK, int(objects.size())))
+        labels = []
+        for text in transfer.labels(part):
+            labels.append(np.empty(int(part.size()), dtype=object))
+            labels[-1][:] = str(text).split("\n")[:-1]
         nuclei, order = _nuclei(part)
-        names, shapes, parents = told
+        names, shapes, parents = labels
         yield DetectionChunk(nuclei, names, shapes, parents, order)
 
 
 def _nuclei(objects: Any) -> tuple[Nuclei, tuple[str, ...]]:
     """Objects as nuclei, and the names of their measurements in order."""
-    bulk = jvm.compiled("Bulk")
-    ids, classes, names, values, planes, nuclei, cells = bulk.table(objects)
+    transfer = jvm.compiled("ObjectTransfer")
+    ids, classes, names, values, planes, nuclei, cells = transfer.table(objects)
     identifiers = np.array(str(ids).split(), dtype=object)
     n = len(identifiers)
     class_names = np.empty(n, dtype=object)
@@ -102,7 +102,7 @@ def _nuclei(objects: Any) -> tuple[Nuclei, tuple[str, ...]]:
     order = tuple(table.columns)
     found = Nuclei(
         polygons=_outlines(nuclei),
-        probability=taken_probability(table),
+        probability=pop_probability(table),
         classes=class_names,
         ids=identifiers,
         z=z,
@@ -114,9 +114,9 @@ def _nuclei(objects: Any) -> tuple[Nuclei, tuple[str, ...]]:
 
 
 def _outlines(columns: Any) -> NDArray[np.object_]:
-    """Outlines on the grid of 0.01 px that ``Bulk.table`` tells as columns; None for none."""
+    """Outlines from the columns of ``ObjectTransfer.table``, on the grid of 0.01 px; None for none."""
     x, y, ends, others, shapes = columns
-    # QuPath keeps 32 bits of a coordinate.
+    # QuPath stores coordinates in 32 bits.
     xy = np.round(np.column_stack([np.array(x, np.float64), np.array(y, np.float64)]), 2)
     stops = np.array(ends, np.intp)
     lengths: NDArray[np.intp] = stops - np.append(np.intp(0), stops[:-1])
@@ -129,10 +129,10 @@ def _outlines(columns: Any) -> NDArray[np.object_]:
     return outlines
 
 
-def stand_in(image: Any, entry: ImageEntry) -> Any:
-    """A server that stands in for an entry's image, which is not opened."""
+def placeholder_server(image: Any, entry: ImageEntry) -> Any:
+    """An image server with the recorded metadata of an entry's image, which is not opened."""
     width, height = entry.size or (1, 1)
-    return jvm.compiled("StandInServer")(
+    return jvm.compiled("PlaceholderServer")(
         image.getServerBuilder(),
         entry.name,
         width,
@@ -147,22 +147,22 @@ def stand_in(image: Any, entry: ImageEntry) -> Any:
 def add(
     data: Any, nuclei: Nuclei, colors: Mapping[str, Color], parents: NDArray[np.object_] | None = None
 ) -> int:
-    """Add nuclei to an ``ImageData``, those without an area left out. Returns how many.
+    """Add nuclei to an ``ImageData``, except those without an area. Returns how many.
 
-    parents : (n,) ids of the annotations that they go under, "" for none.
+    parents : (n,) ids of their parent annotations, "" for none.
     """
-    bulk = jvm.compiled("Bulk")
-    made = jvm.java_class("java.util.ArrayList")(len(nuclei))
-    above: list[str] = []
-    for start in range(0, len(nuclei), _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, len(nuclei)))
+    transfer = jvm.compiled("ObjectTransfer")
+    added = jvm.java_class("java.util.ArrayList")(len(nuclei))
+    parent_ids: list[str] = []
+    for start in range(0, len(nuclei), _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, len(nuclei)))
         chunk, kept = with_area(nuclei.take(rows))
         if len(chunk):
-            made.addAll(_objects(chunk, colors))
+            added.addAll(_objects(chunk, colors))
         if parents is not None:
-            above += parents[rows[kept]].tolist()
-    bulk.add(data, made, "\n".join(above))
-    return int(made.size())
+            parent_ids += parents[rows[kept]].tolist()
+    transfer.add(data, added, "\n".join(parent_ids))
+    return int(added.size())
 
 
 def _objects(nuclei: Nuclei, colors: Mapping[str, Color]) -> Any:
@@ -171,7 +171,7 @@ def _objects(nuclei: Nuclei, colors: Mapping[str, Color]) -> Any:
     path_class = jvm.java_class("qupath.lib.objects.classes.PathClass")
     rgb = jvm.java_class("qupath.lib.common.ColorTools").packRGB
     names, values = columns(nuclei)
-    return jvm.compiled("Bulk").make(
+    return jvm.compiled("ObjectTransfer").make(
         _to_java(nuclei.polygons),
         None if nuclei.cells is None else _to_java(nuclei.cells),
         "\n".join(qupath_id(identifier) for identifier in nuclei.ids),
@@ -187,9 +187,9 @@ def _objects(nuclei: Nuclei, colors: Mapping[str, Color]) -> Any:
 
 
 def _to_java(outlines: NDArray[np.object_]) -> Any:
-    """Outlines as the ``Outlines`` of ``bulk.groovy``: simple ones as runs of points, the others as WKB.
+    """Outlines as ``Outlines`` of ``object_transfer.groovy``: simple ones as points, the others as WKB.
 
-    Boxes are of the others: QuPath makes rectangles of them.
+    Boxes go as WKB, because QuPath makes rectangles of them.
     """
     simple = (
         (shapely.get_type_id(outlines) == shapely.GeometryType.POLYGON)

@@ -1,7 +1,8 @@
-"""Writes an entry's new ``data.qpdata`` beside the old one, and holds the two against each other in Java."""
+"""Writes an entry's ``data.qpdata``: a new file beside the old one, compared with it, then moved in place."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -22,78 +23,114 @@ from . import objects as javaobjects
 _REMOVED = {"replace-own": "own", "replace-all": "all", "keep": ""}
 _STEP = "CellGenNet"
 
+FileState = tuple[int, int, str]
+"""Modification time (ns), size in bytes and SHA-256 of a file; (0, 0, "") without a file."""
 
-@dataclass(frozen=True)
-class Written:
-    """A new file that was read back and found right: how many nuclei were added, and its ``summary.json``."""
 
-    count: int
-    summary: str
+class ChangedError(EntryDataError):
+    """Another program changed an entry's data while the new ones were written."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What there is to put in, and how; colors: of classes by full name."""
+    """What is to be written, and how; ``colors``: of classes by full name."""
 
     nuclei: Nuclei
     colors: Mapping[str, Color]
     options: WriteOptions
 
 
-def write_beside(
-    place: Path, fresh: Path, server: Any, check: Callable[[ObjectCounts], None], content: Content
-) -> Written:
-    """Write what ``place`` holds, with the nuclei put in, to ``fresh``, and read that back.
+@dataclass(frozen=True)
+class NewData:
+    """A new file that was read back and verified: how many nuclei were added, and its ``summary.json``."""
 
-    server : stands in for the image.
-    check  : raises an error where what QuPath read of ``place`` is not all.
+    count: int
+    summary: str
 
-    Raises EntryDataError where anything but what was asked for differs between the two.
+
+def write_new_data(
+    data_file: Path, new_file: Path, server: Any, check: Callable[[ObjectCounts], None], content: Content
+) -> NewData:
+    """Write the objects of ``data_file`` and the nuclei to ``new_file``, and read that back.
+
+    server : placeholder for the image.
+    check  : raises an error if QuPath did not read all objects of ``data_file``.
+
+    Raises EntryDataError if the files differ in anything but what was asked for.
     """
-    bulk, survey = jvm.compiled("Bulk"), jvm.compiled("Survey")
+    transfer, checksum = jvm.compiled("ObjectTransfer"), jvm.compiled("HierarchyChecksum")
     with jvm.errors(
-        lambda why: EntryDataError(place, f"cannot be written by QuPath ({why}); it is as it was")
+        lambda why: EntryDataError(data_file, f"cannot be written by QuPath ({why}); it is unchanged")
     ):
-        data = bulk.read(_java_path(place) if place.is_file() else None, server)
+        data = transfer.read(_java_path(data_file) if data_file.is_file() else None, server)
         check(javaobjects.counts_of(data.getHierarchy()))
-        which, nuclei, parents = _REMOVED[content.options.existing], content.nuclei, None
+        removed_kind, nuclei, parents = _REMOVED[content.options.existing], content.nuclei, None
         if content.options.existing == "keep":
-            there = set(str(bulk.ids(data)).split())
-            nuclei = nuclei.take(np.array([qupath_id(i) not in there for i in nuclei.ids], bool))
+            present = set(str(transfer.ids(data)).split())
+            nuclei = nuclei.take(np.array([qupath_id(i) not in present for i in nuclei.ids], bool))
         if content.options.within:
             annotations = javaobjects.annotations_of(data.getHierarchy())
             parents = parents_of(nuclei, annotations, content.options.within)
-        ids = bulk.parse("\n".join(qupath_id(identifier) for identifier in nuclei.ids))
-        before = np.array(survey.survey(data, which, ids), np.int64)
+        ids = transfer.parse("\n".join(qupath_id(identifier) for identifier in nuclei.ids))
+        before = np.array(checksum.compute(data, removed_kind, ids), np.int64)
         steps = int(data.getHistoryWorkflow().size())
-        settings, stains = str(survey.settings(data, steps)), np.array(survey.stains(data), np.float64)
-        removed = int(bulk.remove(data, which, ids))
+        settings, stains = str(checksum.settings(data, steps)), np.array(checksum.stains(data), np.float64)
+        removed = int(transfer.remove(data, removed_kind, ids))
         count = javaobjects.add(data, nuclei, content.colors, parents)
         if content.options.history:
-            bulk.addStep(data, _STEP, dict(content.options.history))
-        meant = np.array(survey.survey(data, "", ids), np.int64)
-        bulk.write(data, _java_path(fresh))
-        summary = str(bulk.summary(data, time.time_ns() // 1_000_000))
+            transfer.addStep(data, _STEP, dict(content.options.history))
+        intended = np.array(checksum.compute(data, "", ids), np.int64)
+        transfer.write(data, _java_path(new_file))
+        summary = str(transfer.summary(data, time.time_ns() // 1_000_000))
         data = None
-        with fresh.open("rb+") as file:
+        with new_file.open("rb+") as file:
             os.fsync(file.fileno())
-        again = bulk.read(_java_path(fresh), server)
-        after = np.array(survey.survey(again, "", ids), np.int64)
-        kept = np.array(survey.stains(again), np.float64)
-        same_settings = str(survey.settings(again, steps)) == settings
+        again = transfer.read(_java_path(new_file), server)
+        after = np.array(checksum.compute(again, "", ids), np.int64)
+        stains_after = np.array(checksum.stains(again), np.float64)
+        same_settings = str(checksum.settings(again, steps)) == settings
     if removed != before[5] or (before[[0, 1, 3, 4]] != after[[0, 1, 3, 4]]).any():
         what = "annotations" if before[0] != after[0] or before[3] != after[3] else "other objects"
-        raise _refused(place, f"QuPath changed {what} while writing")
-    if count != after[5] or meant[2] != after[2]:
-        raise _refused(place, f"QuPath wrote {after[5]} nuclei, or others, in place of {count}")
+        raise _refused(data_file, f"QuPath changed {what} while writing")
+    if count != after[5] or intended[2] != after[2]:
+        raise _refused(data_file, f"QuPath wrote {after[5]} nuclei, or others, instead of {count}")
     # QuPath normalises stain vectors once more, and 0.5 writes eight decimals.
-    if not same_settings or stains.shape != kept.shape or not np.allclose(stains, kept, rtol=0, atol=1e-6):
-        raise _refused(place, "QuPath changed the image's type, stains or history while writing")
-    return Written(count, summary)
+    same_stains = stains.shape == stains_after.shape and np.allclose(stains, stains_after, rtol=0, atol=1e-6)
+    if not same_settings or not same_stains:
+        raise _refused(data_file, "QuPath changed the image's type, stains or history while writing")
+    return NewData(count, summary)
 
 
-def _refused(place: Path, reason: str) -> EntryDataError:
-    return EntryDataError(place, reason, "Nothing was changed; use --backend files and import the result")
+def state_of(file: Path) -> FileState:
+    """The state of a file, by which a later change is noticed."""
+    try:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            status = os.fstat(opened.fileno())
+    except FileNotFoundError:
+        return 0, 0, ""
+    return status.st_mtime_ns, status.st_size, digest
+
+
+def move_in_place(data_file: Path, new_file: Path, summary: str, before: FileState) -> None:
+    """Replace ``data_file`` by a verified file in one step, and ``summary.json`` beside it.
+
+    Raises ChangedError if ``data_file`` is no longer in the state ``before``.
+    """
+    data_file.parent.mkdir(parents=True, exist_ok=True)
+    summary_file = data_file.with_name("summary.json")
+    new_summary = new_file.with_name(new_file.name + ".json")
+    new_summary.write_text(summary, encoding="utf-8")
+    if state_of(data_file) != before:
+        raise ChangedError(data_file, "was changed by another program in the meantime")
+    # A summary that does not fit would be taken for damage; a missing one is harmless.
+    summary_file.unlink(missing_ok=True)
+    new_file.replace(data_file)
+    new_summary.replace(summary_file)
+
+
+def _refused(data_file: Path, reason: str) -> EntryDataError:
+    return EntryDataError(data_file, reason, "Nothing was changed; use --backend files and import the result")
 
 
 def _java_path(path: Path) -> Any:

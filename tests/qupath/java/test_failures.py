@@ -1,4 +1,4 @@
-"""Whatever goes wrong while saving, an entry holds all of the old or all of the new afterwards."""
+"""Whatever goes wrong while saving, an entry contains all of the old data or all of the new."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from cellgennet_qupath.core.errors import EntryDataError
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.formats.detections import read_detections
 from cellgennet_qupath.qupath.java import objects as javaobjects
-from cellgennet_qupath.qupath.java import safewrite
+from cellgennet_qupath.qupath.java import write
 from cellgennet_qupath.qupath.open import open_project
 from tests.qupath.backends import needs_qupath, nuclei
 
 pytestmark = pytest.mark.qupath
 
 MANY = 4000
+ROOT = Path(__file__).parents[3]
 KILLS = int(os.environ.get("CELLGENNET_KILLS", "3"))
-"""How often a writer is killed; 30 for a thorough look."""
+"""How often a writer is killed; 30 for a thorough test."""
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +47,7 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_failures import many
-from cellgennet_qupath.qupath import jvm
+from tests.qupath.java.test_failures import many
 from cellgennet_qupath.qupath.open import open_project
 with open_project(Path(sys.argv[1]), "qupath", writable=True) as project:
     entry = project.entries[0]
@@ -59,7 +59,7 @@ with open_project(Path(sys.argv[1]), "qupath", writable=True) as project:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.slow
 def test_killed_at_any_moment(project: Path) -> None:
     """A process that saves over and over is killed at random; QuPath then opens old or new, never neither."""
@@ -69,7 +69,7 @@ def test_killed_at_any_moment(project: Path) -> None:
     with open_project(project, "qupath") as opened:
         annotations = opened.annotations(opened.entries[0])
     for _ in range(KILLS):
-        command = [sys.executable, "-c", WRITER, str(project), str(Path(__file__).parent)]
+        command = [sys.executable, "-c", WRITER, str(project), str(ROOT)]
         writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"saving\n"
@@ -83,7 +83,7 @@ def test_killed_at_any_moment(project: Path) -> None:
             seen.append(sets[found])
             assert opened.annotations(entry) == annotations
             assert opened.counts(entry).detections == MANY + 1
-    # and the next run takes the lock over, and clears away what lies about
+    # and the next run gets the lock and removes leftover files
     with open_project(project, "qupath", writable=True) as opened:
         opened.write_detections(opened.entries[0], nuclei())
         assert len(opened.detections(opened.entries[0])) == len(nuclei())
@@ -109,7 +109,7 @@ def test_a_full_disk_leaves_all_as_it_was(on_small_disk: Path) -> None:
     data = on_small_disk / "data" / "1" / "data.qpdata"
     before = data.read_bytes()
     with open_project(on_small_disk, "qupath", writable=True) as opened:
-        with pytest.raises(EntryDataError, match="as it was"):
+        with pytest.raises(EntryDataError, match="it is unchanged"):
             opened.write_detections(opened.entries[0], many())
         assert data.read_bytes() == before
         assert list((opened.work_folder / "detections").iterdir()) == []
@@ -235,7 +235,7 @@ def test_an_interrupted_move_changes_nothing(project: Path, monkeypatch: pytest.
         raise PermissionError(13, "Permission denied")
 
     with open_project(project, "qupath", writable=True) as opened:
-        monkeypatch.setattr(safewrite, "replace", refused)
-        with pytest.raises(EntryDataError, match=r"Permission denied.*as it was"):
+        monkeypatch.setattr(write, "move_in_place", refused)
+        with pytest.raises(EntryDataError, match=r"Permission denied.*it is unchanged"):
             opened.write_detections(opened.entries[0], nuclei())
     assert data.read_bytes() == before

@@ -1,5 +1,5 @@
-// Runs inside QuPath's Java: what would be too slow, or impossible, call by call from Python.
-// Compiled by QuPath's own Groovy (4 and 5) against the QuPath that was found.
+// Runs inside QuPath's Java, where calls from Python would be too slow or are impossible.
+// Compiled by QuPath's own Groovy (4 and 5) against the installed QuPath.
 
 import groovy.transform.CompileStatic
 import java.awt.image.BufferedImage
@@ -29,18 +29,18 @@ import qupath.lib.roi.PolygonROI
 import qupath.lib.roi.ROIs
 import qupath.lib.roi.interfaces.ROI
 
-/** Objects in and out of an image's hierarchy, and the hierarchy in and out of a file. */
+/** Transfers many objects at once between Python and a hierarchy, and a hierarchy from and to a file. */
 @CompileStatic
-class Bulk {
+class ObjectTransfer {
 
-    /** The data of an image, read without opening the image; new and empty where there is no file. */
-    static ImageData<BufferedImage> read(Path file, StandInServer server) {
+    /** An image's data, read without opening the image; new and empty without a file. */
+    static ImageData<BufferedImage> read(Path file, PlaceholderServer server) {
         if (file == null)
             return new ImageData<BufferedImage>(server)
         def data = PathIO.readImageData(file, null, server, BufferedImage.class)
         Workflow history = history(file)
         if (history != null) {
-            // While reading, QuPath 0.7 tells the history anew of the image's type and stains.
+            // While reading, QuPath 0.7 adds steps for the image's type and stains to the history.
             data.getHistoryWorkflow().clear()
             data.getHistoryWorkflow().addSteps(history.getSteps())
         }
@@ -61,14 +61,14 @@ class Bulk {
         return found
     }
 
-    /** Write the data of an image to a file that nobody else uses. */
+    /** Write an image's data to a file that no other process uses. */
     static void write(ImageData<BufferedImage> data, Path file) {
         new BufferedOutputStream(new FileOutputStream(file.toFile()), 1 << 20).withCloseable { OutputStream stream ->
             PathIO.writeImageData(stream, data)
         }
     }
 
-    /** What QuPath keeps in summary.json beside an image's data. The class is QuPath's and not public. */
+    /** The content of summary.json, which QuPath keeps beside an image's data. Its class is not public. */
     static String summary(ImageData<BufferedImage> data, long timestamp) {
         def type = Class.forName("qupath.lib.projects.DefaultProject\$ImageDataSummary")
         def constructor = type.getDeclaredConstructor(ImageData.class, long.class)
@@ -77,21 +77,21 @@ class Bulk {
     }
 
     /**
-     * Take detections out; objects inside them stay, one level up. Returns how many were taken out.
+     * Remove detections; their child objects move up one level. Returns how many were removed.
      *
-     * which  "own": those this tool wrote; "all": every detection; "": none; and those of the given ids.
+     * which  "own": those this tool wrote; "all": every detection; "": none; and those with the given ids.
      */
     static int remove(ImageData<BufferedImage> data, String which, Collection<UUID> ids) {
-        return removeBelow(data.getHierarchy().getRootObject(), new Choice(which, ids))
+        return removeBelow(data.getHierarchy().getRootObject(), new DetectionFilter(which, ids))
     }
 
-    private static int removeBelow(PathObject parent, Choice choice) {
+    private static int removeBelow(PathObject parent, DetectionFilter filter) {
         int removed = 0
         boolean changed = false
         List<PathObject> kept = new ArrayList<PathObject>()
         for (PathObject child : parent.getChildObjectsAsArray()) {
-            removed += removeBelow(child, choice)
-            if (choice.holds(child)) {
+            removed += removeBelow(child, filter)
+            if (filter.accepts(child)) {
                 removed++
                 changed = true
                 List<PathObject> orphans = Arrays.asList(child.getChildObjectsAsArray())
@@ -108,7 +108,7 @@ class Bulk {
         return removed
     }
 
-    /** The ids of all objects of an image, one a line. */
+    /** The ids of all objects of an image, one per line. */
     static String ids(ImageData<BufferedImage> data) {
         StringBuilder found = new StringBuilder()
         for (PathObject object : data.getHierarchy().getFlattenedObjectList(null))
@@ -116,7 +116,7 @@ class Bulk {
         return found.toString()
     }
 
-    /** Ids from text, one a line. */
+    /** Ids from text, one per line. */
     static List<UUID> parse(String lines) {
         List<UUID> ids = new ArrayList<UUID>()
         for (String line : lines.split("\n"))
@@ -129,7 +129,7 @@ class Bulk {
     static List<PathObject> own(PathObjectHierarchy hierarchy) {
         List<PathObject> found = new ArrayList<PathObject>()
         for (PathObject detection : hierarchy.getDetectionObjects())
-            if (Choice.isOwn(detection.getID()))
+            if (DetectionFilter.isOwn(detection.getID()))
                 found.add(detection)
         return found
     }
@@ -145,8 +145,8 @@ class Bulk {
         return found
     }
 
-    /** What QuPath's own table tells of objects besides: {names, kinds of shapes, parents}, one a line. */
-    static String[] told(List<PathObject> objects) {
+    /** Other columns of QuPath's own table: {names, names of ROIs, parents}, one object per line. */
+    static String[] labels(List<PathObject> objects) {
         StringBuilder names = new StringBuilder()
         StringBuilder shapes = new StringBuilder()
         StringBuilder parents = new StringBuilder()
@@ -160,8 +160,8 @@ class Bulk {
     }
 
     /**
-     * Detections as columns: {ids, classes, names of measurements} one a line, {values}, {z and t}, and the
-     * outlines of nuclei and of cells (see outlines; without a cell it has no points).
+     * Detections as columns: {ids, classes, names of measurements} one per line, {values}, {z and t}, and the
+     * outlines of nuclei and of cells (see outlines; an object without a cell has no points there).
      */
     static Object[] table(List<PathObject> objects) {
         Map<String, Integer> columns = new LinkedHashMap<String, Integer>()
@@ -197,7 +197,7 @@ class Bulk {
                 outlines(nuclei), outlines(cells)] as Object[]
     }
 
-    /** x, y: the outlines one after the other; ends: where each ends; others: which are given in shapes, as WKB. */
+    /** x, y: all outlines in turn; ends: where each ends; others: rows whose outline is in shapes, as WKB. */
     private static Object[] outlines(List<ROI> rois) {
         WKBWriter writer = new WKBWriter(2)
         List<byte[]> shapes = new ArrayList<byte[]>()
@@ -228,8 +228,8 @@ class Bulk {
     /**
      * Make detections, or cells where there are outlines of cells.
      *
-     * ids      one a line.
-     * classes  which of the palette each detection is of, -1 for none.
+     * ids      one per line.
+     * classes  index into the palette for each detection, -1 for none.
      * planes   z and t of each detection.
      * values   measurements by detection, then by name; NaN for none.
      */
@@ -257,7 +257,7 @@ class Bulk {
         return detections
     }
 
-    /** Put detections under objects of the given ids, one a line, "" for none. Returns how many got no parent. */
+    /** Add detections to parents with the given ids, one per line, "" for none. Returns how many parents are missing. */
     static int add(ImageData<BufferedImage> data, List<PathObject> detections, String parents) {
         PathObject root = data.getHierarchy().getRootObject()
         Map<String, PathObject> known = new HashMap<String, PathObject>()
@@ -280,7 +280,7 @@ class Bulk {
         return orphans
     }
 
-    /** Put a step at the end of an image's history, unless an equal one is its last. */
+    /** Append a step to an image's history, unless the last step is equal. */
     static void addStep(ImageData<BufferedImage> data, String name, Map<String, String> parameters) {
         String comment = parameters.collect { String key, String value -> "// " + name + " - " + key + ": " + value }.join("\n")
         def step = new DefaultScriptableWorkflowStep(name, new LinkedHashMap<String, String>(parameters), comment)
@@ -290,7 +290,7 @@ class Bulk {
     }
 }
 
-/** Outlines one after the other: x, y, where each ends, and well-known binary of those that are not simple. */
+/** All outlines in turn: x, y, where each ends, and well-known binary of those that are not simple. */
 @CompileStatic
 class Outlines {
 

@@ -1,5 +1,5 @@
-// Runs inside QuPath's Java: what would be too slow, or impossible, call by call from Python.
-// Compiled by QuPath's own Groovy (4 and 5) against the QuPath that was found.
+// Runs inside QuPath's Java, where calls from Python would be too slow or are impossible.
+// Compiled by QuPath's own Groovy (4 and 5) against the installed QuPath.
 
 import groovy.transform.CompileStatic
 import java.awt.image.BufferedImage
@@ -11,17 +11,17 @@ import qupath.lib.images.servers.PixelType
 import qupath.lib.regions.RegionRequest
 
 /**
- * Stands in for an image that is not opened: its pixels are not needed to change its objects, and where
- * the file or its reader is missing QuPath 0.5 would lose the objects on saving.
- * What is written of the image is its builder, unchanged.
+ * Takes the place of an image that is not opened: changing objects needs no pixels, and without the image
+ * file or its reader QuPath 0.5 would lose the objects on saving.
+ * The image's recorded builder is written back unchanged.
  */
 @CompileStatic
-class StandInServer extends AbstractImageServer<BufferedImage> {
+class PlaceholderServer extends AbstractImageServer<BufferedImage> {
 
     private final ServerBuilder<BufferedImage> recorded
     private final ImageServerMetadata known
 
-    StandInServer(ServerBuilder<BufferedImage> recorded, String name, int width, int height,
+    PlaceholderServer(ServerBuilder<BufferedImage> recorded, String name, int width, int height,
                   int sizeZ, int sizeT, int channels, String pixelType) {
         super(BufferedImage.class)
         this.recorded = recorded

@@ -1,5 +1,5 @@
-// Runs inside QuPath's Java: what would be too slow, or impossible, call by call from Python.
-// Compiled by QuPath's own Groovy (4 and 5) against the QuPath that was found.
+// Runs inside QuPath's Java, where calls from Python would be too slow or are impossible.
+// Compiled by QuPath's own Groovy (4 and 5) against the installed QuPath.
 
 import groovy.transform.CompileStatic
 import java.awt.image.BufferedImage
@@ -12,15 +12,15 @@ import qupath.lib.objects.classes.PathClass
 import qupath.lib.plugins.workflow.WorkflowStep
 import qupath.lib.roi.interfaces.ROI
 
-/** Which detections are meant: "own", "all" or "" for none, and those of some ids. */
+/** Selects detections: "own", "all" or "" for none, and those with the given ids. */
 @CompileStatic
-class Choice {
+class DetectionFilter {
 
     private final boolean all
     private final boolean own
     private final Set<UUID> ids
 
-    Choice(String which, Collection<UUID> ids) {
+    DetectionFilter(String which, Collection<UUID> ids) {
         this.all = which == "all"
         this.own = which == "own"
         this.ids = new HashSet<UUID>(ids)
@@ -31,16 +31,16 @@ class Choice {
         return (id.getMostSignificantBits() >>> 32) == 0xce119e00L && ((id.getMostSignificantBits() >>> 12) & 15L) == 8L
     }
 
-    boolean holds(PathObject object) {
+    boolean accepts(PathObject object) {
         return object.isDetection() && (all || own && isOwn(object.getID()) || ids.contains(object.getID()))
     }
 }
 
-/** Tells whether two hierarchies hold the same, without keeping either. */
+/** Checksums by which two hierarchies are compared without keeping both in memory. */
 @CompileStatic
-class Survey {
+class HierarchyChecksum {
 
-    /** History, properties and settings of an image's data as text; of the history the first steps only. */
+    /** An image's type, names of stains, first steps of its history, and properties, as text. */
     static String settings(ImageData<BufferedImage> data, int steps) {
         StringBuilder text = new StringBuilder()
         text.append(data.getImageType()).append("\n")
@@ -55,7 +55,7 @@ class Survey {
         return text.toString()
     }
 
-    /** The vectors and the background of an image's stains; nothing where none are set. */
+    /** Background and vectors of an image's stains; empty if none are set. */
     static double[] stains(ImageData<BufferedImage> data) {
         def stains = data.getColorDeconvolutionStains()
         if (stains == null)
@@ -68,18 +68,18 @@ class Survey {
     }
 
     /**
-     * What an image's data hold: sums over {annotations, other objects, the chosen ones} that are the same in
-     * whatever order objects come, and how many there are of each.
+     * Checksums of {annotations, other objects, selected detections}, which do not depend on the order of
+     * the objects, and then the number of each.
      */
-    static long[] survey(ImageData<BufferedImage> data, String which, Collection<UUID> ids) {
-        return new Survey(new Choice(which, ids)).of(data)
+    static long[] compute(ImageData<BufferedImage> data, String which, Collection<UUID> ids) {
+        return new HierarchyChecksum(new DetectionFilter(which, ids)).of(data)
     }
 
-    private final Choice choice
+    private final DetectionFilter filter
     private final long[] result = new long[6]
 
-    Survey(Choice choice) {
-        this.choice = choice
+    HierarchyChecksum(DetectionFilter filter) {
+        this.filter = filter
     }
 
     long[] of(ImageData<BufferedImage> data) {
@@ -90,17 +90,17 @@ class Survey {
     private void visit(PathObject object, String parent) {
         String below = parent
         if (!object.isRootObject()) {
-            boolean chosen = choice.holds(object)
-            int place = chosen ? 2 : object.isAnnotation() ? 0 : 1
-            result[place] += told(object, parent, chosen)
-            result[place + 3]++
-            below = chosen ? parent : object.getID().toString()
+            boolean selected = filter.accepts(object)
+            int group = selected ? 2 : object.isAnnotation() ? 0 : 1
+            result[group] += checksum(object, parent, selected)
+            result[group + 3]++
+            below = selected ? parent : object.getID().toString()
         }
         for (PathObject child : object.getChildObjectsAsArray())
             visit(child, below)
     }
 
-    private static long told(PathObject object, String parent, boolean chosen) {
+    private static long checksum(PathObject object, String parent, boolean selected) {
         PathClass pathClass = object.getPathClass()
         long sum = mix(17L, object.getClass().getSimpleName().hashCode())
         sum = mix(sum, object.getID().getMostSignificantBits())
@@ -110,7 +110,7 @@ class Survey {
         sum = mix(sum, object.getName() == null ? 0 : object.getName().hashCode())
         sum = mix(sum, object.getColor() == null ? -1 : object.getColor())
         sum = mix(sum, object.isLocked() ? 1 : 0)
-        if (!chosen)
+        if (!selected)
             sum = mix(sum, new TreeMap<String, String>(object.getMetadata()).toString().hashCode())
         MeasurementList measured = object.getMeasurementList()
         List<String> names = measured.getMeasurementNames()
