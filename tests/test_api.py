@@ -44,7 +44,7 @@ def examples() -> list[doctest.DocTest]:
 def test_examples_do_what_they_show(example: doctest.DocTest, workplace: Path) -> None:
     if example.name == "export":
         api.segment("MyProject", images=["*slide3*"])
-    failures = []
+    failures: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     result = runner.run(example, out=failures.append)
     assert result.attempted > 1
