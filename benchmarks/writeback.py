@@ -98,11 +98,12 @@ def stopwatch() -> Iterator[list[float]]:
 
     bulk_class, compiled = jvm.compiled("ObjectTransfer"), jvm.compiled
     javaobjects.add = watched(add)
-    jvm.compiled = lambda name: Watched() if name == "ObjectTransfer" else compiled(name)
+    setattr(jvm, "compiled", lambda name: Watched() if name == "ObjectTransfer" else compiled(name))  # noqa: B010
     try:
         yield spent
     finally:
-        javaobjects.add, jvm.compiled = add, compiled
+        javaobjects.add = add
+        setattr(jvm, "compiled", compiled)  # noqa: B010
 
 
 def bulk(folder: Path, nuclei: Nuclei) -> dict[str, float]:

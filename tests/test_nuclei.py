@@ -65,7 +65,7 @@ def test_ids_depend_on_outlines_and_planes_alone() -> None:
 
 
 @given(st.binary())
-def test_our_ids_are_uuids_that_can_be_told_from_others(content: bytes) -> None:
+def test_our_ids_are_recognisable_uuids(content: bytes) -> None:
     made = uuid.UUID(own_id(content))
     assert str(made) == own_id(content)
     assert made.version == 8

@@ -1,8 +1,8 @@
-"""Maps to instances: peaks of the object map, grown over the foreground by a watershed, and joined again
-where no valley parts them.
+"""Maps to instances: peaks of the object map, grown over the foreground by a watershed, and merged where
+no valley separates them.
 
-A nucleus depends on a bounded neighbourhood only (``Decoding.reach``) and on no absolute position, and
-all comparisons are made on exact integers, so a nucleus is the same in whatever tile it is decoded.
+A nucleus depends only on a bounded neighbourhood (``Decoding.reach``), not on its absolute position, and
+all comparisons are made on exact integers, so a nucleus is the same in every tile it is decoded in.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from scipy.sparse.csgraph import connected_components
 from skimage.segmentation import watershed
 
 LEVELS = 1023
-"""The value that stands for probability 1 in quantised maps."""
+"""The value of probability 1 in quantised maps."""
 
 _WEIGHTS = 128
 # Levels times squared weights stay below 2 ** 24: float32 sums of them are exact in any order.
 
 NOMINAL_MPP = 0.25
-"""µm per pixel assumed for the sizes of nuclei where nothing is calibrated."""
+"""µm per pixel assumed for the sizes of nuclei in uncalibrated images."""
 
 _FOUR_CONNECTED = 4
 _EIGHT_CONNECTED = 8
@@ -38,10 +38,10 @@ class Decoding:
 
     foreground      : a sample is foreground above this probability.
     peak            : an object's peak has at least this (blurred) object probability.
-    peak_distance   : of two peaks nearer than this the higher counts.
-    blur            : standard deviation of the Gaussian that smooths the object map first.
-    valley          : of two peaks whose way from one to the other never falls below this share of the lower
-                      one both are of one object.
+    peak_distance   : of two peaks closer than this only the higher counts.
+    blur            : standard deviation of the Gaussian that first smooths the object map.
+    valley          : two peaks belong to one object if a path between them stays above this share of the
+                      lower one.
     min_area        : smaller objects are dropped (samples).
     max_hole        : larger holes in the foreground stay open (samples).
     max_extent      : objects with a wider or higher bounding box are dropped.
@@ -62,7 +62,7 @@ class Decoding:
     def reach(self) -> int:
         """Samples around an object's bounding-box centre on which it depends, to one side.
 
-        Half of the object itself, the whole of what it may be joined with and half of a neighbour that
+        Half of the object itself, the whole of what it may be merged with, and half of a neighbour that
         competes with that, whose peak depends on its own surroundings.
         """
         blurred = len(_gaussian_weights(self.blur)) // 2
@@ -117,7 +117,7 @@ class Objects:
 
 
 def quantised(probability: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Probabilities in whole steps of 1 / 1023, the form in which maps are kept and compared."""
+    """Probabilities in steps of 1 / 1023, the form in which maps are kept and compared."""
     return np.asarray(np.rint(probability * np.float32(LEVELS)), np.uint16)
 
 
@@ -128,8 +128,8 @@ def decode(
 
     foreground, objectness : float32 (h, w) in [0, 1].
     """
-    found = decode_levels(quantised(np.stack([foreground, objectness], axis=-1)), decoding)
-    return found.labels, found.probability
+    objects = decode_levels(quantised(np.stack([foreground, objectness], axis=-1)), decoding)
+    return objects.labels, objects.probability
 
 
 def decode_levels(levels: NDArray[np.uint16], decoding: Decoding) -> Objects:
@@ -138,7 +138,7 @@ def decode_levels(levels: NDArray[np.uint16], decoding: Decoding) -> Objects:
     mask = _fill_small_holes(likely > decoding.foreground * LEVELS, decoding.max_hole)
     smooth = _blurred(height, decoding.blur)
     seeds = _peaks(smooth, mask, decoding)
-    labels = _joined(_grow(smooth, seeds, mask, decoding.max_extent), smooth, seeds, decoding)
+    labels = _merge_without_valley(_grow(smooth, seeds, mask, decoding.max_extent), smooth, seeds, decoding)
     _add_peakless_components(labels, mask, seeds)
     return _sound_objects(labels, likely, height, decoding)
 
@@ -176,9 +176,9 @@ def _blurred(height: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 def _peaks(
     smooth: NDArray[np.float32], mask: NDArray[np.bool_], decoding: Decoding
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the samples that are the highest of the disc around them.
+    """Rows and columns of the samples that are the highest in the disc around them.
 
-    Of equally high samples within one disc the first in reading order counts, wherever the tile begins.
+    Of equally high samples in one disc the first in reading order counts, wherever the tile starts.
     """
     radius = math.floor(decoding.peak_distance)
     dy, dx = np.mgrid[-radius : radius + 1, -radius : radius + 1]
@@ -200,7 +200,7 @@ def _grow(
     mask: NDArray[np.bool_],
     max_extent: float,
 ) -> NDArray[np.int32]:
-    """Watershed from the seeds over the mask, no farther from a seed than any object may reach."""
+    """Watershed from the seeds over the mask, no farther from a seed than an object may extend."""
     markers = np.zeros(mask.shape, np.int32)
     if not len(seeds[0]):
         return markers
@@ -210,15 +210,16 @@ def _grow(
     return labels
 
 
-def _joined(
+def _merge_without_valley(
     labels: NDArray[np.int32],
     smooth: NDArray[np.float32],
     seeds: tuple[NDArray[np.intp], NDArray[np.intp]],
     decoding: Decoding,
 ) -> NDArray[np.int32]:
-    """The regions of the watershed with neighbours made one where no valley parts them.
+    """The regions of the watershed, with neighbours merged if no valley separates them.
 
-    What would be wider than an object may be stays in its parts. Region i + 1 belongs to seed i.
+    Regions that together would be wider than an object may be are not merged. Region i + 1 belongs to
+    seed i.
     """
     count = len(seeds[0]) + 1
     one, other, saddle = _saddles(labels, smooth)
@@ -230,18 +231,18 @@ def _joined(
     groups = group[labels.reshape(-1)[inside]]
     boxes = _boxes(inside, groups, count, labels.shape[1])
     wide = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) + 1 > decoding.max_extent
-    # A group goes by the number of its first region.
+    # A group gets the number of its first region.
     first = np.full(count, count, np.int32)
     np.minimum.at(first, group, np.arange(count, dtype=np.int32))
     number = np.where(wide[group], np.arange(count, dtype=np.int32), first[group])
-    joined: NDArray[np.int32] = number[labels]
-    return joined
+    merged: NDArray[np.int32] = number[labels]
+    return merged
 
 
 def _saddles(
     labels: NDArray[np.int32], smooth: NDArray[np.float32]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Each pair of regions that touch, and the highest value at which one can step from one to the other."""
+    """Each pair of touching regions, and the highest value at which they touch."""
     pairs, values = [], []
     for before, after in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         a, b = labels[before], labels[after]
@@ -258,7 +259,7 @@ def _saddles(
 def _add_peakless_components(
     labels: NDArray[np.int32], mask: NDArray[np.bool_], seeds: tuple[NDArray[np.intp], NDArray[np.intp]]
 ) -> None:
-    """Make one object, in place, of each component of the mask that holds no seed."""
+    """Make each component of the mask without a seed one object, in place."""
     count, component = cv2.connectedComponents(mask.view(np.uint8), connectivity=_FOUR_CONNECTED)
     number = np.zeros(count, np.int32)
     peakless = np.setdiff1d(np.arange(1, count), component[seeds])
@@ -272,7 +273,7 @@ def _sound_objects(
     height: NDArray[np.float32],
     decoding: Decoding,
 ) -> Objects:
-    """Drop what is too small, too wide or too faint, number the rest by where they begin, score them."""
+    """Drop objects that are too small, too wide or too faint; number the rest by position; score them."""
     inside = np.flatnonzero(labels)
     owner = labels.reshape(-1)[inside]
     count = int(owner.max(initial=0)) + 1
@@ -290,7 +291,7 @@ def _sound_objects(
     )
     sound[0] = False
     first = np.full(count, labels.size)
-    first[owner[::-1]] = inside[::-1]  # of equal places the last one written stays
+    first[owner[::-1]] = inside[::-1]  # the last one written stays
     kept = np.flatnonzero(sound)
     kept = kept[np.argsort(first[kept])]
     renumber = np.zeros(count, np.int32)
@@ -299,10 +300,10 @@ def _sound_objects(
 
 
 def _boxes(inside: NDArray[np.intp], owner: NDArray[np.int32], count: int, width: int) -> NDArray[np.intp]:
-    """(count, 4) first and last row and column of each number, from the places that bear one."""
+    """(count, 4) first and last row and column of each number, from the samples that have one."""
     boxes = np.zeros((count, 4), np.intp)
     row, column = np.divmod(inside, width)
-    boxes[owner[::-1], 0] = row[::-1]  # places are in reading order, and the last one written stays
+    boxes[owner[::-1], 0] = row[::-1]  # in reading order, and the last one written stays
     boxes[owner, 2] = row
     boxes[owner, 1] = width
     np.minimum.at(boxes[:, 1], owner, column)

@@ -37,7 +37,7 @@ def blob(seed: int, at: tuple[float, float], size: float, hole: bool) -> shapely
     downsample=st.sampled_from([1.0, 2.0, 3.4, 0.5]),
     origin=st.tuples(st.integers(-5, 5), st.integers(-5, 5)),
 )
-def test_a_sample_belongs_where_its_centre_lies(
+def test_a_sample_belongs_to_the_polygon_around_its_centre(
     seed: int, x: float, y: float, size: float, hole: bool, downsample: float, origin: tuple[int, int]
 ) -> None:
     polygon = blob(seed, (x, y), size, hole)

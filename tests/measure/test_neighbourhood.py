@@ -51,7 +51,7 @@ def test_planes_are_kept_apart() -> None:
     assert np.isnan(table["Nearest nucleus µm"][2])
 
 
-def test_without_a_pixel_size_there_is_no_micrometre() -> None:
+def test_without_a_pixel_size_nothing_is_in_micrometres() -> None:
     table = neighbourhood(np.array([[0.0, 0], [3, 4]]), flat(2), SIZE, None)
     assert list(table) == ["Nearest nucleus px"]
     assert table["Nearest nucleus px"].tolist() == [5, 5]

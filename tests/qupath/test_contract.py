@@ -238,9 +238,9 @@ def test_only_detections_change_in_a_real_project(qupath: None, copied: Path) ->
             assert after is not None
             np.testing.assert_allclose(after.vectors, stains.vectors, atol=1e-6)
             assert (copied / "data" / entry.id / "summary.json").is_file()
-    now = project_hashes(copied)
-    changed = {name for name in now if now[name] != before.get(name)}
-    assert set(before) <= set(now)
+    hashes = project_hashes(copied)
+    changed = {name for name in hashes if hashes[name] != before.get(name)}
+    assert set(before) <= set(hashes)
     assert changed == {f"data/{n}/{name}" for n in range(1, 10) for name in ("data.qpdata", "summary.json")}
 
 

@@ -39,7 +39,7 @@ def own_annotations(project: Path, entry: str, age: float) -> Path:
     return path
 
 
-def test_what_a_project_tells(project: Path) -> None:
+def test_the_contents_of_a_project(project: Path) -> None:
     (project.parent / "slides").mkdir()
     slide = project.parent / "slides" / "one slide.tif"
     slide.write_bytes(b"")
@@ -146,7 +146,7 @@ def test_one_writer_at_a_time_and_readers_always(project: Path) -> None:
     FilesBackend(project, writable=True).close()
 
 
-def test_a_folder_of_slides_that_is_none(project: Path) -> None:
+def test_a_folder_of_slides_that_does_not_exist(project: Path) -> None:
     with pytest.raises(ProjectError, match="is not a folder"):
         FilesBackend(project, slides=project / "nowhere")
 
@@ -162,7 +162,7 @@ def test_not_one_byte_of_a_real_project_changes(shared: Path, version: str, tmp_
     assert len(before) >= 9 * 4
     with open_project(folder, "files", slides=shared / "qupath" / "slides", writable=True) as opened:
         for entry in opened.entries:
-            regions = [a.geometry for a in opened.annotations(entry) if a.geometry.area > 0]
+            regions = [a.geometry for a in opened.annotations(entry) if shapely.area(a.geometry) > 0]
             opened.counts(entry)
             opened.stains(entry)
             assert opened.write_detections(entry, Nuclei.from_polygons(regions)).count == len(regions)
@@ -170,7 +170,7 @@ def test_not_one_byte_of_a_real_project_changes(shared: Path, version: str, tmp_
     assert project_hashes(folder, times=True) == before
 
 
-def test_the_files_are_taken_where_there_is_no_qupath(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_files_are_used_without_qupath(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "find_qupath", lambda: None)
     with open_project(project) as opened:
         assert opened.backend == "files"

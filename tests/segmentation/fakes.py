@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -94,7 +95,7 @@ class Paper:
         return None
 
 
-def model(predictor: ColourReader | None = None, **rule: float) -> Model:
+def model(predictor: ColourReader | None = None, **rule: Any) -> Model:
     return Model(
         predictor=predictor or ColourReader(),
         mpp=0.25,
@@ -111,7 +112,7 @@ def everywhere(width: int, height: int) -> Area:
 
 
 def task(
-    image: NDArray[np.uint8], tile: int, area: Area | None = None, **rule: float
+    image: NDArray[np.uint8], tile: int, area: Area | None = None, **rule: Any
 ) -> tuple[SlideTask, list[Tile]]:
     """A slide at full resolution and its plan."""
     paper = Paper(image)

@@ -1,8 +1,8 @@
-"""A project's images one after the other: failures told, interruptions resumed."""
+"""A project's images one after the other: failures reported, interruptions resumed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from cellgennet_qupath.nuclei import Nuclei, NucleiChunks, collect, empty
 from cellgennet_qupath.qupath.project import (
     WRITE_DEFAULTS,
     Annotation,
+    DetectionChunk,
     ImageEntry,
     ObjectCounts,
+    Project,
     StainVectors,
     WriteOptions,
     WrittenDetections,
@@ -82,6 +84,9 @@ class MemoryProject:
     def detections(self, entry: ImageEntry) -> Nuclei:
         return self.found.get(entry.id, empty())
 
+    def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
+        raise NotImplementedError
+
     def write_detections(
         self, entry: ImageEntry, nuclei: NucleiChunks, options: WriteOptions = WRITE_DEFAULTS
     ) -> WrittenDetections:
@@ -95,7 +100,7 @@ class MemoryProject:
     def close(self) -> None:
         return None
 
-    def __enter__(self) -> MemoryProject:
+    def __enter__(self) -> Project:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -192,7 +197,7 @@ def test_no_nuclei_have_a_reason(project: MemoryProject, image: NDArray[np.uint8
     assert len(project.found["1"]) == 0
 
 
-def test_a_foreground_below_the_threshold_is_told(project: MemoryProject) -> None:
+def test_a_foreground_below_the_threshold_is_reported(project: MemoryProject) -> None:
     project.add("faint", picture())
     (result,) = segment(project, model(ColourReader(strength=0.3)))
     assert result.count == 0
@@ -241,7 +246,7 @@ def test_a_project_without_images(project: MemoryProject) -> None:
         segment(project)
 
 
-def test_an_interrupted_run_goes_on(project: MemoryProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_continues(project: MemoryProject, monkeypatch: pytest.MonkeyPatch) -> None:
     project.add("one", picture())
     project.add("two", picture())
     whole = ColourReader()
@@ -274,7 +279,7 @@ def test_an_interrupted_run_goes_on(project: MemoryProject, monkeypatch: pytest.
     assert list((project.work_folder / "runs").glob("*/*")) == []
 
 
-def test_restart_begins_anew(project: MemoryProject) -> None:
+def test_restart_starts_again(project: MemoryProject) -> None:
     project.add("one", picture())
     with pytest.raises(Interrupted):
         segment(project, model(stop_at(3)))
@@ -307,10 +312,10 @@ def test_nothing_is_resumed_from_something_else(project: MemoryProject, what: st
     resumed = outlines(project.found["1"])
     assert isinstance(fake.predictor, ColourReader)
     calls = fake.predictor.calls
-    fresh = replace(fake, predictor=ColourReader())
-    segment(project, fresh, resume=False, **options)
+    predictor = ColourReader()
+    segment(project, replace(fake, predictor=predictor), resume=False, **options)
     assert outlines(project.found["1"]) == resumed
-    assert fresh.predictor.calls == calls
+    assert predictor.calls == calls
 
 
 def test_only_what_failed_is_done_again(project: MemoryProject) -> None:
@@ -336,7 +341,7 @@ def test_detections_that_were_deleted_are_made_again(project: MemoryProject) -> 
     assert project.writes == ["1"]
 
 
-def test_a_damaged_checkpoint_is_told_and_restart_helps(project: MemoryProject) -> None:
+def test_a_damaged_checkpoint_is_reported_and_restart_helps(project: MemoryProject) -> None:
     project.add("one", picture())
     with pytest.raises(Interrupted):
         segment(project, model(stop_at(15)))
@@ -361,7 +366,7 @@ def test_a_half_written_tile_counts_for_nothing(project: MemoryProject) -> None:
 
 def test_the_pixel_size_decides_the_scale(project: MemoryProject) -> None:
     small = cv2.resize(picture(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    project.change(project.add("coarse", small), mpp=(0.5, 0.5))
+    project.change(project.add("coarse", np.asarray(small, np.uint8)), mpp=(0.5, 0.5))
     project.change(project.add("unknown", picture()), mpp=None)
     listener = Recorder()
     coarse, unknown = segment(project, reporter=listener)

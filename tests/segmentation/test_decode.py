@@ -21,7 +21,7 @@ def draw(shape: tuple[int, int], discs: list[tuple[float, float, float]], peak: 
     return (height > 0).astype(np.float32), (peak * height).astype(np.float32)
 
 
-def test_touching_nuclei_are_told_apart() -> None:
+def test_touching_nuclei_are_separated() -> None:
     labels, probability = decode(*draw((60, 60), [(20, 20, 9), (35, 20, 9), (30, 45, 8)]), Decoding())
     assert labels.max() == 3
     assert len(probability) == 3
@@ -44,7 +44,7 @@ def test_a_component_without_a_peak_is_one_object() -> None:
     assert probability[0] == pytest.approx(0.1, abs=0.001)
 
 
-def test_a_wide_smear_without_a_peak_is_no_object() -> None:
+def test_a_wide_smear_without_a_peak_is_not_an_object() -> None:
     foreground = np.zeros((40, 200), np.float32)
     foreground[15:25, 5:195] = 1
     assert decode(foreground, np.zeros_like(foreground), Decoding(max_extent=60))[0].max() == 0
@@ -82,7 +82,7 @@ def test_nothing_gives_nothing() -> None:
     assert probability.shape == (0,)
 
 
-def test_everything_foreground_is_no_nucleus() -> None:
+def test_an_image_of_foreground_only_has_no_nucleus() -> None:
     everything = np.ones((200, 200), np.float32)
     assert decode(everything, np.zeros_like(everything), Decoding())[0].max() == 0
 

@@ -101,7 +101,7 @@ def test_one_nucleus(project: MemoryProject) -> None:
     assert (middle.x, middle.y) == pytest.approx((451.3, 350.6), abs=0.3)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half(
+def test_a_full_disk_is_reported_and_leaves_no_half_written_file(
     project: MemoryProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.add("one", picture())

@@ -15,7 +15,7 @@ from cellgennet_qupath.segmentation.plan import Area
 from cellgennet_qupath.segmentation.slide import segment_slide
 from cellgennet_qupath.slides.tissue import TissueMask
 
-from .fakes import Disc, draw, task
+from .fakes import ColourReader, Disc, Paper, draw, task
 
 
 def run(
@@ -117,7 +117,7 @@ def test_thin_images(size: tuple[int, int]) -> None:
         assert 0 <= y0 < y1 <= height
 
 
-def test_nothing_is_looked_at_off_the_tissue_and_nothing_found_there() -> None:
+def test_off_the_tissue_nothing_is_read_or_segmented() -> None:
     discs: list[Disc] = [(x, 50.0, 10.0) for x in range(30, 600, 60)]
     image = draw(600, 100, discs)
     mask = np.zeros((1, 6), bool)
@@ -143,6 +143,7 @@ def test_within_a_geometry() -> None:
 def test_finished_tiles_are_not_done_again() -> None:
     image = draw(300, 200, [(50, 50, 10), (150, 50, 10), (250, 150, 10)])
     one, tiles = task(image, 64)
+    assert isinstance(one.pixels, Paper)
     store: dict[int, TileNuclei] = {}
     first = segment_slide(one, tiles[:5], store)
     assert sorted(store) == [tile.index for tile in tiles[:5]]
@@ -158,6 +159,8 @@ def test_finished_tiles_are_not_done_again() -> None:
 def test_the_network_sees_each_block_once() -> None:
     one, tiles = task(draw(500, 400, []), 32)
     segment_slide(one, tiles)
+    assert isinstance(one.pixels, Paper)
+    assert isinstance(one.model.predictor, ColourReader)
     grid = block_grid(one)
     assert grid.core == (96, 80)
     assert one.model.predictor.calls == one.pixels.reads == 6 * 5

@@ -28,7 +28,7 @@ from cellgennet_qupath.segmentation.workers import (
     segment_tiles,
 )
 from cellgennet_qupath.slides.normalisation import Normalisation
-from cellgennet_qupath.slides.reader import open_slide
+from cellgennet_qupath.slides.reader import SlideReader, open_slide
 
 from .fakes import ColourReader, Disc, draw, everywhere, model
 from .test_slide import as_rows
@@ -101,6 +101,7 @@ def test_a_workers_error_comes_home_in_one_line(
     client: Client, plan: tuple[SlideTask, list[Tile]], tmp_path: Path
 ) -> None:
     task, tiles = plan
+    assert isinstance(task.pixels, SlideReader)
     file = task.pixels.path
     file.unlink()
     with pytest.raises(SlideError, match=r"slide\.png"):

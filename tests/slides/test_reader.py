@@ -27,7 +27,7 @@ def shrink(image: Pixels, step: int) -> Pixels:
     """The mean of blocks, the remainder dropped, as pyramids are made."""
     rows, columns = image.shape[0] // step, image.shape[1] // step
     blocks = image[: rows * step, : columns * step].reshape(rows, step, columns, step, -1)
-    return np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
+    return np.asarray(np.rint(blocks.mean(axis=(1, 3))), np.uint8)
 
 
 def write_pyramid(path: Path, image: Pixels, steps: tuple[int, ...] = (2, 4), **first: object) -> Path:
@@ -296,12 +296,12 @@ def test_damaged_files(tmp_path: Path, name: str, content: bytes, reason: str) -
     assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_folder_is_no_slide(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_slide(tmp_path: Path) -> None:
     with pytest.raises(SlideError, match="cannot be opened"):
         open_slide(tmp_path)
 
 
-def test_a_truncated_pyramid_is_told_on_opening(tmp_path: Path) -> None:
+def test_a_truncated_pyramid_is_refused_on_opening(tmp_path: Path) -> None:
     path = tmp_path / "cut.tif"
     tifffile.imwrite(path, RGB, photometric="rgb", tile=(32, 32), compression="jpeg")
     path.write_bytes(path.read_bytes()[:-500])

@@ -70,7 +70,7 @@ def _identifier(written: object, geometry: shapely.Geometry) -> str:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether a text is an id that QuPath keeps; it replaces others by new ones."""
+    """Whether a text is an id that QuPath keeps; it replaces all others."""
     return _UUID.fullmatch(text) is not None
 
 

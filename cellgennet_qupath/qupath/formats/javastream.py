@@ -1,4 +1,4 @@
-"""Reads Java object serialization streams, in which QuPath keeps the objects of an image.
+"""Reads Java object serialization streams, in which QuPath saves the objects of an image.
 
 The grammar is that of the "Java Object Serialization Specification", chapter 6, protocol version 2.
 Nothing but plain containers is made of them: no class is looked up, no code is run.
@@ -47,7 +47,7 @@ class ObjectStream:
 
     Strings become str, null None, arrays of primitives read-only NumPy views, other arrays lists.
 
-    skim : classes whose objects (subclasses' too) are passed over, with all they hold, and appear as
+    skim : classes whose objects (subclasses' too) are skipped, with all they contain, and appear as
            None: a slide has a million detections. They are counted all the same.
     keep : classes whose objects are collected in ``kept`` in order of appearance, wherever they are,
            inside skimmed ones too.
@@ -63,8 +63,8 @@ class ObjectStream:
         self._data = memoryview(data).toreadonly()
         self._skim, self._keep = frozenset(skim), frozenset(keep)
         self._at = len(STREAM_MAGIC)
-        # A handle holds the value it stands for, or the place (int) of something passed over, which is
-        # read again should anything refer to it. Integers never occur as values.
+        # A handle maps to its value, or to the position (int) of a skipped item, which is read again if
+        # anything refers to it. Integers never occur as values.
         self._handles: list[Any] = []
         self._next = 0
         self._depth = 0
@@ -102,11 +102,11 @@ class ObjectStream:
         return handle
 
     def _place(self, start: int) -> int:
-        """Where an item can be read again: its first byte and its first handle, in one number."""
+        """The position of an item for reading it again: its first byte and first handle, in one number."""
         return start << 32 | self._next
 
     def _item(self, keep: bool) -> Any:
-        """The next item of a content; None where it is not to be kept."""
+        """The next item of an object's content; None if it is skipped."""
         start = self._at
         code = self._data[start]
         self._at = start + 1
@@ -260,7 +260,7 @@ class ObjectStream:
         elif described.skim:
             keep = False
         if not keep:
-            # Nothing of a skimmed class is ever read again: a million references would take for ever.
+            # Objects of a skimmed class are never read again: a million references would take too long.
             self._remember(None if described.skim else place)
             self._skim_data(described)
             return None
@@ -270,7 +270,7 @@ class ObjectStream:
             self.kept.append(value)
         flags = described.flags
         if flags & _SC_EXTERNALIZABLE:
-            # Whatever the superclasses are, an Externalizable's contents are written once.
+            # An Externalizable's contents are written once, whatever its superclasses.
             value.contents = self._external(described)
             return value
         for part in described.line:
@@ -299,7 +299,7 @@ class ObjectStream:
         return self._contents(keep)
 
     def _contents(self, keep: bool) -> list[Any]:
-        """What a class wrote by hand, up to its end mark; nothing where it is not to be kept."""
+        """What a class wrote itself, up to its end mark; nothing if it is skipped."""
         contents = []
         data = self._data
         while data[self._at] != _ENDBLOCKDATA:

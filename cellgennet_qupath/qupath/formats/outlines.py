@@ -1,4 +1,4 @@
-"""Outlines made such that QuPath takes them: two decimals, valid, of one part or several."""
+"""Makes outlines importable by QuPath: two decimals, valid, of one part or several."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POLYGON, MULTIPOLYGON = int(shapely.GeometryType.POLYGON), int(shapely.GeometryT
 
 
 def with_area(nuclei: Nuclei) -> tuple[Nuclei, NDArray[np.intp]]:
-    """The nuclei that enclose anything on the grid of 0.01 px, all outlines made importable, and their rows.
+    """The nuclei with an area on the grid of 0.01 px, all outlines made importable, and their rows.
 
     A cell that encloses nothing is none (None).
     """
@@ -29,7 +29,7 @@ def with_area(nuclei: Nuclei) -> tuple[Nuclei, NDArray[np.intp]]:
 
 
 def drawn(nuclei: Nuclei) -> NDArray[np.object_]:
-    """(n,) what QuPath draws and measures as the object: the cell where there is one, else the nucleus."""
+    """(n,) the outline that QuPath draws and measures: the cell if there is one, else the nucleus."""
     if nuclei.cells is None:
         return nuclei.polygons
     outlines = nuclei.cells.copy()
@@ -39,7 +39,7 @@ def drawn(nuclei: Nuclei) -> NDArray[np.object_]:
 
 
 def roi_names(outlines: NDArray[np.object_]) -> NDArray[np.object_]:
-    """(n,) QuPath's names of what it makes of outlines."""
+    """(n,) QuPath's names of the ROIs that it makes of outlines."""
     plain = (shapely.get_type_id(outlines) == POLYGON) & (shapely.get_num_interior_rings(outlines) == 0)
     boxes = plain & (shapely.get_num_coordinates(outlines) == 5)
     boxes &= shapely.area(outlines) == shapely.area(shapely.envelope(outlines))
@@ -47,7 +47,7 @@ def roi_names(outlines: NDArray[np.object_]) -> NDArray[np.object_]:
 
 
 def importable(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Outlines as they may be written: two decimals, valid, Polygon or MultiPolygon of several parts.
+    """Outlines ready to be written: two decimals, valid, Polygon or MultiPolygon of several parts.
 
     A nucleus whose outline falls apart when repaired keeps its biggest part; what encloses nothing
     becomes an empty Polygon. None is taken as empty.
@@ -71,7 +71,7 @@ def importable(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
 def _repaired(broken: shapely.Geometry) -> shapely.Geometry:
     if not np.all(np.isfinite(shapely.get_coordinates(broken))):
         return shapely.Polygon()
-    # Repairing makes new vertices off the grid, and the grid can break the repaired again: both at once.
+    # Repairing adds vertices off the grid, and rounding can invalidate them again: both in one step.
     repaired = shapely.set_precision(shapely.make_valid(broken), 0.01)
     parts: NDArray[np.object_] = shapely.get_parts(shapely.get_parts(repaired))
     parts = parts[shapely.get_type_id(parts) == POLYGON]

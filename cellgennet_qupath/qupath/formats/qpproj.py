@@ -19,14 +19,14 @@ DATA_FILE = "data.qpdata"
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _MICROMETRES = {"µm", "μm", "um", "micrometer", "micrometre", "micron", "microns"}
 _SAME_PIXELS = {"uri", "pyramidize"}
-"""Server builders that serve a file's pixels as they are; the others rotate, crop or recompute them."""
+"""Server builders that return a file's pixels unchanged; all others rotate, crop or recompute them."""
 
 
 @dataclass(frozen=True)
 class RecordedImage:
-    """An image as the project records it.
+    """An image as recorded in the project.
 
-    entry     : all that is known before the slide is looked for (``slide`` is None).
+    entry     : all that is known before the slide is located (``slide`` is None).
     file_size : (width, height) of the file itself, before any rotation or crop; None if not recorded.
     """
 
@@ -64,7 +64,7 @@ def project_folder(path: Path) -> Path:
 
 
 def read_project(path: Path) -> RecordedProject:
-    """What a project records, given its folder or its ``project.qpproj``. Raises ProjectError."""
+    """Read a project, given its folder or its ``project.qpproj``. Raises ProjectError."""
     folder = project_folder(path)
     file = folder / PROJECT_FILE
     try:
@@ -153,7 +153,7 @@ def class_colors(folder: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def read_json(path: Path) -> Any:
-    """A side file of QuPath's that may be missing or broken without harm: then None."""
+    """An auxiliary file of QuPath's; None if it is missing or damaged, which does no harm."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):

@@ -12,20 +12,20 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 
 ELLIPSE_VERTICES = 100
-"""As many as QuPath (through JTS) gives an ellipse."""
+"""As many as QuPath (through JTS) uses for an ellipse."""
 
 _LARGEST = 1e9
-"""Pixels; no image is as large, so a coordinate beyond comes from a damaged file."""
+"""Pixels; no image is that large, so a coordinate beyond it means a damaged file."""
 
 Coordinates = NDArray[np.float64]
 
 
 class RoiError(ValueError):
-    """A shape with coordinates that cannot be."""
+    """A shape with impossible coordinates."""
 
 
 def snap(coordinates: ArrayLike) -> Coordinates:
-    """Coordinates on the grid of 0.01 px, halves upwards. Raises RoiError where one is impossible."""
+    """Coordinates on the grid of 0.01 px, halves rounded up. Raises RoiError if one is impossible."""
     values = np.asarray(coordinates, np.float64)
     if not np.all(np.abs(values) <= _LARGEST):
         raise RoiError("impossible coordinates")
@@ -39,7 +39,7 @@ def rectangle(x: float, y: float, x2: float, y2: float) -> shapely.Polygon:
 
 
 def ellipse(x: float, y: float, x2: float, y2: float) -> shapely.Polygon:
-    """The ellipse inside the box between two corners, as the polygon QuPath makes of it."""
+    """The ellipse inside the box between two corners, as QuPath's polygon of it."""
     angles = np.arange(ELLIPSE_VERTICES) * (2 * np.pi / ELLIPSE_VERTICES)
     radius_x, radius_y = (x2 - x) / 2, (y2 - y) / 2
     return shapely.Polygon(
@@ -52,12 +52,12 @@ def ellipse(x: float, y: float, x2: float, y2: float) -> shapely.Polygon:
 
 
 def polygon(x: ArrayLike, y: ArrayLike) -> shapely.Geometry:
-    """The inside of an outline, which may be open or cross itself. Empty below three vertices."""
+    """The inside of an outline, which may be open or cross itself. Empty with fewer than three vertices."""
     return area([np.column_stack([x, y])])
 
 
 def area(outlines: Sequence[ArrayLike]) -> shapely.Geometry:
-    """The inside of several outlines by the non-zero winding rule, as Java's shapes have it."""
+    """The inside of several outlines by the non-zero winding rule, as in Java's shapes."""
     rings = []
     for outline in outlines:
         ring = snap(outline)
@@ -77,7 +77,7 @@ def area(outlines: Sequence[ArrayLike]) -> shapely.Geometry:
 
 
 def _winding(ring: Coordinates, face: shapely.Polygon) -> int:
-    """How often a closed ring turns around the inside of a face that it does not cross."""
+    """Winding number of a closed ring around the inside of a face that it does not cross."""
     point = shapely.point_on_surface(face)
     before, after = ring[:-1], ring[1:]
     side = (after[:, 0] - before[:, 0]) * (point.y - before[:, 1]) - (point.x - before[:, 0]) * (
@@ -95,13 +95,13 @@ def points(x: ArrayLike, y: ArrayLike) -> shapely.Geometry:
 
 
 def line(x: ArrayLike, y: ArrayLike) -> shapely.Geometry:
-    """The polyline through the given vertices; empty below two."""
+    """The polyline through the given vertices; empty with fewer than two."""
     coordinates = snap(np.column_stack([x, y]))
     return shapely.LineString(coordinates if len(coordinates) > 1 else None)
 
 
 def geometry(wkb: bytes) -> shapely.Geometry:
-    """A geometry kept as well-known binary. Raises RoiError where it is none."""
+    """A geometry from well-known binary. Raises RoiError if it is invalid."""
     try:
         read = shapely.from_wkb(wkb)
     except shapely.errors.ShapelyError as error:
@@ -111,7 +111,7 @@ def geometry(wkb: bytes) -> shapely.Geometry:
 
 
 def name_of(shape: shapely.Geometry, is_ellipse: bool = False) -> str:
-    """What QuPath calls the shape it makes of a geometry of a GeoJSON file."""
+    """QuPath's name of the ROI that it makes of a GeoJSON geometry."""
     kind = shapely.get_type_id(shape)
     if is_ellipse:
         return "Ellipse"

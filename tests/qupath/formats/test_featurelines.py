@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +16,13 @@ from cellgennet_qupath.qupath.formats.featurelines import parse_features, parse_
 
 
 def nuclei(cells: bool, multiple: bool) -> Nuclei:
-    shapes: list[shapely.Geometry] = [shapely.Point(20 * k, 9).buffer(5 + k / 7) for k in range(6)]
+    shapes: list[Any] = [shapely.Point(20 * k, 9).buffer(5 + k / 7) for k in range(6)]
     shapes[1] = shapes[1].difference(shapely.Point(20, 9).buffer(2))
     if multiple:
         shapes[3] = shapely.MultiPolygon([shapely.box(60, 0, 62, 2), shapely.box(64, 0, 66, 2)])
-    around = np.array([None if k == 2 else shape.buffer(3) for k, shape in enumerate(shapes)], dtype=object)
+    around = np.array(
+        [None if k == 2 else shape.buffer(3) for k, shape in enumerate(shapes)], dtype=np.object_
+    )
     base = Nuclei.from_polygons(shapes, np.linspace(0.4, 0.9, 6))
     found = Nuclei(
         polygons=base.polygons,
@@ -57,7 +60,9 @@ def test_equal_columns(cells: bool, names: list[str]) -> None:
             [np.nan, 1, 2, np.nan, -4e-9, 1e7], nan_ok=True
         )
     assert shapely.equals(fast.polygons, plain.polygons).all()
-    assert fast.measurements[sorted(fast.measurements)].equals(plain.measurements[sorted(plain.measurements)])
+    names = sorted(map(str, fast.measurements))
+    assert names == sorted(map(str, plain.measurements))
+    assert fast.measurements[names].equals(plain.measurements[names])
 
 
 def test_nuclei_of_several_parts() -> None:
@@ -78,7 +83,7 @@ def test_nuclei_of_several_parts() -> None:
         '{"id":"a","geometry":{"type":"Polygon","coordinates":[[[0,0],[1,0],[1,',
     ],
 )
-def test_what_is_no_nucleus_is_refused(line: str) -> None:
+def test_anything_but_a_nucleus_is_refused(line: str) -> None:
     good = feature_lines(nuclei(False, multiple=False))[0]
     for lines in ([line], [good, line]):
         with pytest.raises((ValueError, LookupError, TypeError)):

@@ -226,7 +226,7 @@ def test_many_references_to_skimmed_objects_cost_nothing() -> None:
     assert sum(item is None for item in stream) == 50_001
 
 
-def test_what_is_no_stream() -> None:
+def test_anything_but_a_stream_is_refused() -> None:
     for data in (b"", b"\xac\xed", b"PK\x03\x04 and so on", b"{}"):
         with pytest.raises(JavaStreamError, match="no Java"):
             ObjectStream(data)

@@ -69,7 +69,7 @@ def test_the_folder_and_the_file_name_the_same_project(project: Path) -> None:
         ("project.qpproj", '{"images": [{"entryID": 1}, {"entryID": "1"}]}', "two images"),
     ],
 )
-def test_what_is_no_project_is_told_in_one_line(
+def test_anything_but_a_project_is_refused_in_one_line(
     tmp_path: Path, name: str, content: str | None, message: str
 ) -> None:
     path = tmp_path / name

@@ -39,7 +39,8 @@ def _qupath() -> None:
 
 def many(shift: float = 0.0) -> Nuclei:
     x, y = np.meshgrid(np.arange(80), np.arange(MANY // 80))
-    outlines = shapely.buffer(shapely.points(x.ravel() * 20.0 + shift, y.ravel() * 20.0), 8, quad_segs=6)
+    centres = shapely.points(x.ravel() * 20.0 + shift, y.ravel() * 20.0)
+    outlines = np.asarray(shapely.buffer(centres, 8, quad_segs=6), dtype=object)
     return Nuclei.from_polygons(outlines, np.full(MANY, 0.5))
 
 
@@ -105,7 +106,7 @@ def on_small_disk(project: Path, tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_disk_leaves_all_as_it_was(on_small_disk: Path) -> None:
+def test_a_full_disk_changes_nothing(on_small_disk: Path) -> None:
     data = on_small_disk / "data" / "1" / "data.qpdata"
     before = data.read_bytes()
     with open_project(on_small_disk, "qupath", writable=True) as opened:
@@ -199,7 +200,7 @@ def test_what_qupath_would_write_wrongly_never_takes_the_place_of_the_old(
         assert list((opened.work_folder / "detections").iterdir()) == []
 
 
-def test_what_a_killed_save_of_qupath_left_is_told(project: Path) -> None:
+def test_leftovers_of_a_killed_save_of_qupath_are_reported(project: Path) -> None:
     data = project / "data" / "1" / "data.qpdata"
     shutil.copy(data, data.with_name("data.qpdata.bkp"))
     data.write_bytes(b"")
@@ -211,7 +212,7 @@ def test_what_a_killed_save_of_qupath_left_is_told(project: Path) -> None:
             opened.write_detections(opened.entries[0], nuclei())
 
 
-def test_a_damaged_file_is_not_written_over(project: Path) -> None:
+def test_a_damaged_file_is_not_overwritten(project: Path) -> None:
     """Its end is whole, so that only reading tells."""
     data = project / "data" / "1" / "data.qpdata"
     content = data.read_bytes()
