@@ -77,8 +77,8 @@ def _scores(
 
 
 def outlines(labels: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Samples of objects with a 4-neighbour outside their object, or outside the image."""
-    around = np.pad(labels, 1)
+    """Samples of objects (labels above 0) with a 4-neighbour outside their object, or outside the image."""
+    around = np.pad(np.maximum(labels, 0), 1)
     middle = around[1:-1, 1:-1]
     inner = np.ones(labels.shape, bool)
     for neighbour in (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]):

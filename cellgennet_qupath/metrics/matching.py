@@ -24,6 +24,8 @@ class Overlaps:
     intersection                : (k,) int64 shared samples.
     true_area, predicted_area   : (n,) and (m,) int64 samples of every object.
     true_label, predicted_label : (n,) and (m,) int64 their labels in the label images.
+
+    Rows are in the order of ``objects``, and pairs in the order of their rows.
     """
 
     true: NDArray[np.int64]
@@ -156,7 +158,8 @@ def overlaps(true: NDArray[np.integer], predicted: NDArray[np.integer]) -> Overl
 def match(pairs: Overlaps, threshold: float) -> Matches:
     """The pairs of IoU at or above a threshold: as many as possible, then of the highest total IoU.
 
-    Above 0.5 no object can be in two such pairs; below, the assignment problem is solved.
+    Above 0.5 no object can be in two such pairs; below, the assignment problem is solved. Of several equally
+    good solutions, the one taken depends on the position of the objects, not on their labels.
     """
     iou = pairs.iou
     kept = np.flatnonzero(iou >= threshold)
@@ -189,20 +192,34 @@ def objects(
     labels: NDArray[np.integer],
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
     """The objects of a label image: their labels (n,), the row of each sample's object (h, w), -1 for
-    background, and their areas in samples (n,)."""
+    background (0 and below), and their areas in samples (n,).
+
+    Rows are in the order of each object's first sample, row by row. So nothing that is computed from rows,
+    not even the choice between equal candidates or the order of a sum, depends on how objects are numbered.
+    """
+    flat = labels.reshape(-1)
     highest = int(labels.max(initial=0))
     if highest <= _TABLE_LIMIT:
-        inside = np.maximum(labels, 0)
-        area = np.bincount(inside.reshape(-1), minlength=highest + 1)
+        flat = np.maximum(flat, 0)
+        area = np.bincount(flat, minlength=highest + 1)
+        first = np.full(highest + 1, -1, np.int64)
+        # Of repeated indices the last assignment holds: the first sample, seen from the end.
+        first[flat[::-1]] = np.arange(len(flat) - 1, -1, -1)
         area[0] = 0
         number = np.flatnonzero(area)
+        number = number[np.argsort(first[number])]
         row_of = np.full(highest + 1, -1, np.int32)
         row_of[number] = np.arange(len(number), dtype=np.int32)
-        return number.astype(np.int64), row_of[inside], area[number].astype(np.int64)
-    number, row, counted = np.unique(labels, return_inverse=True, return_counts=True)
-    background = int(np.searchsorted(number, 1))
+        return number.astype(np.int64), row_of[flat].reshape(labels.shape), area[number].astype(np.int64)
+    values, begin, inverse, counted = np.unique(
+        flat, return_index=True, return_inverse=True, return_counts=True
+    )
+    background = int(np.searchsorted(values, 1))
+    order = background + np.argsort(begin[background:])
+    rank = np.full(len(values), -1, np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
     return (
-        number[background:].astype(np.int64),
-        np.maximum(row.reshape(labels.shape) - background, -1).astype(np.int32),
-        counted[background:].astype(np.int64),
+        values[order].astype(np.int64),
+        rank[inverse].reshape(labels.shape),
+        counted[order].astype(np.int64),
     )

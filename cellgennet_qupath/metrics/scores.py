@@ -55,7 +55,8 @@ class Scores:
                  (share of the true background predicted as foreground), in samples; NaN where there is no
                  true foreground or background.
     aji        : aggregated Jaccard index (Kumar et al. 2017): every true object is paired with the
-                 predicted one of highest IoU, which may be used more than once.
+                 predicted one of highest IoU, which may be used more than once. Where several have the
+                 highest IoU, the choice depends on their size and position, not on their labels.
     pq, sq, rq : panoptic quality at IoU 0.5 and its factors (Kirillov et al. 2019): the mean IoU of the
                  matched objects, and their F1.
     counts     : IoU threshold -> TP, FN and FP.
@@ -162,7 +163,9 @@ def _count(pairs: Overlaps, matches: Matches) -> Counts:
 
 
 def _aggregated_jaccard(pairs: Overlaps) -> float:
-    order = np.lexsort((-pairs.iou, pairs.true))
+    """AJI; of several predicted objects with the highest IoU, the one whose union with the true object is
+    smallest counts, and of equal ones the first in the image (the order of ``objects``)."""
+    order = np.lexsort((pairs.predicted, pairs.union, -pairs.iou, pairs.true))
     true, first = np.unique(pairs.true[order], return_index=True)
     best = order[first]
     used = np.unique(pairs.predicted[best])

@@ -46,10 +46,9 @@ def true_nuclei(true: NDArray[np.integer], unknown: NDArray[np.bool_] | None = N
 
 def matched_iou(nuclei: pd.DataFrame, matching: LabelMatching) -> NDArray[np.float64]:
     """IoU (n,) of each row of ``true_nuclei`` with the predicted nucleus matched to it; 0 if missed."""
-    iou = np.zeros(len(nuclei))
     detected = matching.overlaps.true_label[matching.matches.true]
-    iou[np.searchsorted(nuclei["label"], detected)] = matching.matches.iou
-    return iou
+    by_label = pd.Series(matching.matches.iou, index=detected)
+    return np.asarray(nuclei["label"].map(by_label).fillna(0.0), np.float64)
 
 
 def size_limits(areas: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:

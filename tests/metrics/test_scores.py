@@ -89,8 +89,10 @@ def test_below_half_the_assignment_is_solved() -> None:
     true = squares((0, 0, 4, 10), (4, 0, 4, 10))
     predicted = squares((2, 0, 4, 10), (0, 0, 2, 10))
     # Object 1 overlaps both equally well (1/3 and 1/2); the second true one has only the first.
-    matches = match(overlaps(true, predicted), 0.3)
-    assert sorted(zip(matches.true.tolist(), matches.predicted.tolist(), strict=True)) == [(0, 1), (1, 0)]
+    pairs = overlaps(true, predicted)
+    matches = match(pairs, 0.3)
+    matched = pairs.true_label[matches.true], pairs.predicted_label[matches.predicted]
+    assert sorted(zip(*(labels.tolist() for labels in matched), strict=True)) == [(1, 2), (2, 1)]
 
 
 @settings(max_examples=40)
