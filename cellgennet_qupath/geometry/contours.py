@@ -83,10 +83,10 @@ def label_polygons(
         outward, crossing = _to_edge(rings, height, edge)
         cut_corners = area - _moments(points, rings.ring)[0]
         points = points + outward
-        found, centroid = _moments(points, rings.ring)
+        moved_area, centroid = _moments(points, rings.ring)
         # Where the height does not cross the edge, corners of samples belong to the object.
         area = (
-            found
+            moved_area
             + _ROUNDED_OFF
             + cut_corners * (1 - np.bincount(rings.ring, crossing) / np.bincount(rings.ring))
         )

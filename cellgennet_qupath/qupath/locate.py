@@ -56,14 +56,14 @@ def find_slides(
     ``size_of``) is the recorded one or unknown.
     """
     finder = _Finder(project, slides, size_of)
-    found: list[Path | None] = []
+    located: list[Path | None] = []
     reasons: dict[str, str] = {}
     for image in project.images:
         slide, reason = finder.find(image)
-        found.append(slide)
+        located.append(slide)
         if slide is None:
             reasons[image.entry.id] = reason
-    return found, reasons
+    return located, reasons
 
 
 class _Finder:

@@ -59,18 +59,18 @@ class ImageResult:
         return f"{self.name}: {found} ({when}){place}"
 
 
-def why_nothing(task: SlideTask, found: SlideNuclei, looked: bool, mpp: float | None) -> str:
+def why_nothing(task: SlideTask, nuclei: SlideNuclei, has_tiles: bool, mpp: float | None) -> str:
     """Why a slide has no nuclei."""
     size = "an unknown pixel size" if mpp is None else f"{mpp:.3g} µm per pixel"
     if not task.area.tissue.tissue.any():
         return "no tissue was found on the slide"
-    if not looked:
+    if not has_tiles:
         return "no tissue was found inside the annotations"
     if mpp is not None and not _PLAUSIBLE[0] <= mpp <= _PLAUSIBLE[1]:
         return f"its pixel size is probably wrong ({size}); correct it in QuPath (Image tab)"
-    if found.highest <= task.model.decoding.foreground:
+    if nuclei.highest <= task.model.decoding.foreground:
         return (
-            f"nothing looked like a nucleus (foreground probability at most {found.highest:.2f}, "
+            f"nothing looked like a nucleus (foreground probability at most {nuclei.highest:.2f}, "
             f"{task.model.decoding.foreground:g} is needed); check the stain and the pixel size ({size})"
         )
     return f"all candidates were too small, too wide or too faint; check the pixel size ({size})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import shapely
 from numpy.typing import NDArray
 
+from cellgennet_qupath import __version__
 from cellgennet_qupath.core.errors import Interrupted, UsageError
 from cellgennet_qupath.core.progress import SILENT, Reporter
 from cellgennet_qupath.nuclei import Nuclei, NucleiChunks, collect, empty
@@ -277,6 +280,28 @@ def test_an_interrupted_run_continues(project: MemoryProject, monkeypatch: pytes
     assert (first.count, first.seconds) == (len(DISCS), 0)
     assert "in an earlier run" in first.sentence()
     assert list((project.work_folder / "runs").glob("*/*")) == []
+
+
+def test_checkpoints_keep_their_names_and_keys(project: MemoryProject) -> None:
+    """Those of older versions: an interrupted run must still resume after an update."""
+    project.add("one", picture())
+    project.add("two", picture())
+    whole = ColourReader()
+    segment(project, model(whole))
+    with pytest.raises(Interrupted):
+        segment(project, model(stop_at(whole.calls - 2)))
+    decisive = [__version__, "fake", "paper", None, 128, None]
+    digest = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:12]
+    folder = project.work_folder / "runs" / f"segment-{digest}"
+    task, done = (json.loads((folder / name).read_text()) for name in ("2/task.json", "1/done.json"))
+    assert list(task) == [
+        "slide", "bytes", "modified", "series", "size",
+        "mpp", "measured in", "stains", "downsample", "within",
+    ]  # fmt: skip
+    assert list(done) == ["count", "place", "how", "reason", "writing", "device"]
+    assert list(done["writing"]) == ["existing", "within", "history", "cells"]
+    assert list(done["writing"]["history"]) == ["checksum", "cellgennet_qupath", "computed on"]
+    assert {file.name for file in (folder / "2").iterdir()} >= {"task.json", "tile_000000.parquet"}
 
 
 def test_restart_starts_again(project: MemoryProject) -> None:
