@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .core.errors import CellGenNetError, UsageError
+from .core.errors import UsageError
 from .core.progress import Remembering, Reporter, Silent
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .qupath.open import Backend
     from .qupath.project import ExistingPolicy, Project
     from .segmentation.result import ImageResult
+    from .training.record import TrainingRecord
     from .training.run import Stage
 
 StrPath = str | os.PathLike[str]
@@ -74,12 +75,14 @@ class Assessment:
 
     evaluation : scores of each method and region, as tables.
     document   : the verdict and all numbers as plain data, as in ``report.json``.
-    page       : the HTML report.
+    page       : the HTML report; None where it could not be written (a warning says why).
+    skipped    : images and regions that could not be evaluated, one sentence each.
     """
 
     evaluation: Evaluation
     document: dict[str, Any]
-    page: Path
+    page: Path | None
+    skipped: list[str]
 
 
 def open_project(
@@ -112,9 +115,10 @@ def open_project(
     return opened(Path(path), backend, folder, slide_size, writable, reporter)
 
 
-def load_bundle(path: StrPath = "pretrained") -> Bundle:
+def load_bundle(path: StrPath = "pretrained", *, reporter: Reporter = LOG) -> Bundle:
     """Open a model bundle and verify its checksums; ``"pretrained"`` is the one shipped with the package.
 
+    Fields of another version, and files that are not part of the bundle, are ignored with a warning.
     Raises BundleError, which names the file at fault.
 
     >>> import cellgennet_qupath as cgn
@@ -125,7 +129,7 @@ def load_bundle(path: StrPath = "pretrained") -> Bundle:
     from .bundle import load_bundle as loaded
     from .bundle import named_bundle
 
-    return loaded(named_bundle(Path(path)))
+    return loaded(named_bundle(Path(path)), reporter)
 
 
 def train(
@@ -158,14 +162,13 @@ def train(
     False
     """
     from .core.config import Config, load_config
-    from .report.training_page import write_training_page
     from .training.run import init_config, train_project
 
     settings = config if isinstance(config, Config) else load_config(None if config is None else Path(config))
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
     if init is not None:
-        settings = init_config(_bundle(init), settings)
+        settings = init_config(_bundle(init, reporter), settings)
     with _opened(project, writable=True, reporter=reporter) as opened:
         return train_project(
             opened,
@@ -175,7 +178,7 @@ def train(
             resume=resume,
             mpp=mpp,
             reporter=reporter,
-            write_report=write_training_page,
+            write_report=_training_page(reporter),
         )
 
 
@@ -222,7 +225,7 @@ def segment(
 
     if dask is not None and workers > 1:
         raise UsageError("workers and dask", "exclude each other", "Give only one of them")
-    model = _bundle(bundle)
+    model = _bundle(bundle, reporter)
     listener = Remembering(reporter)
     with _opened(project, writable=True, reporter=listener) as opened:
         options = SegmentOptions(
@@ -267,20 +270,24 @@ def evaluate(
                   that groups images.
     mpp         : µm per pixel of images without a pixel size.
 
-    Raises UsageError, SupervisionError where nothing can be scored, BundleError and SlideError.
+    The ground truth and all results of other tools are read once before any work. An image that cannot be
+    read is skipped: see ``Assessment.skipped``. Raises UsageError, SupervisionError where nothing can be
+    scored or a label image is missing or unusable, BundleError and SlideError.
 
     >>> import cellgennet_qupath as cgn
     >>> result = cgn.evaluate("MyProject", output="report", classical=False)
     >>> result.evaluation.summary()["pq"].round(1).tolist()
     [0.8]
     """
+    from .evaluation.checks import check_inputs
     from .evaluation.predictors import predictors_for
     from .evaluation.run import evaluate as scored
-    from .report.evaluation_page import REPORT, check_output, write_report
+    from .report.evaluation_files import REPORT, check_output
+    from .report.evaluation_page import write_report
 
-    folder = Path(output)
+    folder, listener = Path(output), Remembering(reporter)
     check_output(folder)
-    models = [_bundle(bundle) for bundle in _several(bundles)]
+    models = [_bundle(bundle, reporter) for bundle in _several(bundles)]
     others = {name: Path(place) for name, place in (predictions or {}).items()}
     is_project = _is_project(target)
     if is_project:
@@ -288,22 +295,26 @@ def evaluate(
 
         with _opened(target, writable=False, reporter=reporter) as opened:
             classes = models[0].config.classes
-            regions = project_regions(opened, classes, mpp=mpp, reporter=reporter)
+            regions = project_regions(opened, classes, mpp=mpp, reporter=listener)
             subject = opened.path.name
     else:
         from .evaluation.regions import folder_regions
 
         source = Path(target)  # type: ignore[arg-type]
-        regions = folder_regions(source, mpp=mpp, split=split, group_by=group_by, reporter=reporter)
+        regions = folder_regions(source, mpp=mpp, split=split, group_by=group_by, reporter=listener)
         subject = source.resolve().name
+    check_inputs(subject, regions, others, models, listener)
     predictors = predictors_for(
-        models, others, teacher=teacher, classical=classical, threads=threads, reporter=reporter
+        models, others, teacher=teacher, classical=classical, threads=threads, reporter=listener
     )
     reporter.say(f"Comparing: {', '.join(one.name for one in predictors)}.")
-    evaluation = scored(regions, predictors, reporter)
-    notes = [_SEEN] if is_project else []
+    evaluation = scored(regions, predictors, listener)
+    # A report of a part of the images says so.
+    notes = [*([_SEEN] if is_project else []), *listener.warnings]
     document = write_report(folder, evaluation, subject, models, notes, reporter)
-    return Assessment(evaluation, document, folder / REPORT)
+    page = folder / REPORT
+    skipped = [line for line in listener.warnings if line.startswith("Skipped: ")]
+    return Assessment(evaluation, document, page if page.is_file() else None, skipped)
 
 
 _SEEN = (
@@ -339,10 +350,10 @@ def export(
         return export_project(opened, Path(path), neighbours=neighbours, summary=summary, reporter=reporter)
 
 
-def _bundle(bundle: Bundle | StrPath) -> Bundle:
+def _bundle(bundle: Bundle | StrPath, reporter: Reporter) -> Bundle:
     from .bundle import Bundle
 
-    return bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    return bundle if isinstance(bundle, Bundle) else load_bundle(bundle, reporter=reporter)
 
 
 def _several(bundles: Bundle | StrPath | Sequence[Bundle | StrPath]) -> Sequence[Bundle | StrPath]:
@@ -371,10 +382,26 @@ def _run_page(
     project: Project, results: list[ImageResult], bundle: Bundle, listener: Remembering, mpp: float | None
 ) -> Path | None:
     """The run's page; without it the nuclei are in the project all the same."""
-    from .report.segmentation_page import write_run_page
+    from .report.guard import guarded
 
-    try:
+    def write() -> Path:
+        from .report.segmentation_page import write_run_page
+
         return write_run_page(project, results, bundle, warnings=listener.warnings, mpp=mpp)
-    except CellGenNetError as error:
-        listener.warn(f"No page was written: {error}")
-        return None
+
+    return guarded(write, listener)
+
+
+def _training_page(reporter: Reporter) -> Callable[[TrainingRecord, Path], Path | None]:
+    """What writes the page of a training; without it the bundle is complete all the same."""
+    from .report.guard import guarded
+
+    def write(record: TrainingRecord, file: Path) -> Path | None:
+        def page() -> Path:
+            from .report.training_page import write_training_page
+
+            return write_training_page(record, file)
+
+        return guarded(page, reporter, "training page")
+
+    return write

@@ -90,8 +90,8 @@ def command(
 
     if dask is not None and workers > 1:
         raise click.UsageError("--workers and --dask cannot be combined.")
-    bundle = api.load_bundle(model or "pretrained")
     listener = reporter()
+    bundle = api.load_bundle(model or "pretrained", reporter=listener)
     with opened(project, backend, slides, listener, writable=True) as target:
         run = api.segment(
             target,

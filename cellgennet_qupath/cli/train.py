@@ -55,7 +55,7 @@ def command(
     require("train", "cellgennet train")
     listener = reporter()
     settings = load_config(config_file, listener)
-    start = None if initial is None else api.load_bundle(initial)
+    start = None if initial is None else api.load_bundle(initial, reporter=listener)
     with opened(project, backend, slides, listener, writable=True) as target:
         bundle = api.train(
             target,

@@ -10,15 +10,19 @@ import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigError
+from .plain_files import NotPlainError
+from .plain_yaml import YamlError, read_yaml
 from .progress import SILENT, Reporter
 
-Positive = Annotated[int, Field(ge=1)]
+# The upper bounds only exclude typing errors and values that no computer can hold.
+Count = Annotated[int, Field(ge=1, le=100_000)]
+Batch = Annotated[int, Field(ge=1, le=1024)]
+Patch = Annotated[int, Field(ge=64, multiple_of=32)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Weight = Annotated[float, Field(ge=0.0)]
+Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 
 
 class _Section(BaseModel):
@@ -50,7 +54,7 @@ class ClassNames(_Section):
 
     training: str = "Training"
     validation: str = "Validation"
-    nucleus: str = "Nucleus"
+    nucleus: Patterns = "Nucleus"
     background: str = "Background"
     ignore: str = "Ignore*"
 
@@ -74,12 +78,19 @@ class TeacherConfig(_Section):
     grid: Literal[1, 2, 4] = 2
     depth: Annotated[int, Field(ge=1, le=5)] = 3
     filters: Annotated[int, Field(ge=4, le=128)] = 32
-    patch: Annotated[int, Field(ge=64, multiple_of=32)] = 160
-    batch: Positive = 4
-    epochs: Positive = 60
-    steps_per_epoch: Positive = 40
+    patch: Patch = 160
+    batch: Batch = 4
+    epochs: Count = 60
+    steps_per_epoch: Count = 40
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-4
-    patience: Positive = 15
+    patience: Count = 15
+
+    @model_validator(mode="after")
+    def _patches_fit_the_network(self) -> TeacherConfig:
+        unit = self.grid * 2**self.depth
+        if self.patch % unit:
+            raise ValueError(f"`patch` must be a multiple of grid * 2^depth = {unit}")
+        return self
 
 
 class PseudoConfig(_Section):
@@ -102,11 +113,11 @@ class PseudoConfig(_Section):
     uncertainty_decay: Weight = Field(default=3.0, serialization_alias="sharpness")
     background_weight: Fraction = Field(default=1.0, serialization_alias="miss_doubt")
     student_share: Fraction = 0.8
-    rounds: Positive = 2
-    batch: Positive = 2
+    rounds: Count = 2
+    batch: Batch = 2
     cutmix: Fraction = 0.5
-    tile: Annotated[int, Field(ge=128, multiple_of=32)] = 512
-    tiles: Positive = 64
+    tile: Annotated[int, Field(ge=128, le=8192, multiple_of=32)] = 512
+    tiles: Count = 64
 
 
 class StudentConfig(_Section):
@@ -125,10 +136,10 @@ class StudentConfig(_Section):
     width: Annotated[int, Field(ge=4, le=128)] = 32
     levels: Annotated[int, Field(ge=2, le=5)] = 4
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    patch: Annotated[int, Field(ge=64, multiple_of=32)] = 160
-    batch: Positive = 4
-    epochs: Positive = 104
-    steps_per_epoch: Positive = 40
+    patch: Patch = 160
+    batch: Batch = 4
+    epochs: Count = 104
+    steps_per_epoch: Count = 40
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     restart: Fraction = 0.5
     weight_decay: Weight = 1e-4
@@ -166,7 +177,7 @@ class Config(_Section):
     """All settings of a training run."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     mpp: Annotated[float, Field(gt=0, le=10)] | None = None
     classes: ClassNames = ClassNames()
     normalisation: NormalisationConfig = NormalisationConfig()
@@ -174,6 +185,12 @@ class Config(_Section):
     pseudo: PseudoConfig = PseudoConfig()
     student: StudentConfig = StudentConfig()
     loss: LossConfig = LossConfig()
+
+    @model_validator(mode="after")
+    def _patches_fit_into_tiles(self) -> Config:
+        if self.loss.needs_teacher and self.student.patch > self.pseudo.tile:
+            raise ValueError("`student.patch` must not be larger than `pseudo.tile`")
+        return self
 
     def fingerprint_text(self) -> str:
         """The settings as JSON under their oldest names: the same text in every version."""
@@ -188,15 +205,19 @@ def load_config(path: Path | None, reporter: Reporter = SILENT) -> Config:
     if path is None:
         return Config()
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path)
     except OSError as error:
-        raise ConfigError(path, f"cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(path, "is not valid YAML", "Check the indentation and the colons") from error
+        raise ConfigError(
+            path, f"cannot be read ({error.strerror})", "Check the path given with -c"
+        ) from error
+    except NotPlainError as error:
+        raise ConfigError(path, error.reason, "Give a YAML file of settings") from error
+    except YamlError as error:
+        raise ConfigError(path, str(error), "Check the indentation and the colons") from error
     if raw is None:
         return Config()
     if not isinstance(raw, dict):
-        raise ConfigError(path, "holds no settings", "Write `name: value` lines")
+        raise ConfigError(path, "contains no settings", "Write `name: value` lines")
     config = config_from(raw, path)
     renamed = _renamed(raw)
     if renamed:
@@ -222,4 +243,71 @@ def config_from(raw: object, source: object) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(source, f"`{key}`: {first['msg'].lower()}", "See docs/configuration.md") from error
+        problem = first["msg"].removeprefix("Value error, ")
+        problem = problem[:1].lower() + problem[1:]
+        raise ConfigError(
+            source, f"`{key}`: {problem}" if key else problem, "See docs/configuration.md"
+        ) from error
+
+
+NEEDED_BY_SEGMENTATION = {"student": ("architecture", "width", "levels"), "normalisation": ("low", "high")}
+"""The settings that a bundle's weights depend on, by section. All others only matter in training."""
+
+
+def config_of_bundle(raw: dict[str, Any]) -> tuple[Config, list[str]]:
+    """The settings of a bundle, perhaps of another version, and the names of those that were ignored.
+
+    Unknown or impossible settings that only training reads get their defaults. Raises ConfigError, whose
+    reason names the setting, where segmentation might depend on it.
+    """
+    left: dict[str, Any] = {
+        name: dict(value) if isinstance(value, dict) else value for name, value in raw.items()
+    }
+    ignored: list[str] = []
+    while True:
+        try:
+            return Config.model_validate(left), ignored
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = tuple(str(part) for part in first["loc"][:2])
+            if _may_affect_segmentation(place, first["type"]):
+                what = "an unknown setting" if first["type"] == "extra_forbidden" else "an unknown value"
+                raise ConfigError("config", f"has {what} (`{'.'.join(place)}`)") from error
+            dropped = _drop(left, place)
+            if not dropped:
+                raise ConfigError("config", f"cannot be read (`{'.'.join(place)}`)") from error
+            ignored += dropped
+
+
+def _may_affect_segmentation(place: tuple[str, ...], problem: str) -> bool:
+    """Whether segmentation reads a setting, or might in the version that wrote it (unknown ones)."""
+    if not place or place[0] not in NEEDED_BY_SEGMENTATION:
+        return False
+    return len(place) == 1 or place[1] in NEEDED_BY_SEGMENTATION[place[0]] or problem == "extra_forbidden"
+
+
+def _drop(settings: dict[str, Any], place: tuple[str, ...]) -> list[str]:
+    """Remove the setting at ``place``, or else its section; without a place all that only training reads.
+
+    Returns the names of what was removed.
+    """
+    if not place:  # settings that contradict each other
+        names = [name for name in settings if name not in NEEDED_BY_SEGMENTATION]
+        student = settings.get("student", {})
+        extra = [name for name in student if name not in NEEDED_BY_SEGMENTATION["student"]]
+        for name in names:
+            del settings[name]
+        for name in extra:
+            del student[name]
+        return [str(name) for name in names] + [f"student.{name}" for name in extra]
+    section = settings.get(place[0])
+    if len(place) == 2 and isinstance(section, dict):
+        # Errors name a renamed setting by its new name, and every key as text.
+        old = Config.model_fields[place[0]].default.old_names() if place[0] in Config.model_fields else {}
+        for key in [key for key in section if place[1] in (str(key), old.get(key))]:
+            del section[key]
+            return [".".join(place)]
+    for key in [key for key in settings if str(key) == place[0]]:
+        del settings[key]
+        return [place[0]]
+    return []

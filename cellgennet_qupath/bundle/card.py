@@ -1,0 +1,141 @@
+"""The card of a bundle, ``model.yaml``: its fields, its own checksum, and cards of other versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..core.config import NEEDED_BY_SEGMENTATION
+from ..core.errors import BundleError
+from ..core.plain_files import NotPlainError
+from ..core.plain_yaml import YamlError, read_yaml
+
+CARD = "model.yaml"
+STUDENT = "student.safetensors"
+TEACHER = "teacher"
+REPORT = "report"
+FORMAT = 1
+COPY_AGAIN = "Copy the bundle again or train again"
+
+Text = Annotated[str, Field(max_length=500)]
+Number = Annotated[float, Field(ge=-1000, le=1000)]
+
+
+class Card(BaseModel):
+    """The content of ``model.yaml``. ``mpp`` is in µm per pixel; times are ISO 8601, UTC.
+
+    checksums     : SHA-256 of every other file of the bundle.
+    card_checksum : SHA-256 of what segmentation reads of the card, see ``card_checksum``; bundles of
+                    version 0.1 have none.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: int = FORMAT
+    name: Text
+    created: Text
+    licence: str = "unspecified"
+    attribution: str = ""
+    mpp: float | None = Field(default=None, ge=0.001, le=1000)
+    classes: Annotated[list[Text], Field(max_length=100)] = ["Nucleus"]
+    decoding: dict[str, Number] = {}
+    teacher_thresholds: dict[str, Number] = {}
+    config: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    card_checksum: str | None = None
+    checksums: dict[str, str] = {}
+
+
+_ONLY_FOR_READERS = frozenset({"licence", "attribution", "training", "metrics", "versions"})
+"""Fields of the card that nothing depends on."""
+
+
+def read_card(file: Path) -> dict[str, Any]:
+    """The plain values of a card whose format this version reads: the format is checked before all else."""
+    try:
+        raw = read_yaml(file)
+    except (OSError, NotPlainError) as error:
+        reason = error.reason if isinstance(error, NotPlainError) else f"cannot be read ({error.strerror})"
+        raise BundleError(file, reason, COPY_AGAIN) from error
+    except YamlError as error:
+        raise BundleError(file, f"is damaged: it {error}", COPY_AGAIN) from error
+    if not isinstance(raw, dict) or not all(isinstance(name, str) for name in raw):
+        raise BundleError(file, "is damaged: it is not a card", COPY_AGAIN)
+    version = raw.get("format", FORMAT)
+    if version != FORMAT:
+        newer = isinstance(version, int) and version > FORMAT
+        raise BundleError(
+            file.parent,
+            "was written by a newer version" if newer else f"has an unknown format ({version!s:.20})",
+            f"Update cellgennet-qupath: this version reads format {FORMAT}",
+        )
+    return raw
+
+
+def card_of(raw: dict[str, Any], file: Path) -> tuple[Card, list[str]]:
+    """The card of plain values, and the names of fields that were ignored."""
+    ignored = [name for name in raw if name not in Card.model_fields]
+    known = {name: value for name, value in raw.items() if name not in ignored}
+    while True:
+        try:
+            return Card.model_validate(known), ignored
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            if name not in _ONLY_FOR_READERS:
+                problem = "is missing" if first["type"] == "missing" else "has an impossible value"
+                raise BundleError(file, f"is not whole: `{name}` {problem}", COPY_AGAIN) from error
+            del known[name]
+            ignored.append(name)
+
+
+def card_checksum(card: Mapping[str, Any]) -> str:
+    """SHA-256 of what segmentation reads of a card, given as plain values.
+
+    Fields that only people read, and settings that only training reads, can be edited or added.
+    """
+    config = card.get("config") or {}
+    read = {name: card.get(name) for name in ("format", "mpp", "classes", "decoding", "teacher_thresholds")}
+    read["checksums"] = card.get("checksums")
+    for section, names in NEEDED_BY_SEGMENTATION.items():
+        settings = config.get(section) if isinstance(config, dict) else None
+        read |= {f"{section}.{n}": settings.get(n) for n in names if isinstance(settings, dict)}
+    text = json.dumps(read, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def now() -> str:
+    """The current time, UTC, as cards and run records write it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of the installed libraries that affect its results."""
+    names = (
+        "cellgennet-qupath",
+        "numpy",
+        "torch",
+        "tensorflow",
+        "stardist",
+        "opencv-python-headless",
+        "scikit-image",
+        "shapely",
+        "tiffslide",
+        "openvino",
+    )
+    installed = {}
+    for name in names:
+        try:
+            installed[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
