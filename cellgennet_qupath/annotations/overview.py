@@ -56,13 +56,17 @@ def _describe(project: Project, entry: ImageEntry, mpp: float | None) -> dict[st
     try:
         with open_image(entry) as reader:
             image["width"], image["height"] = reader.width, reader.height
-            slide_mpp = reader.mpp
+            slide_mpp = reader.stated_mpp
     except CellGenNetError as error:
         problems.append(_problem(entry, error))
     try:
-        image["mpp"] = resolve_mpp(entry.mpp, slide_mpp, mpp, entry.name).mpp
-        if image["mpp"] is None:
-            problems.append("it has no pixel size; set it with --mpp or in QuPath (Image tab)")
+        calibration = resolve_mpp(entry.mpp, slide_mpp, mpp, entry.name)
+        image["mpp"] = calibration.mpp
+        if calibration.mpp is None:
+            reason = calibration.rejected or "it has no pixel size"
+            problems.append(f"{reason}; set it with --mpp or in QuPath (Image tab)")
+        elif calibration.warning:
+            problems.append(calibration.warning.removeprefix(f"{entry.name}: ").rstrip("."))
     except CellGenNetError as error:
         problems.append(_problem(entry, error))
     image["problem"] = "; ".join(problems) or None

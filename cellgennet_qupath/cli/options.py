@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from ..core.errors import CalibrationError
 from ..core.progress import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -37,10 +38,23 @@ def project_argument(function: F) -> F:
     return click.argument("project", type=FOLDER_OR_FILE)(function)
 
 
+def _plausible_mpp(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """``--mpp``, checked before any work begins."""
+    if value is not None:
+        from ..slides.pixel_size import check_option
+
+        try:
+            check_option(value)
+        except CalibrationError as error:
+            raise click.BadParameter(f"{value:g} {error.reason}. {error.remedy}.") from error
+    return value
+
+
 mpp_option = click.option(
     "--mpp",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Pixel size in micrometres, for images without one.",
+    type=float,
+    callback=_plausible_mpp,
+    help="Pixel size in micrometres, for images without one or with an impossible one.",
 )
 threads_option = click.option(
     "--threads", type=click.IntRange(min=0), default=None, help="Processor threads to use; 0: all."

@@ -130,7 +130,11 @@ def folder_regions(
                 continue
             named = row.get(group_by, "") if group_by else group
             name = f"{group}/{image.stem}" if group else image.stem
-            regions.append(_folder_region(name, named, image, labels, size, mpp))
+            with open_slide(image) as reader:
+                calibration = resolve_mpp(None, reader.stated_mpp, mpp, image.name)
+            if calibration.warning:
+                reporter.warn(calibration.warning)
+            regions.append(_folder_region(name, named, image, labels, size, calibration.mpp))
     if not regions:
         raise SupervisionError(
             folder,
@@ -168,11 +172,9 @@ def _folder_region(
             raise SupervisionError(labels, f"differs in size from {image.name}")
         return true, None
 
-    with open_slide(image) as reader:
-        known = resolve_mpp(None, reader.mpp, mpp, image.name).mpp
     keys = (name.replace("/", "_"), image.stem, image.name)
     box = Rectangle(0, 0, *size)
-    return EvaluationRegion(name, image.name, group, image, 0, box, size, known, False, keys, truth)
+    return EvaluationRegion(name, image.name, group, image, 0, box, size, mpp, False, keys, truth)
 
 
 def project_regions(
@@ -192,7 +194,7 @@ def project_regions(
             annotations = project.annotations(entry)
             supervision = interpret(annotations, classes)
             if supervision.regions[Split.VALIDATION]:
-                regions += _entry_regions(entry, annotations, supervision, classes, mpp)
+                regions += _entry_regions(entry, annotations, supervision, classes, mpp, reporter)
         except CellGenNetError as error:
             reporter.warn(f"Skipped: {error}")
     if not regions:
@@ -210,10 +212,13 @@ def _entry_regions(
     supervision: Supervision,
     classes: ClassNames,
     mpp: float | None,
+    reporter: Reporter,
 ) -> list[EvaluationRegion]:
     with open_image(entry) as reader:
         slide, size = reader.path, (reader.width, reader.height)
-        known = resolve_mpp(entry.mpp, reader.mpp, mpp, entry.name).mpp
+        calibration = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name)
+    if calibration.warning:
+        reporter.warn(calibration.warning)
     training, validation = (
         shapely.union_all(supervision.regions[split]) for split in (Split.TRAINING, Split.VALIDATION)
     )
@@ -236,7 +241,7 @@ def _entry_regions(
                 series=entry.series,
                 box=box,
                 image_size=size,
-                mpp=known,
+                mpp=calibration.mpp,
                 overlaps_training=bool(shapely.area(shapely.intersection(training, validated)) > 0),
                 keys=(entry.name, Path(entry.name).stem, slide.name, slide.stem, entry.id),
                 truth=_window_truth(supervision, box),

@@ -87,7 +87,7 @@ def slide_card(project: Project, entry: ImageEntry, result: ImageResult, mpp: fl
     try:
         with open_slide(entry.slide, entry.series) as reader:
             size = (reader.width, reader.height)
-            known = resolve_mpp(entry.mpp, reader.mpp, mpp, entry.name).mpp
+            known = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name).mpp
             step = max(1.0, max(size) / _SIDE)
             columns, rows = (max(1, int(length / step)) for length in size)
             picture = reader.read_grid(0, 0, columns, rows, step)

@@ -70,7 +70,7 @@ def _plan(run: Run, image: Prepared) -> tuple[SlideTask, list[Tile]]:
         model=run.model,
         normalisation=estimate(reader, image.downsample, run.model.normalisation, tissue),
         downsample=image.downsample,
-        mpp=image.entry.mpp,
+        mpp=image.measured_in,
         area=area,
         stains=image.stains,
     )

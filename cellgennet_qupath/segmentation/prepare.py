@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import distributed
 
 _COARSE = 2.5
-_LARGEST_PIXEL = 6.0  # µm
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,15 @@ class Prepared:
     stains: StainVectors | None
 
     @property
+    def measured_in(self) -> tuple[float, float] | None:
+        """(x, y) µm per pixel for measurements, QuPath's where it is plausible; None to measure in pixels."""
+        return self.calibration.measured_in(self.entry.mpp)
+
+    @property
     def fingerprint(self) -> dict[str, Any]:
         """What the image's tiles depend on besides the run: the slide's file, scale, stains and area."""
         state = self.reader.path.stat()
-        mpp, within, stains = self.entry.mpp, self.within, self.stains
+        mpp, within, stains = self.measured_in, self.within, self.stains
         return {
             "slide": self.reader.path.name,
             "bytes": state.st_size,
@@ -82,14 +86,10 @@ class Prepared:
 def prepare(run: Run, entry: ImageEntry, reader: SlideReader, within: shapely.Geometry | None) -> Prepared:
     """Check that an image can be segmented as asked. Raises CalibrationError and EntryDataError."""
     model, options = run.model, run.options
-    calibration = resolve_mpp(entry.mpp, reader.mpp, options.mpp, entry.name)
+    calibration = resolve_mpp(entry.mpp, reader.stated_mpp, options.mpp, entry.name)
     downsample = 1.0 if model.mpp is None else downsample_for(calibration, model.mpp)
-    if calibration.mpp is not None and calibration.mpp > _LARGEST_PIXEL:
-        raise CalibrationError(
-            entry.name,
-            f"has pixels of {calibration.mpp:.3g} µm, larger than a nucleus",
-            "Correct the pixel size in QuPath (Image tab)",
-        )
+    if calibration.warning:
+        run.reporter.warn(calibration.warning)
     if options.cells is not None and calibration.mpp is None:
         raise CalibrationError(entry.name, "has no pixel size, which --cells needs", "Set it with --mpp")
     stains = _stains(run, entry)

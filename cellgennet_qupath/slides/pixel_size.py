@@ -1,4 +1,4 @@
-"""The size of a pixel, from the file, the project or the user."""
+"""The size of a pixel, from the project, the file or the user, and one rule for which sizes are plausible."""
 
 from __future__ import annotations
 
@@ -17,7 +17,38 @@ ANISOTROPY = 0.01
 SNAP = 0.02
 """Downsamples this close to a whole number are rounded to it (see ``downsample_for``)."""
 
-_PLAUSIBLE_TAGS = (0.05, 10.0)
+PLAUSIBLE = (0.05, 6.0)
+"""µm per pixel of a slide in which nuclei can be segmented: from below the resolution of light microscopy
+to the size of a small nucleus."""
+
+_INCH = 25400.0  # µm
+_PRINT_DPI = (
+    60,
+    72,
+    75,
+    90,
+    96,
+    100,
+    120,
+    144,
+    150,
+    180,
+    200,
+    240,
+    254,
+    300,
+    350,
+    360,
+    400,
+    600,
+    720,
+    1200,
+    2400,
+)
+_TYPED_IN = {"millimetres": 1e3, "centimetres": 1e4, "metres": 1e6, "nanometres": 1e-3}
+"""Units that are entered in place of µm, with the factor that makes µm of them."""
+_USUAL = (0.1, 1.1)
+"""µm per pixel of scanners, 80x to 10x, among which a mistaken unit is recognised."""
 _UNITS = {
     "pm": 1e-6,
     "å": 1e-4,
@@ -38,12 +69,17 @@ _UNITS = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """The pixel size of an image in µm; all None if unknown. ``image`` names it in errors."""
+    """The pixel size of an image in µm; all None if unknown.
+
+    image    : names it in errors.
+    rejected : why a recorded size is not used, in words; "" where none was rejected.
+    """
 
     mpp_x: float | None
     mpp_y: float | None
     source: Literal["option", "project", "file"] | None
     image: str = "the image"
+    rejected: str = ""
 
     @property
     def mpp(self) -> float | None:
@@ -51,6 +87,66 @@ class Calibration:
         if self.mpp_x is None or self.mpp_y is None:
             return None
         return math.sqrt(self.mpp_x * self.mpp_y)
+
+    def measured_in(self, recorded: tuple[float, float] | None) -> tuple[float, float] | None:
+        """(x, y) µm per pixel for measurements; None to measure in pixels.
+
+        recorded : the size in QuPath, whose units measurements have; replaced where it is implausible.
+        """
+        if recorded is None or not implausible(recorded):
+            return recorded
+        return None if self.mpp_x is None or self.mpp_y is None else (self.mpp_x, self.mpp_y)
+
+    @property
+    def warning(self) -> str:
+        """What to report of a recorded size that is not used; "" where none was rejected."""
+        if not self.rejected:
+            return ""
+        if self.source == "option":
+            return f"{self.image}: --mpp {self.mpp_x:g} replaces the recorded pixel size: {self.rejected}."
+        return f"{self.image}: {self.rejected}. It counts as an image without a pixel size."
+
+
+def implausible(mpp: tuple[float, float]) -> str:
+    """Why no slide can have pixels of this size, in words that follow the image's name; "" if it can.
+
+    mpp : (x, y) µm per full-resolution pixel. Outside ``PLAUSIBLE``, or not square by more than 1 %.
+    """
+    x, y = mpp
+    if not _positive(x, y):
+        return f"has a pixel size that is not a number above 0 ({x:g} x {y:g} µm)"
+    low, high = PLAUSIBLE
+    size = math.sqrt(x * y)
+    if max(x, y) > high:
+        return f"has pixels of {max(x, y):.4g} µm, larger than a nucleus{_mistake(size)}"
+    if min(x, y) < low:
+        return f"has pixels of {min(x, y):.4g} µm, smaller than light can resolve{_mistake(size)}"
+    if abs(x - y) > ANISOTROPY * max(mpp):
+        return f"its pixels are not square ({x:.4g} x {y:.4g} µm)"
+    return ""
+
+
+def _mistake(size: float) -> str:
+    """The usual mistake that explains an implausible size, in brackets; "" if there is no such one."""
+    for dpi in _PRINT_DPI:
+        if abs(size * dpi / _INCH - 1) < 0.005:
+            return f" (that is {dpi} dpi, a resolution for printing)"
+    for unit, factor in _TYPED_IN.items():
+        low, high = _USUAL
+        if low <= size * factor <= high:
+            return f" (probably {size * factor:.4g} µm, entered in {unit})"
+    return ""
+
+
+def check_option(mpp: float) -> None:
+    """Raises CalibrationError if ``--mpp`` is not plausible."""
+    if implausible((mpp, mpp)):
+        low, high = PLAUSIBLE
+        raise CalibrationError(
+            f"--mpp {mpp:g}",
+            f"is not the pixel size of a slide{_mistake(mpp) if _positive(mpp, mpp) else ''}",
+            f"Give µm per pixel, a number above 0 (between {low:g} and {high:g})",
+        )
 
 
 def resolve_mpp(
@@ -61,27 +157,34 @@ def resolve_mpp(
 ) -> Calibration:
     """The pixel size to use: the project's, else the file's, else the ``--mpp`` option, else none.
 
-    The option is only for images that have no pixel size: one number must not rescale the calibrated
-    slides of a mixed project. All in µm per full-resolution pixel. Raises CalibrationError if pixels are
-    not square (by more than 1 %), as every model here expects square ones.
+    The option is for images without a plausible pixel size: one number must not rescale the calibrated
+    slides of a mixed project, but it replaces a size that no slide can have (see ``implausible``). All in
+    µm per full-resolution pixel.
+
+    Raises CalibrationError for an implausible option, and for an implausible size in the project if there is
+    no option. An implausible size in the file alone counts as none: most are resolutions for printing.
     """
-    for mpp, source in ((entry_mpp, "project"), (slide_mpp, "file")):
-        if mpp is None or not _usable(*mpp):
-            continue
-        if abs(mpp[0] - mpp[1]) > ANISOTROPY * max(mpp):
-            raise CalibrationError(
-                image,
-                f"its pixels are not square ({mpp[0]:.4g} x {mpp[1]:.4g} µm in the {source})",
-                "Correct the pixel size in QuPath (Image tab)",
-            )
-        return Calibration(*mpp, "project" if source == "project" else "file", str(image))
     if option is not None:
-        if not _usable(option, option):
-            raise CalibrationError(
-                image, f"{option:g} µm is not a pixel size", "Set --mpp to a number above 0"
-            )
-        return Calibration(option, option, "option", str(image))
-    return Calibration(None, None, None, str(image))
+        check_option(option)
+    rejected = ""
+    for mpp, source in ((entry_mpp, "project"), (slide_mpp, "file")):
+        if mpp is None:
+            continue
+        reason = implausible(mpp)
+        if not reason and not rejected:
+            return Calibration(*mpp, "project" if source == "project" else "file", str(image))
+        if reason and not rejected and _positive(*mpp):  # zeros and NaN are how a missing size is written
+            rejected = f"{reason} in the {source}"
+    if option is not None:
+        return Calibration(option, option, "option", str(image), rejected)
+    if rejected and entry_mpp is not None and _positive(*entry_mpp):
+        hint = "" if slide_mpp is None or implausible(slide_mpp) else f" (its file states {slide_mpp[0]:.4g})"
+        raise CalibrationError(
+            image,
+            rejected,
+            f"Correct the pixel size in QuPath (Image tab), or give it with --mpp MICROMETRES{hint}",
+        )
+    return Calibration(None, None, None, str(image), rejected)
 
 
 def downsample_for(calibration: Calibration, target_mpp: float) -> float:
@@ -95,7 +198,7 @@ def downsample_for(calibration: Calibration, target_mpp: float) -> float:
     if mpp is None:
         raise CalibrationError(
             calibration.image,
-            "has no pixel size, in the project or in its file",
+            calibration.rejected or "has no pixel size, in the project or in its file",
             "Set it with --mpp MICROMETRES or in QuPath (Image tab)",
         )
     downsample = target_mpp / mpp
@@ -103,13 +206,13 @@ def downsample_for(calibration: Calibration, target_mpp: float) -> float:
     return whole if abs(downsample - whole) <= SNAP * whole else downsample
 
 
-def file_mpp(
+def stated_mpp(
     tiff: tifffile.TiffFile, series: int, properties: Mapping[str, object]
 ) -> tuple[float, float] | None:
-    """(x, y) µm per pixel as stated in a TIFF; None if it is missing or implausible.
+    """(x, y) µm per pixel as stated in a TIFF, plausible or not; None if it states none.
 
     From OME-XML, else from the vendor's metadata (read by tiffslide), else from ImageJ's, else from the
-    resolution tags. Those often contain a print resolution, so only 0.05 to 10 µm are accepted.
+    resolution tags, which often hold a resolution for printing (see ``implausible``).
 
     properties : of tiffslide; empty where it cannot read the file.
     """
@@ -120,7 +223,7 @@ def file_mpp(
     page = tiff.series[series].keyframe
     if vendor and all(isinstance(value, int | float) for value in stated):
         mpp = (float(stated[0]), float(stated[1]))  # type: ignore[arg-type]
-        return mpp if _usable(*mpp) else None
+        return mpp if _positive(*mpp) else None
     if tiff.is_imagej:
         unit = _UNITS.get(str((tiff.imagej_metadata or {}).get("unit", "")).lower())
         resolution = page.get_resolution(tifffile.RESUNIT.NONE)
@@ -130,11 +233,10 @@ def file_mpp(
     if page.resolutionunit == tifffile.RESUNIT.NONE:
         return None
     resolution = page.get_resolution(tifffile.RESUNIT.MICROMETER)
-    if min(resolution) <= 0:
+    # 1 x 1 is what writers put where they know no resolution.
+    if min(resolution) <= 0 or page.get_resolution(tifffile.RESUNIT.NONE) == (1.0, 1.0):
         return None
-    mpp = (1 / resolution[0], 1 / resolution[1])
-    low, high = _PLAUSIBLE_TAGS
-    return mpp if low <= min(mpp) and max(mpp) <= high else None
+    return 1 / resolution[0], 1 / resolution[1]
 
 
 def _ome_mpp(tiff: tifffile.TiffFile, series: int) -> tuple[float, float] | None:
@@ -151,8 +253,8 @@ def _ome_mpp(tiff: tifffile.TiffFile, series: int) -> tuple[float, float] | None
         if unit is None or not isinstance(size, int | float):
             return None
         mpp.append(float(size) * unit)
-    return (mpp[0], mpp[1]) if _usable(*mpp) else None
+    return (mpp[0], mpp[1]) if _positive(*mpp) else None
 
 
-def _usable(x: float, y: float) -> bool:
+def _positive(x: float, y: float) -> bool:
     return math.isfinite(x) and math.isfinite(y) and x > 0 and y > 0

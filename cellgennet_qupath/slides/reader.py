@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import SlideError
 from ..geometry.coordinates import grid_size
+from .pixel_size import implausible
 from .resample import resample, taps
 from .sources import Source, open_source
 
@@ -29,7 +30,8 @@ class SlideReader:
     path              : the file.
     width, height     : of full resolution, in pixels.
     level_downsamples : full-resolution pixels per pixel of each stored level, along x.
-    mpp               : (x, y) µm per full-resolution pixel as the file states it, None if it does not.
+    stated_mpp        : (x, y) µm per full-resolution pixel as the file states it, None if it does not.
+    mpp               : the same, None also where it is implausible.
     properties        : what the file says about itself, by tiffslide's names.
     """
 
@@ -46,7 +48,8 @@ class SlideReader:
             (level_downsample(self.width, w), level_downsample(self.height, h)) for w, h in source.sizes
         ]
         self.level_downsamples: tuple[float, ...] = tuple(x for x, _ in self._steps)
-        self.mpp: tuple[float, float] | None = source.mpp
+        self.stated_mpp = source.mpp
+        self.mpp = None if source.mpp is None or implausible(source.mpp) else source.mpp
         self.properties: Mapping[str, object] = source.properties
 
     def read_grid(

@@ -25,7 +25,7 @@ import zarr
 from numpy.typing import NDArray
 
 from ..core.errors import SlideError
-from .pixel_size import file_mpp
+from .pixel_size import stated_mpp
 
 # tifffile logs oddities of a file; those that matter are raised as exceptions.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -38,7 +38,7 @@ class Source(Protocol):
     """The levels of an image.
 
     sizes : (width, height) of each level, the largest first.
-    mpp   : (x, y) µm per pixel as the file states it.
+    mpp   : (x, y) µm per pixel as the file states it, plausible or not.
     """
 
     sizes: list[tuple[int, int]]
@@ -97,7 +97,7 @@ class TiffSource:
             self._levels = self._tiff.series[series].levels
             self._arrays: dict[int, Any] = {}
             self.properties: Mapping[str, object] = self._slide.properties if self._slide else {}
-            self.mpp = file_mpp(self._tiff, series, self.properties)
+            self.mpp = stated_mpp(self._tiff, series, self.properties)
             self._axes = self._levels[0].axes
             self._check_complete()
             self._format = self._sample_format()

@@ -135,7 +135,9 @@ def load_training_data(
             for reason, count in supervision.skipped.items():
                 reporter.warn(f"{entry.name}: {count} annotation(s) skipped: {reason}.")
             with open_image(entry) as reader:
-                calibration = resolve_mpp(entry.mpp, reader.mpp, mpp, entry.name)
+                calibration = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name)
+            if calibration.warning:
+                reporter.warn(calibration.warning)
             readable.append((entry, supervision, calibration))
         except CellGenNetError as error:
             reporter.warn(f"Skipped: {error}")
@@ -153,8 +155,8 @@ def load_training_data(
         for entry, supervision, calibration in readable:
             if target is not None and calibration.mpp is None:
                 reporter.warn(
-                    f"Skipped: {entry.name}: it has no pixel size, while others do. "
-                    "Give --mpp or set it in QuPath."
+                    f"Skipped: {entry.name}: {calibration.rejected or 'it has no pixel size'}, while the "
+                    "training has one. Give --mpp or set it in QuPath."
                 )
                 continue
             downsample = 1.0 if target is None else downsample_for(calibration, target)

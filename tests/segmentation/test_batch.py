@@ -208,10 +208,24 @@ def test_a_foreground_below_the_threshold_is_reported(project: MemoryProject) ->
 
 
 def test_a_pixel_size_of_no_microscope_is_suspected(project: MemoryProject) -> None:
-    project.change(project.add("odd", picture()), mpp=(0.02, 0.02))
+    project.change(project.add("odd", picture()), mpp=(0.06, 0.06))
     (result,) = segment(project, model(ColourReader(strength=0.3)))
     assert (result.status, result.count) == ("done", 0)
-    assert "pixel size is probably wrong (0.02 µm per pixel)" in result.reason
+    assert "pixel size is probably wrong (0.06 µm per pixel)" in result.reason
+
+
+def test_an_impossible_pixel_size_gives_way_to_the_option_alone(project: MemoryProject) -> None:
+    project.change(project.add("odd", picture()), mpp=(0.00025, 0.00025))
+    (refused,) = segment(project)
+    assert refused.status == "failed"
+    assert "0.25 µm, entered in millimetres" in refused.reason
+    assert "--mpp" in refused.reason
+    listener = Recorder()
+    (used,) = segment(project, reporter=listener, mpp=0.25)
+    assert (used.status, used.count) == ("done", len(DISCS))
+    assert listener.warnings == [line for line in listener.warnings if "odd: --mpp 0.25 replaces" in line]
+    # Measured with the size that was used, not with the one in QuPath.
+    assert project.found["1"].measurements["Area µm^2"].mean() == pytest.approx(np.pi * 6.25, rel=0.15)
 
 
 def test_pixels_larger_than_a_nucleus_are_refused(project: MemoryProject) -> None:
