@@ -26,11 +26,13 @@ from numpy.typing import NDArray
 
 from cellgennet_qupath.bundle import load_bundle
 from cellgennet_qupath.cli.reporter import reporter
-from cellgennet_qupath.evaluation.predictors import ClassicalBaseline, Prediction, Predictor, StudentPredictor
+from cellgennet_qupath.evaluation.prediction import Prediction, Predictor
+from cellgennet_qupath.evaluation.predictors import ClassicalBaseline, StudentPredictor
 from cellgennet_qupath.evaluation.regions import EvaluationRegion, folder_regions
 from cellgennet_qupath.evaluation.run import Evaluation, evaluate
 from cellgennet_qupath.metrics.matching import objects
-from cellgennet_qupath.report.evaluation_page import check_output, write_report
+from cellgennet_qupath.report.evaluation_files import check_output
+from cellgennet_qupath.report.evaluation_page import write_report
 from cellgennet_qupath.segmentation.model import Model
 
 COLUMNS = ("dice", "f1@0.5", "f1@0.7", "aji", "pq", "hd95")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cellgennet_qupath.bundle import Bundle, Card, now, write_bundle
 from cellgennet_qupath.core.config import Config, StudentConfig
-from cellgennet_qupath.evaluation.predictors import Prediction
+from cellgennet_qupath.evaluation.prediction import Prediction
 from cellgennet_qupath.evaluation.regions import EvaluationRegion, folder_regions
 from cellgennet_qupath.evaluation.run import Evaluation, evaluate
 from cellgennet_qupath.networks.unet import StudentUNet

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from cellgennet_qupath.cli import cellgennet
-from cellgennet_qupath.evaluation.regions import read_labels
+from cellgennet_qupath.evaluation.label_images import read_labels
 from cellgennet_qupath.geometry.contours import label_polygons
 from cellgennet_qupath.measure.tile import MeasureOptions, measure_tile
 from cellgennet_qupath.nuclei import Nuclei

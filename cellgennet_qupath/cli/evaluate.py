@@ -64,7 +64,7 @@ def command(
     mpp: float | None,
     threads: int | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Score models against expert annotations and write an HTML report.
 
     PROJECT is a QuPath project, whose Validation regions are evaluated, or a folder with images/ and labels/.
@@ -89,16 +89,20 @@ def command(
             reporter=listener,
         )
     document = assessment.document
+    code = 3 if assessment.skipped else 0
     if as_json:
-        print_json(document | {"report": str(assessment.page)})
-        return
+        print_json(document | {"report": str(assessment.page) if assessment.page else None})
+        return code
     verdict = document["verdict"]
     click.echo(verdict["headline"])
     for sentence in [*verdict["sentences"], *verdict["compared"]]:
         click.echo(sentence)
     for warning in verdict["warnings"]:
         click.echo(f"! {warning}")
-    click.echo(f"Report: {assessment.page}")
+    for line in assessment.skipped:
+        click.echo(f"! {line}")
+    click.echo(f"Report: {assessment.page or output}")
+    return code
 
 
 def _named_folders(texts: tuple[str, ...]) -> dict[str, Path]:

@@ -1,12 +1,10 @@
-"""Methods to evaluate: a bundle's student and teacher, a classical baseline, results of other tools."""
+"""Methods to evaluate: a bundle's student and teacher, and a classical baseline; other tools' results too."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -19,14 +17,12 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
 from ..bundle import STUDENT, Bundle
-from ..core.errors import EntryDataError, SupervisionError, UsageError
+from ..core.errors import UsageError
 from ..core.extras import install_line, missing, require
 from ..core.progress import SILENT, Reporter
 from ..geometry.contours import label_polygons
 from ..geometry.coordinates import full_to_edge
-from ..geometry.raster import rasterize
 from ..metrics.matching import objects
-from ..qupath.formats.geojson import features
 from ..segmentation.decode import NOMINAL_MPP
 from ..segmentation.model import Model
 from ..segmentation.plan import Area, plan_tiles
@@ -36,37 +32,13 @@ from ..slides.normalisation import estimate
 from ..slides.pixel_size import Calibration, downsample_for
 from ..slides.reader import open_slide
 from ..slides.tissue import tissue_mask
-from .regions import LABEL_ENDINGS, EvaluationRegion, read_labels
+from .precomputed import PrecomputedPredictor
+from .prediction import Prediction, Predictor, rasterized
+from .regions import EvaluationRegion
 
 _CONTEXT = 64
 _TILE = 512
 _CLASSICAL = "classical"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The nuclei that a method predicts in a region.
-
-    labels      : int32 (rows, columns) of the region's box at full resolution, 0 for background.
-    probability : float32 (n,) of the nuclei labelled 1 ... n; NaN where the method gives none.
-    """
-
-    labels: NDArray[np.int32]
-    probability: NDArray[np.float32]
-
-
-class Predictor(Protocol):
-    """A method that segments nuclei, under the name that the report uses."""
-
-    @property
-    def name(self) -> str: ...
-
-    def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
-        """Segment a region.
-
-        pixels : uint8 (rows, columns, 3), RGB of the region's box at full resolution.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +52,7 @@ class StudentPredictor:
         box = region.box
         wanted = shapely.box(box.x0 - _CONTEXT, box.y0 - _CONTEXT, box.x1 + _CONTEXT, box.y1 + _CONTEXT)
         with open_slide(region.slide, region.series) as reader:
-            downsample = _downsample(region, self.model.mpp)
+            downsample = downsample_of(region, self.model.mpp)
             tissue = tissue_mask(reader, region.mpp)
             area = Area(tissue, wanted)
             task = SlideTask(
@@ -93,7 +65,7 @@ class StudentPredictor:
             )
             tiles = plan_tiles(reader.width, reader.height, downsample, self.model, area, _TILE)
             nuclei = segment_slide(task, tiles).nuclei
-        return Prediction(_rasterized(nuclei.polygons, region), nuclei.probability)
+        return Prediction(rasterized(nuclei.polygons, region), nuclei.probability)
 
 
 class TeacherPredictor:
@@ -110,7 +82,7 @@ class TeacherPredictor:
 
     def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
         card = self._bundle.card
-        step = _downsample(region, card.mpp)
+        step = downsample_of(region, card.mpp)
         box = region.box
         corners = full_to_edge(np.array([box.x0, box.y0, box.x1, box.y1]), step)
         # An even origin: the teacher may predict on a grid of half the resolution.
@@ -128,7 +100,7 @@ class TeacherPredictor:
         # Where nuclei overlap, a later one may have covered an earlier one completely.
         number, row, _ = objects(labels)
         polygons = label_polygons(row + 1, step, (x, y))
-        return Prediction(_rasterized(polygons, region), probability[number - 1])
+        return Prediction(rasterized(polygons, region), probability[number - 1])
 
 
 @dataclass(frozen=True)
@@ -140,30 +112,6 @@ class ClassicalBaseline:
     def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
         labels = classical_labels(pixels, region.mpp or NOMINAL_MPP)
         return Prediction(labels, np.full(int(labels.max(initial=0)), np.nan, np.float32))
-
-
-@dataclass(frozen=True)
-class PrecomputedPredictor:
-    """Results of another tool: a folder with a label image or a GeoJSON file for each image.
-
-    A file has the name of the image, of its slide file, or the image's id (``EvaluationRegion.keys``).
-    """
-
-    name: str
-    folder: Path
-
-    def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
-        for key in region.keys:
-            for ending in (*LABEL_ENDINGS, ".geojson", ".geojson.gz", ".json"):
-                file = self.folder / f"{key}{ending}"
-                if file.is_file():
-                    read = _read_label_image if ending in LABEL_ENDINGS else _read_geojson
-                    return read(file, region)
-        raise SupervisionError(
-            self.folder,
-            f"contains no result for the image {region.image}",
-            f"Add {region.keys[0]}.png or {region.keys[0]}.geojson; leave it empty if there are no nuclei",
-        )
 
 
 def predictors_for(
@@ -251,51 +199,11 @@ def classical_labels(pixels: NDArray[np.uint8], mpp: float) -> NDArray[np.int32]
     return result
 
 
-def _read_label_image(file: Path, region: EvaluationRegion) -> Prediction:
-    """The labels of a region, from a label image of the region or of the whole image."""
-    labels = read_labels(file)
-    box = region.box
-    if labels.shape == (region.image_size[1], region.image_size[0]):
-        labels = labels[box.y0 : box.y1, box.x0 : box.x1]
-    if labels.shape != (box.rows, box.columns):
-        raise SupervisionError(file, f"differs in size from {region.image}", "Write it at full resolution")
-    highest = int(labels.max(initial=0))
-    return Prediction(np.maximum(labels, 0), np.full(highest, np.nan, np.float32))
+def downsample_of(region: EvaluationRegion, mpp: float | None) -> float:
+    """Full-resolution pixels per sample of a model of ``mpp`` (None: of any resolution).
 
-
-def _read_geojson(file: Path, region: EvaluationRegion) -> Prediction:
-    """The polygons of a GeoJSON file, of any object type; other geometries are skipped."""
-    polygons: list[shapely.Geometry] = []
-    probability: list[float] = []
-    for feature in features(file):
-        try:
-            geometry = shapely.from_geojson(json.dumps(feature["geometry"]))
-        except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
-            raise EntryDataError(file, "contains a feature without a geometry", "Export it again") from error
-        if geometry is not None and geometry.geom_type in ("Polygon", "MultiPolygon"):
-            polygons.append(geometry)
-            probability.append(_probability((feature.get("properties") or {}).get("measurements")))
-    return Prediction(_rasterized(polygons, region), np.array(probability, np.float32))
-
-
-def _probability(measurements: Any) -> float:
-    """The detection probability among a feature's measurements; NaN if it has none."""
-    named: Iterable[tuple[str, object]] = ()
-    if isinstance(measurements, dict):
-        named = measurements.items()
-    elif isinstance(measurements, list):
-        named = [(str(m.get("name")), m.get("value")) for m in measurements if isinstance(m, dict)]
-    for name, value in named:
-        if name.lower() in ("probability", "detection probability") and isinstance(value, int | float):
-            return float(value)
-    return float("nan")
-
-
-def _rasterized(polygons: Any, region: EvaluationRegion) -> NDArray[np.int32]:
-    return rasterize(polygons, (region.box.rows, region.box.columns), 1.0, (region.box.x0, region.box.y0))
-
-
-def _downsample(region: EvaluationRegion, mpp: float | None) -> float:
+    Raises CalibrationError for a region without a pixel size.
+    """
     if mpp is None:
         return 1.0
     return downsample_for(Calibration(region.mpp, region.mpp, None, region.image), mpp)

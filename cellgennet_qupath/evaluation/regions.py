@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import shapely
-import tifffile
 from numpy.typing import NDArray
 
 from ..annotations.labels import UNKNOWN, Split, Supervision, interpret, render
@@ -23,10 +22,10 @@ from ..qupath.images import open_image
 from ..qupath.project import Annotation, ImageEntry, Project
 from ..slides.pixel_size import resolve_mpp
 from ..slides.reader import open_slide, slide_size
+from .label_images import LABEL_ENDINGS, label_size, read_labels
 
 _MARGIN = 32
-LABEL_ENDINGS = (".png", ".tif", ".tiff")
-_IMAGE_ENDINGS = (*LABEL_ENDINGS, ".jpg", ".jpeg", ".bmp", ".svs", ".ndpi")
+_IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".svs", ".ndpi")
 
 Truth = tuple[NDArray[np.int32], NDArray[np.bool_] | None]
 
@@ -66,28 +65,6 @@ class EvaluationRegion:
             return reader.read_grid(self.box.x0, self.box.y0, self.box.columns, self.box.rows, 1.0)
 
 
-def read_labels(path: Path) -> NDArray[np.int32]:
-    """Read a label image, PNG or TIFF of any integer type, as int32 (rows, columns).
-
-    Raises SupervisionError where the file is not a label image.
-    """
-    try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            labels = tifffile.imread(path)
-        else:
-            # Python reads the file, because OpenCV cannot open every path on Windows.
-            labels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, ValueError, cv2.error) as error:
-        raise SupervisionError(path, "cannot be read as a label image") from error
-    if labels is None or labels.ndim != 2 or labels.dtype.kind not in "iub":
-        raise SupervisionError(
-            path,
-            "is not a label image",
-            "It needs one channel of whole numbers: 0 for background, 1, 2, 3 ... for the nuclei",
-        )
-    return np.asarray(labels, np.int32)
-
-
 def folder_regions(
     folder: Path,
     *,
@@ -103,8 +80,9 @@ def folder_regions(
                and, with several folders, ``dataset``).
     group_by : column of the manifest by which images are grouped; None groups them by folder.
 
-    Images without labels are skipped with a warning. Raises UsageError where the manifest is missing or lacks
-    a column, and SupervisionError where no image is left.
+    An image without a label image of its name, or that cannot be read, is skipped with a warning. Raises
+    UsageError where the manifest is missing or lacks a column, and SupervisionError where two images or two
+    label images have one name, or no image is left.
     """
     datasets = sorted(p.parent for p in folder.rglob("images") if (p.parent / "labels").is_dir())
     if not datasets:
@@ -117,16 +95,17 @@ def folder_regions(
     regions = []
     for dataset in datasets:
         group = "" if len(datasets) == 1 else dataset.relative_to(folder).as_posix()
-        for image in sorted((dataset / "images").iterdir()):
-            if image.suffix.lower() not in _IMAGE_ENDINGS:
-                continue
+        label_files = _by_stem(dataset / "labels", LABEL_ENDINGS, "label images")
+        for stem, image in _by_stem(dataset / "images", _IMAGE_ENDINGS, "images").items():
             row = rows.get((dataset.name, image.name)) or rows.get(("", image.name)) or {}
             if split and row.get("split") != split:
                 continue
-            labels = _label_file(dataset / "labels", image.stem)
-            size = slide_size(image)
+            labels, size = label_files.get(stem), slide_size(image)
             if labels is None or size is None:
-                reporter.warn(f"Skipped: {image}: {'no label image' if size else 'not a readable image'}.")
+                # An image without labels is not meant to be evaluated; one that cannot be read is a loss.
+                lost = size is None
+                why = "not a readable image" if lost else "no label image"
+                reporter.warn(f"{'Skipped' if lost else 'Left out'}: {image}: {why}.")
                 continue
             named = row.get(group_by, "") if group_by else group
             name = f"{group}/{image.stem}" if group else image.stem
@@ -158,19 +137,46 @@ def _manifest(folder: Path, needed: Sequence[str]) -> dict[tuple[str, str], dict
         return {(row.get("dataset") or "", row["file"]): row for row in reader}
 
 
-def _label_file(folder: Path, stem: str) -> Path | None:
-    files = (folder / f"{stem}{ending}" for ending in LABEL_ENDINGS)
-    return next((file for file in files if file.is_file()), None)
+def _by_stem(folder: Path, endings: Sequence[str], what: str) -> dict[str, Path]:
+    """The files of a folder with one of these endings, by their name without it, in the order of the names.
+
+    Accents count as equal however they are encoded (macOS writes them in two characters). Raises
+    SupervisionError where two files have one name.
+    """
+    found: dict[str, Path] = {}
+    for file in sorted(_listed(folder)):
+        if file.suffix.lower() in endings and not file.name.startswith("."):
+            other = found.setdefault(unicodedata.normalize("NFC", file.stem), file)
+            if other is not file:
+                raise SupervisionError(
+                    folder,
+                    f"holds two {what} of one name: {other.name} and {file.name}",
+                    "Rename or remove one of them",
+                )
+    return found
+
+
+def _listed(folder: Path) -> Iterable[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise SupervisionError(folder, f"cannot be read ({error.strerror or error})") from error
 
 
 def _folder_region(
     name: str, group: str, image: Path, labels: Path, size: tuple[int, int], mpp: float | None
 ) -> EvaluationRegion:
     def truth() -> Truth:
+        own = label_size(labels)
+        if own != size:
+            raise SupervisionError(
+                labels,
+                f"differs in size from {image.name} ({own[0]} x {own[1]} px, {size[0]} x {size[1]} px)",
+                "Save it at full resolution",
+            )
         true = read_labels(labels)
-        if true.shape != (size[1], size[0]):
-            raise SupervisionError(labels, f"differs in size from {image.name}")
-        return true, None
+        unknown = true < 0
+        return np.maximum(true, 0), unknown if unknown.any() else None
 
     keys = (name.replace("/", "_"), image.stem, image.name)
     box = Rectangle(0, 0, *size)

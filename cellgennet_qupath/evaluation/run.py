@@ -6,7 +6,7 @@ import math
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..core.progress import SILENT, Reporter
+from ..core.errors import CalibrationError, SlideError
+from ..core.progress import SILENT, Reporter, Task
 from ..metrics import strata
 from ..metrics.boundary import matching_boundary_scores
 from ..metrics.calibration import CalibrationCurve, calibration_curve, correctness
 from ..metrics.matching import LabelMatching, Outcome, match_labels
 from ..metrics.scores import THRESHOLDS, score_matching
 from ..metrics.statistics import Comparison, bootstrap_interval, compare
-from .predictors import Prediction, Predictor
+from .prediction import Prediction, Predictor
 from .regions import EvaluationRegion
 
 METRICS = (
@@ -95,6 +96,7 @@ class Evaluation:
 
     methods : their names; the report is about the first.
     results : (method, name of the region) -> result.
+    skipped : name of a region that could not be evaluated -> the reason; it is in none of the others.
 
     Column names of the tables are those of the CSV files: ``field`` is the region.
     """
@@ -102,6 +104,7 @@ class Evaluation:
     methods: list[str]
     regions: list[EvaluationRegion]
     results: Mapping[tuple[str, str], RegionResult]
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unit(self) -> str:
@@ -176,23 +179,43 @@ def evaluate(
 ) -> Evaluation:
     """Run and score every predictor on every region. Names of regions and of predictors must be unique.
 
-    Raises SlideError and SupervisionError where a region cannot be read, and what a predictor raises.
+    A region whose pixels cannot be read, or for which memory does not suffice, is skipped for all predictors
+    with a warning. Raises SlideError where none is left, CalibrationError for a region without a pixel size,
+    SupervisionError where the ground truth cannot be read, and what a predictor raises.
     """
     results: dict[tuple[str, str], RegionResult] = {}
+    skipped: dict[str, str] = {}
     with reporter.track("evaluating", len(regions) * len(predictors), "images") as task:
         for region in regions:
-            pixels = region.pixels()
-            true, unknown = region.truth()
-            nuclei = strata.true_nuclei(true, unknown)
-            for predictor in predictors:
-                begin = time.monotonic()
-                prediction = predictor.predict(region, pixels)
-                seconds = time.monotonic() - begin
-                matching = match_labels(true, prediction.labels, unknown)
-                result = _result(predictor.name, region, seconds, prediction, matching, nuclei)
-                results[predictor.name, region.name] = result
-                task.advance(1, f"{predictor.name}: PQ {result.scores['pq']:.2f}")
-    return Evaluation([predictor.name for predictor in predictors], list(regions), results)
+            try:
+                results |= {(r.method, region.name): r for r in _on_region(region, predictors, task)}
+            except CalibrationError:
+                raise
+            except SlideError as error:
+                skipped[region.name] = error.reason
+            except MemoryError:
+                skipped[region.name] = "memory ran out"
+            if region.name in skipped:
+                reporter.warn(f"Skipped: {region.name}: {skipped[region.name]}.")
+    if regions and len(skipped) == len(regions):
+        raise SlideError(regions[0].name, f"{skipped[regions[0].name]}, and no region could be evaluated")
+    done = [region for region in regions if region.name not in skipped]
+    return Evaluation([predictor.name for predictor in predictors], done, results, skipped)
+
+
+def _on_region(region: EvaluationRegion, predictors: Sequence[Predictor], task: Task) -> list[RegionResult]:
+    pixels = region.pixels()
+    true, unknown = region.truth()
+    nuclei = strata.true_nuclei(true, unknown)
+    results = []
+    for predictor in predictors:
+        begin = time.monotonic()
+        prediction = predictor.predict(region, pixels)
+        seconds = time.monotonic() - begin
+        matching = match_labels(true, prediction.labels, unknown)
+        results.append(_result(predictor.name, region, seconds, prediction, matching, nuclei))
+        task.advance(1, f"{predictor.name}: PQ {results[-1].scores['pq']:.2f}")
+    return results
 
 
 def _result(

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..bundle import Bundle, now, versions
-from ..core.errors import ExportError, UsageError
-from ..core.files import replacing
+from ..bundle import Bundle, versions
 from ..core.progress import SILENT, Reporter
 from ..evaluation.regions import EvaluationRegion
 from ..evaluation.run import LOWER_IS_BETTER, METRICS, Evaluation
 from ..evaluation.verdict import Verdict, judge, p_value
 from . import plots
+from .evaluation_files import FIGURES, REPORT, check_output, clear_output, write_file, write_files
+from .guard import guarded
 from .overlay import Picture, picture
 from .pages import write_page
 
-REPORT = "report.html"
 _EXAMPLES = 4
 _MAIN = ("dice", "iou", "tpr", "fpr", "hausdorff", "hd95", "f1@0.5", "aji", "pq")
 LABELS = {
@@ -56,17 +53,37 @@ def write_report(
 ) -> dict[str, Any]:
     """Write the report of an evaluation into a folder and return its content as plain data (report.json).
 
-    folder  : receives ``report.html``, ``report.json``, ``per_image.csv``, ``summary.csv``, ``groups.csv``,
-              ``nuclei_kinds.csv``, ``tests.csv`` and ``figures/``; an earlier report there is replaced.
+    folder  : receives ``per_image.csv``, ``summary.csv``, ``groups.csv``, ``nuclei_kinds.csv``,
+              ``tests.csv``, ``report.json``, then ``figures/`` and ``report.html``; an earlier report there
+              is replaced.
     subject : name of the evaluated data, for the title.
     bundles : the report shows their cards.
     notes   : further warnings for the reader, one sentence each.
 
-    Raises UsageError where the folder contains anything but an earlier report, SlideError, and ExportError
-    where a file cannot be written.
+    Where figures or page cannot be made, a warning gives the reason; all else is complete. Raises UsageError
+    where the folder contains anything but an earlier report, and ExportError where a file cannot be written.
     """
     check_output(folder)
     verdict = judge(evaluation)
+    clear_output(folder)
+    document = write_files(folder, evaluation, subject, bundles, notes, verdict)
+    guarded(
+        lambda: _write_page(folder, evaluation, subject, bundles, notes, verdict, reporter),
+        reporter,
+        "report page",
+    )
+    return document
+
+
+def _write_page(
+    folder: Path,
+    evaluation: Evaluation,
+    subject: str,
+    bundles: Sequence[Bundle],
+    notes: Sequence[str],
+    verdict: Verdict,
+    reporter: Reporter,
+) -> Path:
     figures = {
         "box_plots": plots.box_plots(evaluation),
         "thresholds": plots.threshold_curve(evaluation),
@@ -75,6 +92,8 @@ def write_report(
     }
     if evaluation.calibration:
         figures["calibration"] = plots.calibration(evaluation)
+    for name, figure in figures.items():
+        write_file(folder / FIGURES / f"{name}.svg", figure)
     worst, typical = examples(evaluation)
     with reporter.track("drawing examples", len(worst) + len(typical), "pictures") as task:
         pictures: dict[str, list[Picture]] = {"worst": [], "typical": []}
@@ -83,20 +102,7 @@ def write_report(
                 pictures[kind].append(picture(evaluation, region))
                 task.advance()
     summary, by_group = evaluation.summary(), evaluation.summary(by_group=True)
-    document = _document(evaluation, subject, bundles, notes, verdict)
-    tables = {
-        "per_image.csv": evaluation.scores,
-        "summary.csv": summary,
-        "groups.csv": by_group,
-        "nuclei_kinds.csv": evaluation.strata,
-        "tests.csv": pd.DataFrame(_tests(evaluation)),
-    }
-    for name, table in tables.items():
-        _write(folder / name, table.to_csv(index=False))
-    for name, figure in figures.items():
-        _write(folder / "figures" / f"{name}.svg", figure)
-    _write(folder / "report.json", json.dumps(document, indent=2, ensure_ascii=False))
-    write_page(
+    return write_page(
         folder / REPORT,
         "report.html.j2",
         {
@@ -122,7 +128,6 @@ def write_report(
             "p_value": p_value,
         },
     )
-    return document
 
 
 def examples(evaluation: Evaluation) -> tuple[list[EvaluationRegion], list[EvaluationRegion]]:
@@ -139,14 +144,6 @@ def examples(evaluation: Evaluation) -> tuple[list[EvaluationRegion], list[Evalu
     return [by_name[name] for name in worst], [by_name[name] for name in typical]
 
 
-def check_output(folder: Path) -> None:
-    """Raise UsageError unless ``folder`` is missing, empty, or contains an earlier report."""
-    if folder.is_file():
-        raise UsageError(folder, "is a file", "Name a folder with -o")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / REPORT).is_file():
-        raise UsageError(folder, "is not empty and contains no earlier report", "Choose another folder")
-
-
 def _best(summary: pd.DataFrame) -> dict[str, str]:
     """Metric -> the best method; empty if there is only one method."""
     best = {}
@@ -155,62 +152,3 @@ def _best(summary: pd.DataFrame) -> dict[str, str]:
         if len(values) > 1:
             best[name] = str(values.idxmin() if name in LOWER_IS_BETTER else values.idxmax())
     return best
-
-
-def _document(
-    evaluation: Evaluation,
-    subject: str,
-    bundles: Sequence[Bundle],
-    notes: Sequence[str],
-    verdict: Verdict,
-) -> dict[str, Any]:
-    raw = {
-        "subject": subject,
-        "written": now(),
-        "unit_of_distances": evaluation.unit,
-        "verdict": asdict(verdict),
-        "notes": list(notes),
-        "methods": evaluation.summary().to_dict("records"),
-        "groups": evaluation.summary(by_group=True).to_dict("records"),
-        "kinds": evaluation.strata.to_dict("records"),
-        "images": evaluation.scores.to_dict("records"),
-        "tests": _tests(evaluation),
-        "calibration": {
-            name: {"error": one.error, "bias": one.bias} for name, one in evaluation.calibration.items()
-        },
-        "bundles": [
-            {
-                "path": str(b.path),
-                "name": b.card.name,
-                "fingerprint": b.fingerprint,
-                "checksums": b.card.checksums,
-            }
-            for b in bundles
-        ],
-        "versions": versions(),
-    }
-    plain: dict[str, Any] = _plain(raw)
-    return plain
-
-
-def _tests(evaluation: Evaluation) -> list[dict[str, Any]]:
-    return [asdict(comparison) | {"stars": comparison.stars} for comparison in evaluation.comparisons]
-
-
-def _plain(value: Any) -> Any:
-    """Plain data for JSON, which has no NaN: null instead."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        with replacing(file) as part:
-            part.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ExportError(file, f"cannot be written ({error.strerror})") from error

@@ -42,7 +42,7 @@ def write_page(file: Path, template: str, values: Mapping[str, Any]) -> Path:
     )
     try:
         with replacing(file) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise ExportError(file, f"cannot be written ({error.strerror})") from error
     return file

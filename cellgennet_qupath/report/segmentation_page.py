@@ -13,11 +13,11 @@ import shapely
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
-from ..core.errors import CellGenNetError
 from ..qupath.project import ImageEntry, Project
 from ..segmentation.result import ImageResult
 from ..slides.pixel_size import resolve_mpp
 from ..slides.reader import open_slide
+from .guard import reason
 from .overlay import jpeg
 from .pages import write_page
 
@@ -96,8 +96,9 @@ def slide_card(project: Project, entry: ImageEntry, result: ImageResult, mpp: fl
         polygons = project.detections(entry).polygons
         density, densest = density_map(picture, polygons, size, known)
         return SlideCard(result, size, known, jpeg(picture), jpeg(density) if len(polygons) else "", densest)
-    except CellGenNetError as error:
-        return SlideCard(result, problem=str(error))
+    except Exception as error:
+        # One slide that cannot be shown does not cost the page, which says why.
+        return SlideCard(result, problem=reason(error))
 
 
 def density_map(
@@ -112,17 +113,22 @@ def density_map(
     """
     side = max(size) / _SQUARES
     columns, rows = (max(1, int(np.ceil(length / side))) for length in size)
-    x0, y0, x1, y1 = shapely.bounds(polygons).reshape(-1, 4).T
+    bounds = shapely.bounds(polygons).reshape(-1, 4)
+    x0, y0, x1, y1 = bounds[np.isfinite(bounds).all(axis=1)].T
     count, _, _ = np.histogram2d(
         (y0 + y1) / 2, (x0 + x1) / 2, bins=(rows, columns), range=((0, rows * side), (0, columns * side))
     )
     smooth = cv2.GaussianBlur(count.astype(np.float32), (0, 0), 1.0)
     highest = float(smooth.max(initial=0)) / (side * mpp / 1000) ** 2 if mpp and len(polygons) else None
     share = np.asarray(smooth / max(float(smooth.max()), 1e-6), np.float32)
-    # The grid of squares extends slightly beyond the image.
-    scale = picture.shape[1] / (size[0] / side)
-    wide = cv2.resize(share, (round(columns * scale), round(rows * scale)), interpolation=cv2.INTER_LINEAR)
-    wide = np.pad(wide, ((0, 2), (0, 2)), mode="edge")[: picture.shape[0], : picture.shape[1]]
+    # Every sample of the picture looks up its own place among the squares, whatever the sides' ratio: the
+    # grid of squares extends beyond the image, and the picture's sides are rounded.
+    at_y, at_x = (
+        ((np.arange(samples, dtype=np.float32) + 0.5) * (length / samples / side) - 0.5).astype(np.float32)
+        for samples, length in zip(picture.shape[:2], size[::-1], strict=True)
+    )
+    map_x, map_y = np.meshgrid(at_x, at_y)
+    wide = np.asarray(cv2.remap(share, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
     colour = mpl.colormaps["inferno"](wide)[..., :3] * 255
     grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
     weight = np.clip(3 * wide, 0, 0.85)[..., None]

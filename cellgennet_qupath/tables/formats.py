@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ..qupath.formats.detections import feature_lines
 from ..qupath.project import DetectionChunk, ImageEntry
+from .cells import writable
 from .h5ad import write_tables
 from .tables import GEOMETRY, TableSpool, image_table
 from .text import text_file, write_text
@@ -52,7 +53,7 @@ def write_geojson(file: Path, chunks: Chunks, compressed: bool = False) -> int:
     with text_file(file, compressed) as text:
         text.write('{"type":"FeatureCollection","features":[\n')
         for entry, chunk in chunks:
-            named = f'"properties":{{"image":{json.dumps(entry.name, ensure_ascii=False)},'
+            named = f'"properties":{{"image":{json.dumps(writable(entry.name), ensure_ascii=False)},'
             for line in feature_lines(chunk.nuclei):
                 text.write(",\n" if count else "")
                 text.write(line.replace('"properties":{', named, 1))

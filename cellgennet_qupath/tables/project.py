@@ -18,6 +18,7 @@ from ..core.files import replacing
 from ..core.progress import SILENT, Reporter
 from ..measure.neighbourhood import neighbourhood
 from ..qupath.project import DetectionChunk, ImageEntry, Project
+from .cells import writable
 from .formats import FORMATS, Chunks, Writer, ending_of
 from .summary import SUMMARY_FORMATS, write_summary
 from .tables import centroids_of
@@ -76,7 +77,7 @@ def _each(project: Project, path: Path, write: Writer, neighbours: bool, reporte
             chunks = _chunks(project, entry, neighbours)
             first = next(chunks, None)
             if first is not None:
-                name = _FORBIDDEN.sub("_", entry.name)
+                name = _FORBIDDEN.sub("_", writable(entry.name))
                 if path.name.replace(IMAGE, name).lower() in written:  # several images of this name
                     name = f"{name}-{entry.id}"
                 file = path.with_name(path.name.replace(IMAGE, name))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..qupath.formats.detections import columns
 from ..qupath.project import Annotation, DetectionChunk, ImageEntry
+from .cells import text_column, writable
 from .tables import centroids_of
 from .text import write_text
 
@@ -70,13 +71,17 @@ def write_summary(
     names = list(dict.fromkeys(name for row in rows for name in row))
     leading = [name for name in names if " of " not in name]
     names = leading + [name for name in names if " of " in name]
-    table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+    table = pa.table({writable(name): _column([row.get(name) for row in rows]) for name in names})
     if ending == ".parquet":
         pq.write_table(table, file)
     else:
         delimiter = "\t" if ending.startswith(".tsv") else ","
-        write_text(file, names, [table], delimiter, compressed=ending.endswith(".gz"))
+        write_text(file, table.column_names, [table], delimiter, compressed=ending.endswith(".gz"))
     return count
+
+
+def _column(values: list[str | float | None]) -> pa.Array:
+    return text_column(values) if any(isinstance(value, str) for value in values) else pa.array(values)
 
 
 def _rows(entry: ImageEntry, image: _Image, annotations: Iterable[Annotation]) -> Iterator[Row]:

@@ -18,6 +18,7 @@ from ..nuclei import Nuclei
 from ..qupath.formats.detections import PROBABILITY
 from ..qupath.formats.outlines import drawn
 from ..qupath.project import DetectionChunk, ImageEntry
+from .cells import text_cells, text_column, writable
 
 GEOMETRY = "geometry"
 """Name of the column of outlines (WKB, full-resolution pixels), which text tables do not have."""
@@ -66,7 +67,7 @@ def image_table(entry: ImageEntry, chunk: DetectionChunk, outlines: bool = True)
         "Parent": chunk.parents,
         "ROI": chunk.shapes,
     }
-    columns: dict[str, pa.Array] = {name: pa.array(texts[name], pa.string()) for name in _TEXTS}
+    columns: dict[str, pa.Array] = {name: text_column(texts[name]) for name in _TEXTS}
     numbers: dict[str, NDArray[np.floating]] = {
         f"Centroid {axis} {unit}": centroids[:, i] * scale[i] for i, axis in enumerate("XY")
     }
@@ -77,7 +78,7 @@ def image_table(entry: ImageEntry, chunk: DetectionChunk, outlines: bool = True)
     order = [name for name in chunk.order if name in numbers]
     for name in dict.fromkeys([*numbers][:2] + order + [*numbers]):
         values = numbers[name]
-        columns[name] = pa.array(values.astype(np.float64), pa.float64(), from_pandas=True)
+        columns[writable(name)] = pa.array(values.astype(np.float64), pa.float64(), from_pandas=True)
     if outlines:
         columns[GEOMETRY] = pa.array(shapely.to_wkb(nuclei.polygons), pa.binary())
     return pa.table(columns)
@@ -139,7 +140,7 @@ def as_texts(table: pa.Table) -> list[pa.Array]:
 
     Measurements have up to four decimals. Centroids, which QuPath computes on export, have fewer the larger
     they are: 0.1234, 1.234, 12.34, 1234.5. Trailing zeros are not written, and a number that is rounded to
-    zero keeps its sign (-0).
+    zero keeps its sign (-0). Texts that a spreadsheet would run are made harmless (``cells.text_cell``).
     """
     columns: list[pa.Array] = []
     for field in table.schema:
@@ -150,6 +151,8 @@ def as_texts(table: pa.Table) -> list[pa.Array]:
                 _by_size(numbers) if kind_of(field.name) is Kind.CENTROID else np.round(numbers, _DECIMALS)
             )
             values = pc.cast(pa.array(rounded, from_pandas=True), pa.string())
+        elif pa.types.is_string(field.type):
+            values = text_cells(values)
         columns.append(values)
     return columns
 

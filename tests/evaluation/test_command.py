@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cellgennet_qupath.bundle import Bundle
-from cellgennet_qupath.report.evaluation_page import REPORT
+from cellgennet_qupath.report.evaluation_files import REPORT
 from tests.helpers import invoke
 
 Writer = Callable[[Path, int], Path]

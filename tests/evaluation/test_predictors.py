@@ -20,9 +20,9 @@ from cellgennet_qupath.core.errors import (
     SupervisionError,
     UsageError,
 )
+from cellgennet_qupath.evaluation.precomputed import PrecomputedPredictor
 from cellgennet_qupath.evaluation.predictors import (
     ClassicalBaseline,
-    PrecomputedPredictor,
     StudentPredictor,
     TeacherPredictor,
     predictors_for,

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cellgennet_qupath.core.config import ClassNames
 from cellgennet_qupath.core.errors import SupervisionError, UsageError
-from cellgennet_qupath.evaluation.regions import folder_regions, project_regions, read_labels
+from cellgennet_qupath.evaluation.label_images import read_labels
+from cellgennet_qupath.evaluation.regions import folder_regions, project_regions
 from cellgennet_qupath.qupath.project import Annotation, ImageEntry
 from tests.helpers import Recorder, annotation
 
@@ -75,7 +76,7 @@ def test_label_images_of_every_type(tmp_path: Path, dtype: type) -> None:
 def test_a_file_that_is_not_a_label_image_is_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "rgb.png"), np.zeros((4, 4, 3), np.uint8))
     (tmp_path / "cut.png").write_bytes(b"\x89PNG")
-    tifffile.imwrite(tmp_path / "float.tif", np.zeros((4, 4), np.float32))
+    tifffile.imwrite(tmp_path / "float.tif", np.full((4, 4), 0.5, np.float32))
     for name in ("rgb.png", "float.tif", "cut.png"):
         with pytest.raises(SupervisionError, match=name):
             read_labels(tmp_path / name)

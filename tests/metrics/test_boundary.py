@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 from skimage.metrics import hausdorff_distance
 from skimage.segmentation import find_boundaries
 
-from cellgennet_qupath.evaluation.regions import read_labels
+from cellgennet_qupath.evaluation.label_images import read_labels
 from cellgennet_qupath.metrics.boundary import boundary_scores, outlines
 
 

@@ -84,8 +84,8 @@ def test_no_score_depends_on_the_numbers(seed: int, partly_unknown: bool) -> Non
 @pytest.mark.parametrize("numbers", [[0, 1, 2], [0, 2, 1], [0, 900, 3]])
 @pytest.mark.parametrize("true_numbers", [[0, 1, 2], [0, 2, 1]])
 def test_the_aji_of_two_equal_candidates_by_hand(numbers: list[int], true_numbers: list[int]) -> None:
-    # Both predicted nuclei share 4 samples with the first true one, with a union of 12; the first of them also
-    # covers the second true nucleus.
+    # Both predicted nuclei share 4 samples with the first true one, with a union of 12; the first of them
+    # also covers the second true nucleus.
     true, predicted = np.zeros((8, 8), int), np.zeros((8, 8), int)
     true[0:2, 0:4], true[4:6, 0:2] = 1, 2
     predicted[0:2, 0:2], predicted[4:6, 0:2] = 1, 1

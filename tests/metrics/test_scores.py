@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cellgennet_qupath.evaluation.regions import read_labels
+from cellgennet_qupath.evaluation.label_images import read_labels
 from cellgennet_qupath.metrics.boundary import boundary_scores
 from cellgennet_qupath.metrics.matching import match, overlaps
 from cellgennet_qupath.metrics.scores import mean_scores, score

@@ -17,7 +17,8 @@ from cellgennet_qupath.evaluation.regions import folder_regions
 from cellgennet_qupath.evaluation.run import Evaluation, evaluate
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.project import ImageEntry, WrittenDetections
-from cellgennet_qupath.report.evaluation_page import REPORT, write_report
+from cellgennet_qupath.report.evaluation_files import REPORT
+from cellgennet_qupath.report.evaluation_page import write_report
 from cellgennet_qupath.report.segmentation_page import write_run_page
 from cellgennet_qupath.segmentation.result import ImageResult
 from tests.drawn_tissue import Shaky

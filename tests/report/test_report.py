@@ -20,7 +20,8 @@ from cellgennet_qupath.core.errors import UsageError
 from cellgennet_qupath.evaluation.regions import folder_regions
 from cellgennet_qupath.evaluation.run import METRICS, Evaluation, evaluate
 from cellgennet_qupath.evaluation.verdict import Grade, judge, p_value
-from cellgennet_qupath.report.evaluation_page import REPORT, examples, write_report
+from cellgennet_qupath.report.evaluation_files import REPORT
+from cellgennet_qupath.report.evaluation_page import examples, write_report
 from cellgennet_qupath.report.pages import number, percent
 from tests.drawn_tissue import Shaky
 

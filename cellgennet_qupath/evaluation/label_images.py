@@ -1,0 +1,224 @@
+"""The one reader of label images: ground truth of a folder, and results of other tools.
+
+In a label image every sample has the number of its nucleus, and 0 is background. Numbers may be of any size
+and type; what cannot be such an image is refused with the reason and the way to a usable one.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from ..core.errors import SupervisionError
+
+LABEL_ENDINGS = (".png", ".tif", ".tiff", ".npy")
+"""Endings of label images, also in capital letters."""
+
+UNKNOWN = -1
+"""The number of samples of which nothing is known."""
+
+_HOW = "Save one channel of whole numbers: 0 for background, 1, 2, 3 ... for the nuclei"
+_MASK_PARTS = 3
+"""One object in so many separate parts is a binary mask."""
+_SPECK = 4
+"""Parts of fewer samples are not counted."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PALETTE = 3
+
+
+def label_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a label image, read from its header only.
+
+    Raises SupervisionError where the file cannot be read or is not a label image.
+    """
+    shape, kind = _guarded(path, _header)
+    plane = _plane(shape)
+    if plane is None:
+        raise _not_labels(path, _several(shape))
+    if kind not in "biuf":
+        raise _not_labels(path, "does not hold numbers")
+    return plane[1], plane[0]
+
+
+def read_labels(path: Path) -> NDArray[np.int32]:
+    """Read a label image (PNG, TIFF or NumPy array) as int32 (rows, columns).
+
+    0 is background, ``UNKNOWN`` (-1) marks samples of which nothing is known. Where the numbers exceed the
+    number of samples, the nuclei are renumbered 1 ... n in ascending order, so that numbers of any size and
+    64 bits fit. Floats that are whole numbers and indices of a palette are accepted.
+
+    Raises SupervisionError where the file cannot be read, or holds colours, fractions, negative numbers other
+    than -1, or a binary mask (see ``parts_of_one_object``).
+    """
+    label_size(path)
+    raw = _guarded(path, _pixels)
+    labels = raw.reshape(_plane(raw.shape) or raw.shape)
+    if labels.dtype.kind == "f":
+        labels = _whole(path, labels)
+    if labels.dtype.kind not in "biu" or labels.ndim != 2:
+        raise _not_labels(path, _several(labels.shape))
+    if labels.dtype.kind == "i" and int(labels.min(initial=0)) < UNKNOWN:
+        raise SupervisionError(
+            path,
+            f"holds the negative number {int(labels.min())}",
+            "Use 0 for background and -1 for what is unknown; large numbers need an unsigned or 64-bit type",
+        )
+    numbered = _renumbered(labels)
+    parts = parts_of_one_object(numbered)
+    if parts >= _MASK_PARTS:
+        raise SupervisionError(
+            path,
+            f"looks like a binary mask: it holds one object in {parts} separate parts",
+            "Give every nucleus a number of its own, for instance with skimage.measure.label(mask)",
+        )
+    return numbered
+
+
+def parts_of_one_object(labels: NDArray[np.integer]) -> int:
+    """The number of separate parts of a label image's only object; 0 where it holds none or several."""
+    inside = labels > 0
+    numbers = labels[inside]
+    if not len(numbers) or numbers.min() != numbers.max():
+        return 0
+    _, _, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
+    return max(1, int((stats[1:, cv2.CC_STAT_AREA] >= _SPECK).sum()))
+
+
+def _guarded(path: Path, read: Callable[[Path], Any]) -> Any:
+    """What ``read`` returns. Libraries raise errors of many kinds for a damaged file: all mean the same."""
+    try:
+        return read(path)
+    except SupervisionError:
+        raise
+    except OSError as error:
+        raise SupervisionError(path, f"cannot be read ({error.strerror or error})") from error
+    except MemoryError as error:
+        raise SupervisionError(path, "is too large for this computer's memory") from error
+    except Exception as error:
+        raise SupervisionError(path, "cannot be read as a label image", "Write it again") from error
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], str]:
+    """Shape and kind of the numbers ("u", "i", "f", ...) of an image file, without its pixels."""
+    ending = path.suffix.lower()
+    if ending == ".npy":
+        array = _numpy(path)
+        return array.shape, array.dtype.kind
+    if ending == ".png":
+        with path.open("rb") as file:
+            head = file.read(33)
+        if not head.startswith(_PNG) or head[12:16] != b"IHDR":
+            raise ValueError("not a PNG")
+        width, height, _, colour = struct.unpack(">IIBB", head[16:26])
+        channels = {0: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}[colour]
+        return ((height, width) if channels == 1 else (height, width, channels)), "u"
+    with tifffile.TiffFile(path) as tiff:
+        return tiff.series[0].shape, np.dtype(tiff.series[0].dtype).kind
+
+
+def _pixels(path: Path) -> NDArray[Any]:
+    ending = path.suffix.lower()
+    if ending == ".npy":
+        return np.array(_numpy(path))
+    if ending != ".png":
+        return np.asarray(tifffile.imread(path))
+    # Python reads the file, because OpenCV cannot open every path on Windows.
+    content = path.read_bytes()
+    if content[25] == _PALETTE:
+        return _indices(path, content)
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("cannot be decoded")
+    return np.asarray(pixels)
+
+
+def _numpy(path: Path) -> NDArray[Any]:
+    try:
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise SupervisionError(
+            path,
+            "holds Python objects, which are not opened",
+            "Save the label array itself with numpy.save; of a Cellpose file, its `masks`",
+        ) from error
+
+
+def _indices(path: Path, content: bytes) -> NDArray[np.int32]:
+    """Indices of a palette image; decoders return colours, so the palette is replaced by index = colour."""
+    changed, palette, position = bytearray(_PNG), b"", len(_PNG)
+    while position < len(content):
+        length, kind = struct.unpack(">I4s", content[position : position + 8])
+        chunk = content[position : position + 12 + length]
+        position += 12 + length
+        if kind == b"PLTE":
+            palette = chunk[8:-4]
+            ramp = kind + bytes(index for index in range(length // 3) for _ in range(3))
+            chunk = struct.pack(">I", length) + ramp + struct.pack(">I", zlib.crc32(ramp))
+        if kind != b"tRNS":
+            changed += chunk
+    pixels = cv2.imdecode(np.frombuffer(bytes(changed), np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ValueError("cannot be decoded")
+    labels = np.asarray(pixels[..., 0], np.int32)
+    black = [i for i in range(len(palette) // 3) if palette[3 * i : 3 * i + 3] == b"\0\0\0"]
+    if 0 in black:
+        return labels
+    used = [i for i in black if (labels == i).any()]
+    if len(used) != 1:
+        raise _not_labels(path, "is an image of colours, none of which is known to be the background")
+    # The background is not the first colour: exchange both, and move the others up by one number.
+    return np.where(labels == used[0], 0, labels + 1).astype(np.int32)
+
+
+def _whole(path: Path, values: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Floats as whole numbers."""
+    if not np.isfinite(values).all() or (values != np.rint(values)).any():
+        raise _not_labels(path, "holds fractions (a map of probabilities?)")
+    exact = 1 << (np.finfo(values.dtype).nmant + 1)
+    if np.abs(values).max(initial=0) > exact:
+        raise SupervisionError(
+            path,
+            f"holds numbers above {exact}, where {values.dtype} cannot tell neighbours apart",
+            "Save whole numbers of 32 or 64 bits",
+        )
+    return values.astype(np.int64)
+
+
+def _renumbered(labels: NDArray[Any]) -> NDArray[np.int32]:
+    """As int32; numbers above the number of samples become 1 ... n, so that tables by number stay small."""
+    if int(labels.max(initial=0)) <= labels.size:
+        return labels.astype(np.int32)
+    numbers, rank = np.unique(labels, return_inverse=True)
+    background = int(np.searchsorted(numbers, 1))
+    new = np.zeros(len(numbers), np.int32)
+    new[background:] = np.arange(1, len(numbers) - background + 1)
+    if labels.dtype.kind == "i" and numbers[0] == UNKNOWN:
+        new[0] = UNKNOWN
+    return new[rank].reshape(labels.shape)
+
+
+def _plane(shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Rows and columns of an array whose other axes are of length 1; None for any other."""
+    if len(shape) < 2:
+        return None
+    if len(shape) > 2 and shape[-1] == 1:
+        return _plane(shape[:-1])
+    return (shape[-2], shape[-1]) if all(length == 1 for length in shape[:-2]) else None
+
+
+def _several(shape: tuple[int, ...]) -> str:
+    return f"has several channels or planes ({' x '.join(map(str, shape))})"
+
+
+def _not_labels(path: Path, why: str) -> SupervisionError:
+    return SupervisionError(path, f"is not a label image: it {why}", _HOW)

@@ -1,0 +1,57 @@
+"""Text cells that no reader of a table misunderstands: no formulas, no characters that break a file.
+
+Names of images, classes and annotations come from other people's files. QuPath writes them as they are; here
+only the few that a spreadsheet would run as a formula, or that no file format can hold, are changed.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+REPLACEMENT = "\ufffd"
+_UNWRITABLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+_SURROGATE = r"[\ud800-\udfff]"
+_FORMULA = r"^[=+\-@\t\r]"
+_ANY_UNWRITABLE = re.compile(f"{_UNWRITABLE}|{_SURROGATE}")
+
+
+def writable(text: str) -> str:
+    """A text in which control characters (except tabs and line ends) and lone surrogates are replaced."""
+    return _ANY_UNWRITABLE.sub(REPLACEMENT, text)
+
+
+def text_cell(text: str) -> str:
+    """A text as it is written into a csv or tsv file.
+
+    An apostrophe is put before ``=``, ``+``, ``-``, ``@``, a tab or a carriage return at its beginning, so
+    that spreadsheets show it as text and do not run it (CSV injection, OWASP).
+    """
+    text = writable(text)
+    return f"'{text}" if re.match(_FORMULA, text) else text
+
+
+def text_column(values: object) -> pa.Array:
+    """Texts as an Arrow column, each as ``writable`` gives it; None stays missing."""
+    try:
+        column = pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        column = pa.array([None if v is None else writable(v) for v in values], pa.string())  # type: ignore[attr-defined]
+    return pc.replace_substring_regex(column, _UNWRITABLE, REPLACEMENT)
+
+
+def text_cells(column: pa.Array) -> pa.Array:
+    """A column of ``text_column`` as ``text_cell`` writes its values."""
+    formula = pc.match_substring_regex(column, _FORMULA)
+    if not pc.any(formula).as_py():
+        return column
+    return pc.if_else(formula, pc.binary_join_element_wise("'", column, ""), column)
+
+
+def text_frame(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose texts and column names are as ``text_cell`` writes them; numbers are unchanged."""
+    cells = table.map(lambda value: text_cell(value) if isinstance(value, str) else value)
+    return cells.rename(columns=lambda name: text_cell(str(name)))
