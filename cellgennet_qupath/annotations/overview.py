@@ -9,22 +9,31 @@ from ..core.errors import CellGenNetError
 from ..qupath.images import open_image
 from ..qupath.project import ImageEntry, Project
 from ..slides.pixel_size import resolve_mpp
-from .labels import Split, interpret
+from .labels import Split
+from .reader import read_supervision
+
+DEFAULT_CLASSES = ClassNames()
 
 
-def describe_project(project: Project, mpp: float | None = None) -> dict[str, Any]:
+def describe_project(
+    project: Project, mpp: float | None = None, classes: ClassNames = DEFAULT_CLASSES
+) -> dict[str, Any]:
     """Images, sizes, pixel sizes, annotations by class ("" for none) and what can be trained on.
 
-    Never raises for one image: its ``problem`` describes in one line what is wrong, else it is None.
+    mpp     : µm per pixel of images without a pixel size.
+    classes : which class means what.
+
+    Never raises for one image: its ``problem`` describes in one line what is wrong, else it is None. What is
+    odd about its annotations is in its ``findings``, each with kind, count, class and sentence.
     """
     return {
         "project": str(project.path),
         "backend": project.backend,
-        "images": [_describe(project, entry, mpp) for entry in project.entries],
+        "images": [_describe(project, entry, mpp, classes) for entry in project.entries],
     }
 
 
-def _describe(project: Project, entry: ImageEntry, mpp: float | None) -> dict[str, Any]:
+def _describe(project: Project, entry: ImageEntry, mpp: float | None, classes: ClassNames) -> dict[str, Any]:
     width, height = entry.size or (None, None)
     image: dict[str, Any] = {
         "id": entry.id,
@@ -37,21 +46,31 @@ def _describe(project: Project, entry: ImageEntry, mpp: float | None) -> dict[st
         "detections": 0,
         "regions": 0,
         "trainable": {"nuclei": 0, "validation_nuclei": 0},
+        "findings": [],
         "problem": None,
     }
-    problems = []
+    problems = _pixels(entry, mpp, image)
     try:
         counts = project.counts(entry)
         image["annotations"] = dict(counts.by_class)
         image["detections"] = counts.detections
-        supervision = interpret(project.annotations(entry), ClassNames())
-        image["regions"] = sum(len(regions) for regions in supervision.regions.values())
+        size = (image["width"], image["height"]) if image["width"] else None
+        supervision = read_supervision(project, entry, classes, size, image["mpp"])
+        image["regions"] = sum(len(regions) for regions in supervision.drawn.values())
         image["trainable"] = {
             "nuclei": supervision.count(Split.TRAINING),
             "validation_nuclei": supervision.count(Split.VALIDATION),
         }
+        image["findings"] = [finding.document() for finding in supervision.findings]
     except CellGenNetError as error:
-        problems.append(_problem(entry, error))
+        problems.insert(0, _problem(entry, error))
+    image["problem"] = "; ".join(problems) or None
+    return image
+
+
+def _pixels(entry: ImageEntry, mpp: float | None, image: dict[str, Any]) -> list[str]:
+    """Fill in size and pixel size; returns what is wrong with them."""
+    problems = []
     slide_mpp = None
     try:
         with open_image(entry) as reader:
@@ -69,8 +88,7 @@ def _describe(project: Project, entry: ImageEntry, mpp: float | None) -> dict[st
             problems.append(calibration.warning.removeprefix(f"{entry.name}: ").rstrip("."))
     except CellGenNetError as error:
         problems.append(_problem(entry, error))
-    image["problem"] = "; ".join(problems) or None
-    return image
+    return problems
 
 
 def _problem(entry: ImageEntry, error: CellGenNetError) -> str:

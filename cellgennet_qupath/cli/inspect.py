@@ -13,14 +13,31 @@ from .options import Backend, json_option, mpp_option, opened, print_json, proje
 
 @click.command("inspect")
 @project_argument
+@click.option(
+    "-c",
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="YAML file of settings, for the names of your classes.",
+)
 @mpp_option
 @json_option
-def command(project: Path, backend: Backend, slides: Path | None, mpp: float | None, as_json: bool) -> None:
+def command(
+    project: Path,
+    backend: Backend,
+    slides: Path | None,
+    config_file: Path | None,
+    mpp: float | None,
+    as_json: bool,
+) -> None:
     """Show a project's images, sizes, annotations by class, and labels to train on."""
     from ..annotations.overview import describe_project
+    from ..core.config import load_config
+    from .reporter import reporter
 
+    classes = load_config(config_file, reporter()).classes
     with opened(project, backend, slides) as target:
-        document = describe_project(target, mpp)
+        document = describe_project(target, mpp, classes)
     if as_json:
         print_json(document)
     else:
@@ -53,7 +70,9 @@ def _print_table(document: dict[str, Any]) -> None:
     console.print(table)
     for image in document["images"]:
         if image["problem"]:
-            console.print(Text(f"! {image['name']}: {image['problem']}"))
+            console.print(Text(f"! {image['name']}: {image['problem']}"), soft_wrap=True)
+        for finding in image["findings"]:
+            console.print(Text(f"! {image['name']}: {finding['sentence']}"), soft_wrap=True)
     training = sum(image["trainable"]["nuclei"] for image in document["images"])
     images = sum(bool(image["trainable"]["nuclei"]) for image in document["images"])
     validation = sum(image["trainable"]["validation_nuclei"] for image in document["images"])

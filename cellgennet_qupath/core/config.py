@@ -49,8 +49,15 @@ class _Section(BaseModel):
         return {old[key] if key in old and old[key] not in raw else key: raw[key] for key in raw}
 
 
+Patterns = str | Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class ClassNames(_Section):
-    """Which QuPath classes mean what. ``*`` at the end of ``ignore`` matches any ending."""
+    """Which QuPath classes mean what.
+
+    nucleus : a name or a list of names. In these and in ``ignore``, ``*`` matches any text and ``?`` one
+              character; a name that is written exactly comes first.
+    """
 
     training: str = "Training"
     validation: str = "Validation"
@@ -58,9 +65,28 @@ class ClassNames(_Section):
     background: str = "Background"
     ignore: str = "Ignore*"
 
+    @property
+    def nucleus_names(self) -> tuple[str, ...]:
+        """The names and patterns of the classes that mean a nucleus."""
+        return (self.nucleus,) if isinstance(self.nucleus, str) else self.nucleus
+
+    @property
+    def detection_class(self) -> str:
+        """The class that detections get: the first name that is not a pattern."""
+        plain = (name for name in self.nucleus_names if not any(c in name for c in "*?["))
+        return next(plain, "Nucleus")
+
     def is_ignored(self, path_class: str) -> bool:
         """Whether a class name means "unknown"."""
-        return fnmatch.fnmatchcase(path_class, self.ignore)
+        return _matches(path_class, (self.ignore,))
+
+    def is_nucleus(self, path_class: str) -> bool:
+        """Whether a class name means "one nucleus"; no class ("") does not, as it depends on the place."""
+        return _matches(path_class, self.nucleus_names)
+
+
+def _matches(path_class: str, names: tuple[str, ...]) -> bool:
+    return path_class in names or any(fnmatch.fnmatchcase(path_class, name) for name in names if path_class)
 
 
 class NormalisationConfig(_Section):

@@ -12,8 +12,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ..annotations.labels import UNKNOWN, Split, Supervision, interpret, render
-from ..annotations.windows import label_boxes
+from ..annotations.classes import Role, role_of
+from ..annotations.findings import report
+from ..annotations.labels import UNKNOWN, Split, Supervision
+from ..annotations.reader import read_supervision
+from ..annotations.windows import LabelBox, inner_part, label_boxes, render_window
 from ..core.config import ClassNames
 from ..core.errors import CellGenNetError, SupervisionError, UsageError
 from ..core.progress import SILENT, Reporter
@@ -191,16 +194,13 @@ def project_regions(
     mpp : µm per pixel of images without a pixel size.
 
     The group of a window is the class of the smallest annotation around its centre that is not one of
-    ``classes`` ("Tumour", "Stroma"). Images that cannot be read are skipped with a warning. Raises
-    SupervisionError where no region is left.
+    ``classes`` ("Tumour", "Stroma"). Odd annotations are reported, and images that cannot be read are
+    skipped with a warning. Raises SupervisionError where no region is left.
     """
     regions: list[EvaluationRegion] = []
     for entry in project.entries:
         try:
-            annotations = project.annotations(entry)
-            supervision = interpret(annotations, classes)
-            if supervision.regions[Split.VALIDATION]:
-                regions += _entry_regions(entry, annotations, supervision, classes, mpp, reporter)
+            regions += _entry_regions(project, entry, classes, mpp, reporter)
         except CellGenNetError as error:
             reporter.warn(f"Skipped: {error}")
     if not regions:
@@ -213,65 +213,70 @@ def project_regions(
 
 
 def _entry_regions(
-    entry: ImageEntry,
-    annotations: Sequence[Annotation],
-    supervision: Supervision,
-    classes: ClassNames,
-    mpp: float | None,
-    reporter: Reporter,
+    project: Project, entry: ImageEntry, classes: ClassNames, mpp: float | None, reporter: Reporter
 ) -> list[EvaluationRegion]:
+    annotations = project.annotations(entry)
+    if all(role_of(one.path_class, classes) is not Role.VALIDATION for one in annotations):
+        # The slide is not needed, and may be elsewhere.
+        stated = None if entry.mpp is None else float(np.sqrt(entry.mpp[0] * entry.mpp[1]))
+        report(read_supervision(project, entry, classes, entry.size, stated).findings, entry.name, reporter)
+        return []
     with open_image(entry) as reader:
         slide, size = reader.path, (reader.width, reader.height)
         calibration = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name)
     if calibration.warning:
         reporter.warn(calibration.warning)
-    training, validation = (
-        shapely.union_all(supervision.regions[split]) for split in (Split.TRAINING, Split.VALIDATION)
-    )
+    supervision = read_supervision(project, entry, classes, size, calibration.mpp)
+    report(supervision.findings, entry.name, reporter)
+    training = shapely.union_all(supervision.drawn[Split.TRAINING])
+    validation = shapely.union_all(supervision.regions[Split.VALIDATION])
     boxes = label_boxes(supervision, Split.VALIDATION, 1.0, _MARGIN)
     regions = []
     for number, wide in enumerate(boxes, start=1):
-        x0, y0 = max(0, wide.x0), max(0, wide.y0)
-        x1, y1 = min(size[0], wide.x0 + wide.columns), min(size[1], wide.y0 + wide.rows)
-        if x1 <= x0 or y1 <= y0:
-            continue
-        box = Rectangle(x0, y0, x1, y1)
-        area = shapely.box(x0, y0, x1, y1)
-        validated = shapely.intersection(validation, area)
+        where = LabelBox(_on_image(wide.box, size), _on_image(wide.core, size))
+        validated = shapely.intersection(validation, shapely.box(*where.core))
         regions.append(
             EvaluationRegion(
                 name=entry.name if len(boxes) == 1 else f"{entry.name} #{number}",
                 image=entry.name,
-                group=_surroundings(annotations, classes, shapely.centroid(validated)),
+                group=_surroundings(annotations, classes, validated),
                 slide=slide,
                 series=entry.series,
-                box=box,
+                box=where.box,
                 image_size=size,
                 mpp=calibration.mpp,
                 overlaps_training=bool(shapely.area(shapely.intersection(training, validated)) > 0),
                 keys=(entry.name, Path(entry.name).stem, slide.name, slide.stem, entry.id),
-                truth=_window_truth(supervision, box),
+                truth=_window_truth(supervision, where),
             )
         )
     return regions
 
 
-def _window_truth(supervision: Supervision, box: Rectangle) -> Callable[[], Truth]:
+def _on_image(box: Rectangle, size: tuple[int, int]) -> Rectangle:
+    return Rectangle(max(0, box.x0), max(0, box.y0), min(size[0], box.x1), min(size[1], box.y1))
+
+
+def _window_truth(supervision: Supervision, where: LabelBox) -> Callable[[], Truth]:
     def truth() -> Truth:
-        labels = render(supervision, Split.VALIDATION, (box.rows, box.columns), 1.0, (box.x0, box.y0)).objects
-        unknown = labels == UNKNOWN
+        rasters, owned = render_window(supervision, Split.VALIDATION, where, 1.0)
+        labels = rasters.objects
+        # Each nucleus is scored once, whole, in the window to which it belongs.
+        outside = np.ones(labels.shape, bool)
+        outside[inner_part(where)] = False
+        unknown = (labels == UNKNOWN) | ((labels > 0) | outside) & ~np.isin(labels, owned)
         return np.where(unknown, 0, labels).astype(np.int32), unknown
 
     return truth
 
 
-def _surroundings(annotations: Sequence[Annotation], classes: ClassNames, centre: shapely.Geometry) -> str:
-    ours = {classes.training, classes.validation, classes.nucleus, classes.background, ""}
+def _surroundings(annotations: Sequence[Annotation], classes: ClassNames, region: shapely.Geometry) -> str:
+    centre = shapely.centroid(region)
     holding = [
         annotation
         for annotation in annotations
-        if annotation.path_class not in ours
-        and not classes.is_ignored(annotation.path_class)
+        if role_of(annotation.path_class, classes) is Role.OTHER
+        and shapely.area(annotation.geometry) >= shapely.area(region) / 2  # an area of tissue, not a nucleus
         and shapely.contains(shapely.make_valid(annotation.geometry), centre)
     ]
     return min(holding, key=lambda a: float(shapely.area(a.geometry))).path_class if holding else ""

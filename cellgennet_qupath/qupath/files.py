@@ -14,7 +14,7 @@ from ..core.errors import EntryDataError, ProjectError
 from ..core.progress import SILENT, Reporter
 from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, collect, concat
 from .formats.detections import detection_chunks, read_detections, write_detections
-from .formats.geojson import read_annotations
+from .formats.geojson import read_annotations, read_objects
 from .formats.outlines import drawn, roi_names
 from .formats.qpdata import QpData, read_qpdata
 from .formats.qpproj import DATA_FILE, at, class_colors, read_project
@@ -89,17 +89,20 @@ class FilesBackend:
         newer = self._newer_annotations(entry)
         if newer is None:
             return counts
-        annotations = read_annotations(newer)
+        annotations, others = read_objects(newer)
+        detections = max(counts.detections, others.total())
         return replace(
             counts,
             annotations=len(annotations),
             by_class=dict(Counter(annotation.path_class for annotation in annotations)),
-            total=counts.total - counts.annotations + len(annotations),
+            total=counts.total - counts.annotations + len(annotations) + detections - counts.detections,
         )
 
     def stains(self, entry: ImageEntry) -> StainVectors | None:
         """The stains of a brightfield entry, QuPath's defaults for its type if none are set; else None."""
         data = self.data(entry)
+            detections=detections,
+            cells=max(counts.cells, others["cell"]),
         return stains_of(data.image_type, data.stains)
 
     def detections(self, entry: ImageEntry) -> Nuclei:

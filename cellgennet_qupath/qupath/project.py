@@ -53,6 +53,7 @@ class ObjectCounts:
     """How many objects an entry holds in QuPath.
 
     by_class : annotations by class, "" for none.
+    cells    : how many of the detections are known to be cells.
     total    : all objects but the root, those of a tissue microarray's grid included.
     """
 
@@ -60,6 +61,7 @@ class ObjectCounts:
     detections: int = 0
     by_class: dict[str, int] = field(default_factory=dict)
     total: int = 0
+    cells: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..annotations.labels import Split, Supervision, interpret, render
-from ..annotations.windows import LabelledWindow, label_boxes, labelled_window
+from ..annotations.findings import report
+from ..annotations.labels import Split, Supervision, render
+from ..annotations.reader import read_supervision
+from ..annotations.windows import Window, label_boxes
 from ..core.config import Config
 from ..core.errors import CellGenNetError, SupervisionError
 from ..core.progress import Reporter
@@ -19,14 +21,17 @@ from ..geometry.coordinates import grid_size
 from ..geometry.rectangle import Rectangle
 from ..qupath.images import open_image
 from ..qupath.project import ImageEntry, Project
-from ..slides.normalisation import Normalisation, estimate
+from ..slides.normalisation import estimate
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
 from ..slides.reader import SlideReader
 from ..slides.tissue import tissue_mask
 from .patches import generator
+from .slide_windows import SlideWindow, TrainingSlide, WindowCache
 
 _MARGIN = 64
 """Samples of real tissue around labels, so that patches there show context instead of padding."""
+_LARGEST = 1024
+"""Samples per side of a window; of larger ones, only a few would fit into the memory for windows."""
 _CELL = 32
 """Side, in samples, of the squares in which a tile's tissue is looked up."""
 _MIN_TISSUE = 0.3
@@ -64,8 +69,8 @@ class TrainingData:
 
     mpp: float | None
     images: int
-    training: Sequence[LabelledWindow]
-    validation: Sequence[LabelledWindow]
+    training: Sequence[Window]
+    validation: Sequence[Window]
     tiles: Sequence[TileSource]
 
     def describe(self) -> dict[str, int]:
@@ -74,22 +79,11 @@ class TrainingData:
             "images": self.images,
             "training_windows": len(self.training),
             "training_nuclei": sum(w.n_nuclei for w in self.training),
-            "training_labelled_pixels": int(sum(w.known.sum() for w in self.training)),
+            "training_labelled_pixels": sum(w.n_known for w in self.training),
             "validation_windows": len(self.validation),
             "validation_nuclei": sum(w.n_nuclei for w in self.validation),
             "unlabelled_tiles": len(self.tiles),
         }
-
-
-@dataclass(frozen=True)
-class TrainingSlide:
-    """One readable image of the project at the working resolution; ``mpp`` is its own pixel size."""
-
-    entry: ImageEntry
-    supervision: Supervision
-    mpp: float | None
-    downsample: float
-    normalisation: Normalisation
 
 
 @dataclass(frozen=True)
@@ -131,26 +125,25 @@ def load_training_data(
     readable: list[tuple[ImageEntry, Supervision, Calibration]] = []
     for entry in project.entries:
         try:
-            supervision = interpret(project.annotations(entry), config.classes)
-            for reason, count in supervision.skipped.items():
-                reporter.warn(f"{entry.name}: {count} annotation(s) skipped: {reason}.")
             with open_image(entry) as reader:
+                size = (reader.width, reader.height)
                 calibration = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name)
             if calibration.warning:
                 reporter.warn(calibration.warning)
+            supervision = read_supervision(project, entry, config.classes, size, calibration.mpp)
+            report(supervision.findings, entry.name, reporter)
             readable.append((entry, supervision, calibration))
         except CellGenNetError as error:
             reporter.warn(f"Skipped: {error}")
-    if not any(s.usable(Split.TRAINING) for _, s, _ in readable):
-        raise SupervisionError(
-            project.path,
-            f"no annotation to train on in its {len(readable)} readable image(s)",
-            f"Draw a rectangle of class {config.classes.training} in QuPath and outline every nucleus in it",
-        )
+    if not any(s.count(Split.TRAINING) for _, s, _ in readable):
+        raise _nothing_to_train_on(project, [s for _, s, _ in readable], config)
     target = config.mpp if config.mpp is not None else _common_mpp(readable)
     if target is None:
         reporter.warn("No image is calibrated: training at full resolution, whatever the pixel size is.")
-    slides, training, validation = [], [], []
+    slides: list[TrainingSlide] = []
+    training: list[SlideWindow] = []
+    validation: list[SlideWindow] = []
+    cache = WindowCache()
     with reporter.track("reading labels", len(readable), "images") as task:
         for entry, supervision, calibration in readable:
             if target is not None and calibration.mpp is None:
@@ -165,16 +158,34 @@ def load_training_data(
                     reader, downsample, config.normalisation, tissue_mask(reader, calibration.mpp)
                 )
                 slide = TrainingSlide(entry, supervision, calibration.mpp, downsample, normalisation)
-                slides.append(slide)
-                training += _windows(reader, slide, Split.TRAINING)
-                validation += _windows(reader, slide, Split.VALIDATION)
+            slides.append(slide)
+            training += _windows(slide, Split.TRAINING, cache)
+            validation += _windows(slide, Split.VALIDATION, cache)
             task.advance()
-    if not any(window.known.any() for window in training):
+    if not any(window.n_nuclei for window in training):
         raise SupervisionError(
             project.path, "no image with annotations can be used (see above)", "Give --mpp or calibrate them"
         )
-    training, validation = _ensure_validation(training, validation, config, reporter)
-    return TrainingData(target, len(slides), training, validation, _choose_tiles(slides, config))
+    learnt, held_out = _ensure_validation(training, validation, config, reporter)
+    return TrainingData(target, len(slides), learnt, held_out, _choose_tiles(slides, config))
+
+
+def _nothing_to_train_on(
+    project: Project, supervisions: Sequence[Supervision], config: Config
+) -> SupervisionError:
+    """The error of a project without a nucleus to learn from."""
+    name, readable = config.classes.training, f"in its {len(supervisions)} readable image(s)"
+    if any(s.findings or s.drawn[Split.TRAINING] for s in supervisions):
+        return SupervisionError(
+            project.path,
+            f"no whole outlined nucleus to train on {readable}, and so nothing to learn from (see above)",
+            f"Outline every nucleus in a region of class {name}",
+        )
+    return SupervisionError(
+        project.path,
+        f"no annotation to train on {readable}",
+        f"Draw a rectangle of class {name} in QuPath and outline every nucleus in it",
+    )
 
 
 def _choose_tiles(slides: Sequence[TrainingSlide], config: Config) -> list[SlideTile]:
@@ -205,13 +216,9 @@ def _read(reader: SlideReader, slide: TrainingSlide, box: Rectangle) -> NDArray[
     return slide.normalisation.apply(pixels)
 
 
-def _windows(reader: SlideReader, slide: TrainingSlide, split: Split) -> list[LabelledWindow]:
-    return [
-        labelled_window(
-            _read(reader, slide, box), slide.supervision, split, box, slide.downsample, slide.entry.name
-        )
-        for box in label_boxes(slide.supervision, split, slide.downsample, _MARGIN)
-    ]
+def _windows(slide: TrainingSlide, split: Split, cache: WindowCache) -> list[SlideWindow]:
+    boxes = label_boxes(slide.supervision, split, slide.downsample, _MARGIN, _LARGEST)
+    return [SlideWindow(slide, split, where, cache) for where in boxes]
 
 
 def _starts(length: int, size: int) -> list[int]:
@@ -233,11 +240,8 @@ def _common_mpp(readable: Sequence[tuple[ImageEntry, Supervision, Calibration]])
 
 
 def _ensure_validation(
-    training: list[LabelledWindow],
-    validation: list[LabelledWindow],
-    config: Config,
-    reporter: Reporter,
-) -> tuple[list[LabelledWindow], list[LabelledWindow]]:
+    training: list[SlideWindow], validation: list[SlideWindow], config: Config, reporter: Reporter
+) -> tuple[list[SlideWindow], list[SlideWindow]]:
     """Training and validation windows; without Validation regions some of the others are held out."""
     if any(w.n_nuclei for w in validation):
         return training, validation
@@ -245,13 +249,13 @@ def _ensure_validation(
     name = config.classes.validation
     if len(with_nuclei) < 2:
         reporter.warn(
-            f"No region of class {name}, and too few others to hold one out: thresholds are tuned on the "
-            "training regions, so the scores of this model say little."
+            f"No region of class {name} with outlined nuclei, and too few others to hold one out: thresholds "
+            "are tuned on the training regions, so the scores of this model say little."
         )
-        return training, training
+        return training, [training[i] for i in with_nuclei]
     held = {with_nuclei[i] for i in range(len(with_nuclei) // 2, len(with_nuclei), 5)}
     reporter.warn(
-        f"No region of class {name}: {len(held)} of {len(training)} labelled windows are held out "
-        f"({', '.join(sorted({training[i].source for i in held}))})."
+        f"No region of class {name} with outlined nuclei: {len(held)} of {len(training)} labelled windows "
+        f"are held out ({', '.join(sorted({training[i].source for i in held}))})."
     )
     return [w for i, w in enumerate(training) if i not in held], [training[i] for i in sorted(held)]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..annotations.labels import UNKNOWN
-from ..annotations.windows import LabelledWindow
+from ..annotations.windows import Window
 
 CONTEXT = 32
 """Samples drawn around the part that is trained on, so that nuclei at its edge keep their whole outline."""
@@ -44,15 +44,20 @@ class PatchSampler:
     unknown.
     """
 
-    def __init__(self, windows: Sequence[LabelledWindow], size: int, zoom: float = 0.2) -> None:
-        self._windows = [w for w in windows if w.known.any()]
+    def __init__(self, windows: Sequence[Window], size: int, zoom: float = 0.2) -> None:
+        self._windows, self._known, self._nuclear = [], [], []
+        for window in windows:
+            labels = window.labels
+            known = _row_ends(np.not_equal(labels.foreground, UNKNOWN))
+            if known[-1]:
+                self._windows.append(window)
+                self._known.append(known)
+                self._nuclear.append(_row_ends(labels.objects > 0))
         if not self._windows:
             raise ValueError("no window holds a labelled pixel")
         self._size = size
         self._zoom = zoom
-        self._known = [np.flatnonzero(w.known) for w in self._windows]
-        self._nuclear = [np.flatnonzero(w.labels.objects > 0) for w in self._windows]
-        share = np.sqrt([len(k) for k in self._known])
+        share = np.sqrt([ends[-1] for ends in self._known])
         self._share = share / share.sum()
 
     def draw(self, rng: np.random.Generator, count: int) -> list[Patch]:
@@ -62,11 +67,16 @@ class PatchSampler:
     def _one(self, rng: np.random.Generator) -> Patch:
         row = int(rng.choice(len(self._windows), p=self._share))
         window = self._windows[row]
-        pool = self._nuclear[row] if rng.random() < 0.5 and len(self._nuclear[row]) else self._known[row]
-        centre = np.unravel_index(int(rng.choice(pool)), window.known.shape)
-        return self._cut(window, (float(centre[0]), float(centre[1])), rng)
+        nuclear = rng.random() < 0.5 and bool(self._nuclear[row][-1])
+        ends = (self._nuclear if nuclear else self._known)[row]
+        number = int(rng.integers(ends[-1]))
+        y = int(np.searchsorted(ends, number, side="right"))
+        _, labels = window.part(slice(y, y + 1), slice(None))
+        chosen = labels.objects[0] > 0 if nuclear else labels.foreground[0] != UNKNOWN
+        x = int(np.flatnonzero(chosen)[number - (ends[y - 1] if y else 0)])
+        return self._cut(window, (float(y), float(x)), rng)
 
-    def _cut(self, window: LabelledWindow, centre: tuple[float, float], rng: np.random.Generator) -> Patch:
+    def _cut(self, window: Window, centre: tuple[float, float], rng: np.random.Generator) -> Patch:
         size = self._size
         angle = rng.uniform(0, 2 * np.pi)
         scale = np.exp(rng.uniform(-1, 1) * np.log1p(self._zoom))
@@ -78,11 +88,34 @@ class PatchSampler:
         linear = np.array([[cos * mirror, -sin], [sin * mirror, cos]])
         target = np.array([centre[1], centre[0]])
         matrix = np.hstack([linear, (target - linear @ middle)[:, None]])
+        # Only the part that the patch shows; its mirror image at the window's edge included.
+        corners = matrix @ np.array([[0, 0, size, size], [0, size, 0, size], [1, 1, 1, 1]])
+        around = np.ceil(np.abs(corners - target[:, None]).max(axis=1)).astype(int) + 2
+        x0, y0 = np.maximum(target.astype(int) - around, 0)
+        x1, y1 = target.astype(int) + around + 1
+        matrix[:, 2] -= x0, y0
+        image, labels = window.part(slice(y0, y1), slice(x0, x1))
         return Patch(
-            _warp(window.image, matrix, size, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101),
-            _warp_labels(window.labels.objects, matrix, size).astype(np.int32),
-            _warp_labels(window.labels.foreground, matrix, size).astype(np.int8),
+            _warp(image, matrix, size, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101),
+            renumbered(_warp_labels(labels.objects, matrix, size).astype(np.int32)),
+            _warp_labels(labels.foreground, matrix, size).astype(np.int8),
         )
+
+
+def _row_ends(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(rows,) how many samples of a mask are in each row and those above it."""
+    return np.cumsum(mask.sum(axis=1), dtype=np.int64)
+
+
+def renumbered(objects: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Labels 1, 2, ... in place of any positive ones, in the same order; 0 and UNKNOWN stay.
+
+    StarDist's targets have 16 bits for a label, and an image may have more than 65,535 nuclei.
+    """
+    positive = objects > 0
+    out = objects.copy()
+    out[positive] = np.unique(objects[positive], return_inverse=True)[1] + 1
+    return out
 
 
 def _warp(

@@ -87,7 +87,7 @@ def train_project(
         name=output.stem,
         created=now(),
         mpp=data.mpp,
-        classes=[config.classes.nucleus],
+        classes=[config.classes.detection_class],
         decoding=trained.decoding,
         teacher_thresholds=trained.thresholds,
         config=config.model_dump(mode="json"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..annotations.windows import LabelledWindow
+from ..annotations.windows import Window
 from ..core.config import TeacherConfig
 from ..core.progress import Reporter
 from ..networks.stardist_process import StarDistProcess
@@ -22,8 +22,8 @@ _VALIDATION_BATCHES = 6
 
 def train_teacher(
     teacher: StarDistProcess,
-    training: Sequence[LabelledWindow],
-    validation: Sequence[LabelledWindow],
+    training: Sequence[Window],
+    validation: Sequence[Window],
     config: TeacherConfig,
     seed: int,
     state: Path,

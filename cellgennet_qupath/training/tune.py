@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..annotations.labels import UNKNOWN
-from ..annotations.windows import LabelledWindow
+from ..annotations.windows import Window
 from ..metrics.scores import mean_scores, score
 
 Candidate = TypeVar("Candidate")
 
 
 def score_windows(
-    predicted: Sequence[NDArray[np.int32]], windows: Sequence[LabelledWindow], stride: int = 1
+    predicted: Sequence[NDArray[np.int32]], windows: Sequence[Window], stride: int = 1
 ) -> dict[str, float]:
     """Mean scores of label images against windows, where the window's objects are known.
 

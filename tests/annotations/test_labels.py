@@ -7,7 +7,9 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellgennet_qupath.annotations.labels import UNKNOWN, LabelRasters, Split, interpret, render
+from cellgennet_qupath.annotations.findings import Kind
+from cellgennet_qupath.annotations.labels import UNKNOWN, LabelRasters, Split, render
+from cellgennet_qupath.annotations.reader import interpret
 from cellgennet_qupath.core.config import ClassNames
 from cellgennet_qupath.qupath.project import Annotation, Plane
 from tests.helpers import annotation
@@ -42,9 +44,10 @@ def test_a_scattered_nucleus_is_known_and_its_surroundings_are_not() -> None:
 
 
 def test_an_unclassified_outline_outside_every_region_is_skipped_and_counted() -> None:
-    found = interpret([REGION, annotation(shapely.box(32, 32, 36, 36))], ClassNames())
-    assert len(found.nuclei) == 0
-    assert sum(found.skipped.values()) == 1
+    inside, outside = annotation(shapely.box(10, 10, 14, 14)), annotation(shapely.box(32, 32, 36, 36))
+    found = interpret([REGION, inside, outside], ClassNames())
+    assert len(found.nuclei) == 1
+    assert [(one.kind, one.count) for one in found.findings] == [(Kind.OUTSIDE_REGIONS, 1)]
 
 
 def test_background_outside_regions_is_known() -> None:
@@ -64,8 +67,10 @@ def test_ignored_wins_and_leaves_a_touched_nucleus_unknown_as_object() -> None:
 
 
 def test_other_classes_are_not_ours() -> None:
-    out = rasters(REGION, annotation(shapely.box(10, 10, 14, 14), "Stroma"))
-    assert (out.objects[10:14, 10:14] == 0).all()
+    nucleus, area = annotation(shapely.box(10, 10, 14, 14)), annotation(shapely.box(4, 4, 29, 31), "Stroma")
+    alone, beside = rasters(REGION, nucleus), rasters(REGION, nucleus, area)
+    np.testing.assert_array_equal(alone.objects, beside.objects)
+    assert (beside.objects == 0).sum() == 25 * 25 - 16
 
 
 def test_validation_regions_are_unknown_to_training_and_the_other_way_round() -> None:
@@ -92,7 +97,11 @@ def test_points_lines_and_other_planes_are_skipped_with_a_reason() -> None:
         ],
         ClassNames(),
     )
-    assert sorted(found.skipped.values()) == [1, 2]
+    assert {(one.kind, one.count) for one in found.findings} == {
+        (Kind.OTHER_PLANE, 1),
+        (Kind.NO_AREA, 2),
+        (Kind.EMPTY_REGION, 1),
+    }
 
 
 def test_a_hole_in_a_region_is_outside_it() -> None:

@@ -17,7 +17,7 @@ from cellgennet_qupath.core.config import ClassNames
 from cellgennet_qupath.core.errors import SupervisionError, UsageError
 from cellgennet_qupath.evaluation.label_images import read_labels
 from cellgennet_qupath.evaluation.regions import folder_regions, project_regions
-from cellgennet_qupath.qupath.project import Annotation, ImageEntry
+from cellgennet_qupath.qupath.project import Annotation, ImageEntry, ObjectCounts
 from tests.helpers import Recorder, annotation
 
 Writer = Callable[[Path, int], Path]
@@ -93,6 +93,9 @@ class Project:
     def annotations(self, entry: ImageEntry) -> list[Annotation]:
         return self.drawn[entry.id]
 
+    def counts(self, entry: ImageEntry) -> ObjectCounts:
+        return ObjectCounts(annotations=len(self.drawn[entry.id]))
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
@@ -106,6 +109,7 @@ def project(tmp_path: Path) -> Project:
         annotation(shapely.Point(30, 30).buffer(9)),
         annotation(shapely.Point(88, 60).buffer(9)),
         annotation(shapely.box(300, 200, 400, 300), "Validation"),
+        annotation(shapely.Point(340, 240).buffer(9)),
         annotation(shapely.box(390, 290, 450, 350), "Training"),
         annotation(shapely.box(250, 150, 480, 380), "Tumour"),
         annotation(shapely.box(200, 100, 499, 399), "Section"),
@@ -129,7 +133,7 @@ def test_windows_around_validation_regions(project: Project) -> None:
 
 
 def test_a_project_without_validation_regions(project: Project) -> None:
-    project.drawn["1"] = project.drawn["1"][4:]
+    project.drawn["1"] = project.drawn["1"][5:]
     with pytest.raises(SupervisionError, match="no usable region of class Validation"):
         project_regions(project, ClassNames())  # type: ignore[arg-type]
 
@@ -142,5 +146,6 @@ def test_an_unreadable_image_is_skipped(project: Project) -> None:
     project.drawn |= {"2": project.drawn["1"], "3": project.drawn["1"]}
     listener = Recorder()
     assert len(project_regions(project, ClassNames(), reporter=listener)) == 2  # type: ignore[arg-type]
-    assert len(listener.warnings) == 2
-    assert "--slides" in listener.warnings[1]
+    skipped = [line for line in listener.warnings if line.startswith("Skipped")]
+    assert len(skipped) == 2
+    assert "--slides" in skipped[1]

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import shapely
 
-from cellgennet_qupath.core.config import Config, PseudoConfig
+from cellgennet_qupath.core.config import Config, PseudoConfig, StudentConfig
 from cellgennet_qupath.core.errors import SupervisionError
 from cellgennet_qupath.core.progress import Reporter, Silent
-from cellgennet_qupath.qupath.project import Annotation, ImageEntry, Project
+from cellgennet_qupath.qupath.project import Annotation, ImageEntry, ObjectCounts, Project
 from cellgennet_qupath.training.data import SlideTile, TrainingData, load_training_data
 from tests.helpers import Recorder, annotation
 
-CONFIG = Config(pseudo=PseudoConfig(tile=128, tiles=6))
+CONFIG = Config(pseudo=PseudoConfig(tile=128, tiles=6), student=StudentConfig(patch=128))
 
 
 @dataclass
@@ -28,9 +28,13 @@ class Folder:
     path: Path
     entries: list[ImageEntry] = field(default_factory=list)
     drawn: dict[str, list[Annotation]] = field(default_factory=dict)
+    detected: int = 0
 
     def annotations(self, entry: ImageEntry) -> list[Annotation]:
         return self.drawn.get(entry.id, [])
+
+    def counts(self, entry: ImageEntry) -> ObjectCounts:
+        return ObjectCounts(annotations=len(self.annotations(entry)), detections=self.detected)
 
     def add(self, *annotations: Annotation, mpp: float | None = 0.25, seed: int = 0) -> ImageEntry:
         number = str(len(self.entries) + 1)

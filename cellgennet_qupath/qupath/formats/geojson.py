@@ -10,6 +10,7 @@ import json
 import re
 import uuid
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,11 +31,19 @@ def read_annotations(path: Path) -> list[Annotation]:
 
     The file may hold a FeatureCollection, a list of features or a single feature. Raises EntryDataError.
     """
+    return read_objects(path)[0]
+
+
+def read_objects(path: Path) -> tuple[list[Annotation], Counter[str]]:
+    """The same, and how many detections ("detection") and cells ("cell") the file contains."""
     annotations = []
+    others: Counter[str] = Counter()
     for number, feature in enumerate(features(path), start=1):
         try:
             properties = feature.get("properties") or {}
             kind = properties.get("objectType") or properties.get("object_type") or feature.get("id")
+            if kind in ("detection", "PathDetectionObject", "cell", "PathCellObject"):
+                others["cell" if kind in ("cell", "PathCellObject") else "detection"] += 1
             if kind in ("detection", "cell", "tile", "tmaCore", "tma_core", "root") or (
                 isinstance(kind, str) and kind.startswith("Path") and kind != "PathAnnotationObject"
             ):
@@ -44,7 +53,7 @@ def read_annotations(path: Path) -> list[Annotation]:
             raise EntryDataError(
                 path, f"feature {number} is not an object that QuPath knows", "Export it again from QuPath"
             ) from error
-    return annotations
+    return annotations, others
 
 
 def _annotation(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> Annotation:

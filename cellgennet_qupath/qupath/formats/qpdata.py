@@ -118,6 +118,7 @@ def parse(data: bytes) -> QpData:
         detections=stream.count(_DETECTION),
         by_class=dict(Counter(annotation.path_class for annotation in annotations)),
         total=stream.count(_ANY_OBJECT) - stream.count(_ROOT),
+        cells=stream.count(_OBJECTS + "PathCellObject"),
     )
     wrapper = _json(server)
     recorded = wrapper.get("server")

@@ -1,0 +1,120 @@
+"""Labelled windows of slides that are read when needed: memory does not grow with the annotated area."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..annotations.labels import UNKNOWN, LabelRasters, Split, Supervision
+from ..annotations.windows import LabelBox, inner_part, render_window
+from ..qupath.images import open_image
+from ..qupath.project import ImageEntry
+from ..slides.normalisation import Normalisation
+
+_MEMORY = 160 << 20
+"""Bytes of windows kept in memory; at 7 bytes per sample 24 megapixels, more than most projects have."""
+
+_CUT, _WITHHELD = -2, -3
+"""Packed labels besides nuclei, background (0) and unknown (-1): foreground without an object, withheld."""
+
+
+@dataclass(frozen=True)
+class TrainingSlide:
+    """One readable image of the project at the working resolution; ``mpp`` is its own pixel size."""
+
+    entry: ImageEntry
+    supervision: Supervision
+    mpp: float | None
+    downsample: float
+    normalisation: Normalisation
+
+
+class _Packed(NamedTuple):
+    """A window's pixels, uint8 (rows, columns, 3), and its packed labels, int32 (rows, columns)."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+
+
+class WindowCache:
+    """The windows used last, up to ``limit`` bytes. Threads may share it."""
+
+    def __init__(self, limit: int = _MEMORY) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[SlideWindow, _Packed] = OrderedDict()
+        self._bytes = 0
+        self._turn = threading.Lock()
+
+    def get(self, window: SlideWindow) -> _Packed:
+        """The content of a window, read from its slide unless it is kept."""
+        with self._turn:
+            if window in self._kept:
+                self._kept.move_to_end(window)
+                return self._kept[window]
+            packed = window.read()
+            self._kept[window] = packed
+            self._bytes += sum(array.nbytes for array in packed)
+            while self._bytes > self._limit and len(self._kept) > 1:
+                _, oldest = self._kept.popitem(last=False)
+                self._bytes -= sum(array.nbytes for array in oldest)
+            return packed
+
+
+class SlideWindow:
+    """A labelled window of a slide (see ``annotations.windows.Window``)."""
+
+    def __init__(self, slide: TrainingSlide, split: Split, where: LabelBox, cache: WindowCache) -> None:
+        self.slide, self.split, self.where = slide, split, where
+        self._cache = cache
+        labels, owned = self._render()
+        self.n_nuclei = len(owned)
+        self.n_known = int(np.not_equal(labels.foreground, UNKNOWN)[inner_part(where)].sum())
+
+    @property
+    def source(self) -> str:
+        return self.slide.entry.name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.where.box.rows, self.where.box.columns
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        return self.slide.normalisation.apply(self._cache.get(self).pixels)
+
+    @property
+    def labels(self) -> LabelRasters:
+        return _unpacked(self._cache.get(self).labels)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        return np.not_equal(self.labels.foreground, UNKNOWN)
+
+    def part(self, rows: slice, columns: slice) -> tuple[NDArray[np.float32], LabelRasters]:
+        packed = self._cache.get(self)
+        pixels = np.ascontiguousarray(packed.pixels[rows, columns])
+        return self.slide.normalisation.apply(pixels), _unpacked(packed.labels[rows, columns])
+
+    def read(self) -> _Packed:
+        """The window's content, from the slide and the annotations. Raises SlideError."""
+        box = self.where.box
+        with open_image(self.slide.entry) as reader:
+            pixels = reader.read_grid(box.x0, box.y0, box.columns, box.rows, self.slide.downsample)
+        labels, _ = self._render()
+        packed = labels.objects
+        packed[(packed == UNKNOWN) & (labels.foreground == 1)] = _CUT
+        packed[labels.withheld] = _WITHHELD
+        return _Packed(pixels, packed)
+
+    def _render(self) -> tuple[LabelRasters, NDArray[np.int32]]:
+        return render_window(self.slide.supervision, self.split, self.where, self.slide.downsample)
+
+
+def _unpacked(packed: NDArray[np.int32]) -> LabelRasters:
+    foreground = np.where((packed > 0) | (packed == _CUT), 1, np.where(packed == 0, 0, UNKNOWN))
+    return LabelRasters(np.maximum(packed, UNKNOWN), foreground.astype(np.int8), packed == _WITHHELD)
