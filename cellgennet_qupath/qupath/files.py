@@ -18,8 +18,10 @@ from .formats.geojson import read_annotations, read_objects
 from .formats.outlines import drawn, roi_names
 from .formats.qpdata import QpData, read_qpdata
 from .formats.qpproj import DATA_FILE, at, class_colors, read_project
+from .kept import KeptFiles
 from .locate import SizeOf, find_slides
 from .lock import ProjectLock
+from .origin import origin_of
 from .parents import parents_of
 from .project import (
     ROOT,
@@ -43,7 +45,8 @@ class FilesBackend:
 
     Annotations come from ``data.qpdata``, or from ``cellgennet/annotations/<id>.geojson`` (or
     ``.geojson.gz``) if that is newer. Detections go to ``cellgennet/detections/<id>.geojson.gz``;
-    ``counts`` counts QuPath's own objects, not these.
+    ``counts`` counts QuPath's own objects, not these. Files that were made from other slides are not used
+    (see ``KeptFiles``).
 
     Raises ProjectError, and LockedError if ``writable`` and another run is using the project.
     """
@@ -71,6 +74,11 @@ class FilesBackend:
         self._lock = ProjectLock(self.work_folder, reporter=reporter) if writable else None
         if self._lock is not None:
             self._lock.acquire()
+        try:
+            self._kept = KeptFiles(self.work_folder, self.entries, writable, reporter)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def work_folder(self) -> Path:
@@ -115,7 +123,7 @@ class FilesBackend:
     def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
         """The same in chunks, with what QuPath's table will show of them. Raises EntryDataError."""
         geojson, data = self.detections_file(entry), self.data_file(entry)
-        if not geojson.is_file():
+        if not self._kept.is_usable(geojson):
             if data.is_file() and OWN_MARK.encode() in data.read_bytes():
                 raise EntryDataError(
                     data,
@@ -144,14 +152,14 @@ class FilesBackend:
         """
         self.require_writable()
         file = self.detections_file(entry)
-        if options.existing == "keep" and file.is_file():
+        if options.existing == "keep" and self._kept.is_usable(file):
             earlier = read_detections(file)
             new = collect(nuclei)
             nuclei = concat([earlier, new.take(~np.isin(new.ids, earlier.ids))])
         parents = None
         if options.within:
             parents = partial(parents_of, annotations=self.annotations(entry), path_class=options.within)
-        count = write_detections(file, nuclei, class_colors(self.path), options, parents)
+        count = write_detections(file, nuclei, class_colors(self.path), options, parents, origin_of(entry))
         return WrittenDetections(
             count=count,
             file=file,
@@ -176,7 +184,7 @@ class FilesBackend:
 
     def detections_file(self, entry: ImageEntry) -> Path:
         """The file of an entry's detections."""
-        return self.work_folder / "detections" / f"{entry.id}.geojson.gz"
+        return self._kept.detections(entry)
 
     def data_file(self, entry: ImageEntry) -> Path:
         """QuPath's file of an entry's objects."""
@@ -186,11 +194,8 @@ class FilesBackend:
         """The entry's GeoJSON file of annotations, if it is newer than ``data.qpdata``."""
         data = self.data_file(entry)
         saved = data.stat().st_mtime_ns if data.is_file() else -1
-        for ending in (".geojson", ".geojson.gz"):
-            file = self.work_folder / "annotations" / f"{entry.id}{ending}"
-            if file.is_file() and file.stat().st_mtime_ns > saved:
-                return file
-        return None
+        newer = (file for file in self._kept.annotations(entry) if file.stat().st_mtime_ns > saved)
+        return next(newer, None)
 
     def data(self, entry: ImageEntry) -> QpData:
         """The content of ``data.qpdata`` as it is now; empty if the entry was never opened."""

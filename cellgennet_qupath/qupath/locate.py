@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
@@ -51,19 +53,57 @@ def find_slides(
 ) -> tuple[list[Path | None], dict[str, str]]:
     """Each image's slide, in the project's order, and for those not found the reason by entry id.
 
-    Search order: below ``slides``; the recorded path; the same path relative to the project; by name below
+    Search order: the recorded path; the same path relative to the project; by name below ``slides``, below
     the project and below its parent folder. A file found by name is used only if its size (from
-    ``size_of``) is the recorded one or unknown.
+    ``size_of``) is the recorded one or unknown; of several, the one whose last folders are as recorded. Two
+    images that were recorded at different paths never get the same file by its name.
     """
     finder = _Finder(project, slides, size_of)
-    located: list[Path | None] = []
-    reasons: dict[str, str] = {}
-    for image in project.images:
-        slide, reason = finder.find(image)
-        located.append(slide)
-        if slide is None:
-            reasons[image.entry.id] = reason
-    return located, reasons
+    found = [finder.find(image) for image in project.images]
+    _settle(project, found)
+    reasons = {
+        image.entry.id: one.reason
+        for image, one in zip(project.images, found, strict=True)
+        if one.slide is None
+    }
+    return [one.slide for one in found], reasons
+
+
+@dataclass
+class _Found:
+    """A slide, or why there is none.
+
+    alike : how many of the last parts of its path are as recorded; None if the path itself is as recorded.
+    """
+
+    slide: Path | None = None
+    reason: str = ""
+    alike: int | None = None
+
+
+def _settle(project: RecordedProject, found: list[_Found]) -> None:
+    """Take a file found by its name from those images to which it is less likely to belong, or from all."""
+    takers: dict[Path, list[int]] = {}
+    for number, one in enumerate(found):
+        if one.slide is not None:
+            takers.setdefault(one.slide.resolve(), []).append(number)
+    for numbers in takers.values():
+        if len({project.images[number].entry.uri for number in numbers}) == 1:
+            continue
+        recorded = {project.images[n].entry.uri for n in numbers if found[n].alike is None}
+        most = max((found[n].alike or 0 for n in numbers), default=0)
+        likely = {project.images[n].entry.uri for n in numbers if found[n].alike == most}
+        owner = recorded or (likely if len(likely) == 1 else set())
+        names = ", ".join(project.images[n].entry.name for n in numbers)
+        for number in numbers:
+            one, entry = found[number], project.images[number].entry
+            if one.alike is not None and entry.uri not in owner:
+                whose = next((project.images[n].entry.name for n in numbers if n != number), "")
+                belongs = f"belongs to the image {whose}" if owner else f"fits several images ({names})"
+                found[number] = _Found(
+                    reason=f"{one.slide} has the recorded name but {belongs} (name the folder of the slide "
+                    f"recorded at {entry.uri} with --slides DIR)"
+                )
 
 
 class _Finder:
@@ -76,27 +116,25 @@ class _Finder:
         ]
         self._size_of = size_of
 
-    def find(self, image: RecordedImage) -> tuple[Path | None, str]:
+    def find(self, image: RecordedImage) -> _Found:
         recorded = path_of_uri(image.entry.uri)
         if recorded is None or not recorded.name:
             if not image.entry.uri:
-                return None, "no file is recorded for the image"
-            return None, f"the image is recorded at {image.entry.uri}, which is not a file"
+                return _Found(reason="no file is recorded for the image")
+            return _Found(reason=f"the image is recorded at {image.entry.uri}, which is not a file")
+        there = next((place for place in self._recorded_places(recorded) if _exists(place)), None)
+        # A file of another size is another slide, which the user may correct with --slides.
+        if there is not None and (self._given is None or self._has_size(image, there)):
+            return _Found(there)
         reasons: list[str] = []
-        if self._given is not None:
-            slide = self._by_name(image, recorded.name, self._given, reasons)
-            if slide is not None:
-                return slide, ""
-        for candidate in self._recorded_places(recorded):
-            if _exists(candidate):
-                return candidate, ""
-        for index in self._near:
-            slide = self._by_name(image, recorded.name, index, reasons)
-            if slide is not None:
-                return slide, ""
-        return None, "; ".join(
-            dict.fromkeys(reasons)
-        ) or f"no file named {recorded.name} was found (name its folder with --slides DIR)"
+        for index in ([self._given] if self._given else []) + ([] if there else self._near):
+            found = self._by_name(image, recorded, index, reasons)
+            if found is not None:
+                return found
+        if there is not None:
+            return _Found(there)
+        unknown = f"no file named {recorded.name} was found (name its folder with --slides DIR)"
+        return _Found(reason="; ".join(dict.fromkeys(reasons)) or unknown)
 
     def _recorded_places(self, recorded: PurePath) -> Iterator[Path]:
         if isinstance(recorded, PureWindowsPath) == (os.name == "nt") and recorded.is_absolute():
@@ -113,8 +151,10 @@ class _Finder:
             up = [".."] * (len(base) - same)
             yield Path(os.path.normpath(self._project.folder.joinpath(*up, *target[same:])))
 
-    def _by_name(self, image: RecordedImage, name: str, index: _Index, reasons: list[str]) -> Path | None:
-        candidates = index.named(name)
+    def _by_name(
+        self, image: RecordedImage, recorded: PurePath, index: _Index, reasons: list[str]
+    ) -> _Found | None:
+        candidates = index.named(recorded.name)
         if not candidates:
             return None
         sizes = [self._size(image, candidate) for candidate in candidates]
@@ -126,15 +166,26 @@ class _Finder:
                 reasons.append(f"{candidates[0]} does not have the recorded size {width} x {height}")
                 return None
             candidates = fitting or unknown
-        if len(candidates) > 1:
-            several = f"{len(candidates)} files named {name} fit ({candidates[0]}, {candidates[1]})"
+        alike = [_alike(recorded, candidate) for candidate in candidates]
+        best = [c for c, number in zip(candidates, alike, strict=True) if number == max(alike)]
+        if len(best) > 1:
+            several = f"{len(best)} files named {recorded.name} fit ({best[0]}, {best[1]})"
             reasons.append(f"{several}: choose with --slides DIR")
             return None
-        return candidates[0]
+        return _Found(best[0], alike=max(alike))
+
+    def _has_size(self, image: RecordedImage, candidate: Path) -> bool:
+        return image.file_size is None or self._size(image, candidate) in (None, image.file_size)
 
     def _size(self, image: RecordedImage, candidate: Path) -> tuple[int, int] | None:
         # Only the size of a file's first image is known.
         return self._size_of(candidate) if self._size_of and image.entry.series == 0 else None
+
+
+def _alike(recorded: PurePath, candidate: Path) -> int:
+    """How many of the last parts of two paths are equal, but for case; at least the file's name."""
+    pairs = zip(reversed(recorded.parts), reversed(candidate.parts), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0].casefold() == pair[1].casefold(), pairs))
 
 
 class _Index:

@@ -27,7 +27,7 @@ def open_project(
     """Open a project, given its folder or its ``project.qpproj``.
 
     backend  : "auto" uses QuPath if paquo finds it, else the project's files.
-    slides   : a folder to search for the slides first.
+    slides   : a folder to search for slides that are not at their recorded paths.
     size_of  : (width, height) of a slide file, to choose between slides of the same name.
     writable : take the project's lock, so that ``write_detections`` may be called.
 

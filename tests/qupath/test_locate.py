@@ -100,11 +100,81 @@ def test_not_in_qupaths_own_folders_nor_in_hidden_ones(tmp_path: Path) -> None:
     assert "--slides" in reason
 
 
-def test_the_given_folder_wins(tmp_path: Path) -> None:
+def test_a_recorded_path_that_exists_wins_over_the_given_folder(tmp_path: Path) -> None:
     here = put(tmp_path / "elsewhere" / "a.svs")
     given = put(tmp_path / "given" / "very" / "very" / "very" / "very" / "deep" / "a.svs")
-    assert find(recorded(tmp_path / "project", here.as_uri()), slides=tmp_path / "given")[0] == given
-    assert find(recorded(tmp_path / "project", here.as_uri()), slides=tmp_path / "project")[0] == here
+    there = recorded(tmp_path / "project", here.as_uri())
+    assert find(there, slides=tmp_path / "given")[0] == here
+    assert find(there, slides=tmp_path / "given", size_of={here: (10, 20), given: (10, 20)}.get)[0] == here
+
+
+def test_the_given_folder_replaces_a_recorded_file_of_another_size(tmp_path: Path) -> None:
+    here = put(tmp_path / "elsewhere" / "a.svs")
+    given = put(tmp_path / "given" / "a.svs")
+    there = recorded(tmp_path / "project", here.as_uri())
+    assert find(there, slides=tmp_path / "given", size_of={here: (9, 9), given: (10, 20)}.get)[0] == given
+    # With nothing better the recorded file is opened, which names both sizes.
+    assert find(there, slides=tmp_path / "given", size_of={here: (9, 9), given: (8, 8)}.get)[0] == here
+
+
+def test_the_given_folder_comes_before_the_neighbourhood(tmp_path: Path) -> None:
+    given = put(tmp_path / "far" / "given" / "very" / "very" / "very" / "very" / "deep" / "a.svs")
+    put(tmp_path / "project" / "a.svs")
+    assert find(recorded(tmp_path / "project"), slides=tmp_path / "far" / "given")[0] == given
+
+
+def patients(
+    project: Path, *uris: str, project_uri: str = "file:/D:/study/p/project.qpproj"
+) -> RecordedProject:
+    """Images named A, B and so on, recorded at these addresses."""
+    project.mkdir(parents=True, exist_ok=True)
+    images = tuple(
+        RecordedImage(
+            ImageEntry(id=str(k + 1), name="ABCDE"[k], uri=uri, slide=None, size=(10, 20), mpp=None), (10, 20)
+        )
+        for k, uri in enumerate(uris)
+    )
+    return RecordedProject(project, project_uri, "0.5.1", images)
+
+
+A, B = "file:/D:/scans/patientA/Image_01.tif", "file:/D:/scans/patientB/Image_01.tif"
+
+
+def test_a_slide_never_stands_in_for_a_missing_one_of_its_name(tmp_path: Path) -> None:
+    only = put(tmp_path / "slides" / "patientA" / "Image_01.tif")
+    found, reasons = find_slides(patients(tmp_path / "project", A, B))
+    assert found == [only, None]
+    assert "belongs to the image A" in reasons["2"]
+    assert "--slides" in reasons["2"]
+
+
+def test_one_file_for_two_images_that_fit_equally_is_for_neither(tmp_path: Path) -> None:
+    put(tmp_path / "slides" / "Image_01.tif")
+    found, reasons = find_slides(patients(tmp_path / "project", A, B))
+    assert found == [None, None]
+    assert all("fits several images (A, B)" in reasons[i] for i in "12")
+
+
+def test_a_file_at_its_recorded_path_is_not_taken_by_name(tmp_path: Path) -> None:
+    here = put(tmp_path / "here" / "Image_01.tif")
+    gone = (tmp_path / "gone" / "Image_01.tif").as_uri()
+    project = patients(tmp_path / "project", gone, here.as_uri(), project_uri="")
+    found, reasons = find_slides(project, slides=tmp_path)
+    assert found == [None, here]
+    assert "belongs to the image B" in reasons["1"]
+
+
+def test_folders_of_patients_tell_slides_of_one_name_apart(tmp_path: Path) -> None:
+    a, b = (put(tmp_path / "slides" / f"patient{k}" / "Image_01.tif") for k in "AB")
+    put(tmp_path / "slides" / "patientC" / "Image_01.tif")
+    project = patients(tmp_path / "project", A, B)
+    assert find_slides(project)[0] == [a, b]
+    assert find_slides(project, slides=tmp_path / "slides")[0] == [a, b]
+
+
+def test_two_images_of_one_recorded_file_share_it(tmp_path: Path) -> None:
+    only = put(tmp_path / "slides" / "Image_01.tif")
+    assert find_slides(patients(tmp_path / "project", A, A))[0] == [only, only]
 
 
 def test_of_several_the_one_of_the_recorded_size(tmp_path: Path) -> None:

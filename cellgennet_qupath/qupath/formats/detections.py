@@ -35,6 +35,7 @@ Color = tuple[int, int, int]
 
 _OPENING = ('{"type":"FeatureCollection","cellgennet":', ',"features":[\n')
 _CLOSING = "]}\n"
+_LONGEST_HEAD = 1 << 20
 _Item = TypeVar("_Item")
 DEFAULT_COLOR = (60, 160, 60)
 """The colour of a class to which the project assigns none."""
@@ -46,12 +47,14 @@ def write_detections(
     colors: Mapping[str, Color] | None = None,
     options: WriteOptions = WRITE_DEFAULTS,
     parents: Callable[[Nuclei], NDArray[np.object_]] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> int:
     """Write nuclei as detections or cells for import by QuPath (``.geojson.gz``), completely or not at all.
 
     colors  : of classes by full name; QuPath uses them for classes that it does not have yet.
     options : written at the head of the file, for the script that imports it.
     parents : returns the ids of the parent annotations of nuclei, "" for none; QuPath itself ignores them.
+    origin  : the slide they were made from (see ``qupath/origin.py``), written at the head of the file.
 
     Returns how many were written: an outline without an area on the grid of 0.01 px is left out, and so
     are NaN measurements. Raises EntryDataError.
@@ -66,7 +69,7 @@ def write_detections(
         ):
             for number, chunk in enumerate(nuclei.chunks()):
                 if number == 0:
-                    file.write((_OPENING[0] + _text(_head(chunk, options)) + _OPENING[1]).encode())
+                    file.write((_OPENING[0] + _text(_head(chunk, options, origin)) + _OPENING[1]).encode())
                 lines = feature_lines(chunk, colors, None if parents is None else parents(chunk))
                 if lines:
                     file.write(((",\n" if written else "") + ",\n".join(lines)).encode())
@@ -77,8 +80,9 @@ def write_detections(
     return written
 
 
-def _head(nuclei: Nuclei, options: WriteOptions) -> dict[str, Any]:
-    return {
+def _head(nuclei: Nuclei, options: WriteOptions, origin: Mapping[str, Any] | None) -> dict[str, Any]:
+    about = {} if origin is None else {"image": dict(origin)}
+    return about | {
         "existing": options.existing,
         "history": dict(options.history),
         "measurements": [str(name) for name in nuclei.measurements.columns],
@@ -165,6 +169,19 @@ def _measurement_texts(nuclei: Nuclei) -> list[str]:
         pairs = [f"{key}:{value:.9g}" for key, value in zip(keys, row, strict=True) if value == value]
         texts.append(f',"measurements":{{{",".join(pairs)}}}' if pairs else "")
     return texts
+
+
+def read_head(path: Path) -> dict[str, Any] | None:
+    """What this tool wrote at the head of a file of detections; None for any other or a damaged file."""
+    try:
+        with open_text(path) as file:
+            first = file.readline(_LONGEST_HEAD)
+        if not (first.startswith(_OPENING[0]) and first.endswith(_OPENING[1])):
+            return None
+        head = json.loads(first + _CLOSING)["cellgennet"]
+    except (OSError, EOFError, ValueError, LookupError, RecursionError, zlib.error):
+        return None
+    return head if isinstance(head, dict) else None
 
 
 def read_detections(path: Path) -> Nuclei:
