@@ -101,6 +101,8 @@ class FilesBackend:
         detections = max(counts.detections, others.total())
         return replace(
             counts,
+            detections=detections,
+            cells=max(counts.cells, others["cell"]),
             annotations=len(annotations),
             by_class=dict(Counter(annotation.path_class for annotation in annotations)),
             total=counts.total - counts.annotations + len(annotations) + detections - counts.detections,
@@ -109,8 +111,6 @@ class FilesBackend:
     def stains(self, entry: ImageEntry) -> StainVectors | None:
         """The stains of a brightfield entry, QuPath's defaults for its type if none are set; else None."""
         data = self.data(entry)
-            detections=detections,
-            cells=max(counts.cells, others["cell"]),
         return stains_of(data.image_type, data.stains)
 
     def detections(self, entry: ImageEntry) -> Nuclei:
