@@ -20,7 +20,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..core.errors import LockedError, ProjectError
-from ..core.files import replacing
+from ..core.files import confined, make_folder, refuse_links, remove_file, replacing
+from ..core.plain_files import NotPlainError, read_text
 from ..core.progress import SILENT, Reporter
 
 LOCK_FILE = "project.lock"
@@ -29,6 +30,8 @@ RECORD_FILE = "lock.json"
 _PATIENCE = 0.5
 """Seconds; long enough for a new owner to write its record before others read it."""
 
+_LARGEST_RECORD = 1 << 20
+
 _UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -36,10 +39,13 @@ class ProjectLock:
     """Holds a lock on ``folder`` from ``acquire`` to ``release``, or in a ``with`` block.
 
     ``<folder>/project.lock`` is locked; it is empty and stays. ``<folder>/lock.json`` names the owner
-    (command, user, process, host) and the time. Raises LockedError where another process holds the lock.
+    (command, user, process, host) and the time. What is readable of either never decides who holds the
+    lock. Once it is held, the folder is known to hold no links, and what killed runs left half-written is
+    deleted. Raises LockedError where another process holds the lock.
     """
 
     def __init__(self, folder: Path, command: str = "", reporter: Reporter = SILENT) -> None:
+        self._folder = folder
         self.path = folder / LOCK_FILE
         self.record = folder / RECORD_FILE
         self._command = command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
@@ -49,8 +55,12 @@ class ProjectLock:
 
     def acquire(self) -> None:
         """Take the lock. Raises LockedError, or ProjectError where the folder cannot be locked."""
+        confined(self._folder, self.path)
+        confined(self._folder, self.record)
+        if self.path.exists() and not self.path.is_file():
+            raise ProjectError(self.path, "is not a regular file", "Move it away")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder, self._folder)
             self._lock.acquire(timeout=_PATIENCE)
         except Timeout as error:
             raise LockedError(
@@ -61,16 +71,23 @@ class ProjectLock:
         except OSError as error:
             raise _cannot_lock(self.path, error) from error
         try:
+            for left in refuse_links(self._folder):
+                remove_file(self._folder, left)
             self._replace_record()
         except OSError as error:
             self._lock.release()
             raise _cannot_lock(self.record, error) from error
+        except BaseException:
+            self._lock.release()
+            raise
 
     def release(self) -> None:
         """Release the lock; does nothing if it is not held."""
         if self._lock.is_locked:
-            self.record.unlink(missing_ok=True)
-            self._lock.release()
+            try:
+                remove_file(self._folder, self.record)
+            finally:
+                self._lock.release()
 
     def __enter__(self) -> ProjectLock:
         self.acquire()
@@ -85,7 +102,7 @@ class ProjectLock:
         earlier = _read(self.record)
         if earlier:
             self._reporter.warn(f"An earlier run did not finish: {_owner(earlier)}.")
-        with replacing(self.record) as part:
+        with replacing(self.record, self._folder) as part:
             part.write_text(json.dumps(_this_process(self._command)), encoding="utf-8")
 
 
@@ -106,8 +123,8 @@ def _this_process(command: str) -> dict[str, Any]:
 def _read(record: Path) -> dict[str, Any]:
     """The record of an owner; empty where it is missing or damaged."""
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_text(record, _LARGEST_RECORD))
+    except (OSError, ValueError, RecursionError, NotPlainError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +16,7 @@ from .. import __version__
 from ..bundle import Bundle
 from ..core.errors import CellGenNetError, Interrupted, UsageError
 from ..core.extras import require
+from ..core.files import confined, remove_tree
 from ..core.progress import SILENT, Reporter
 from ..qupath.project import ImageEntry, Project, WriteOptions
 from .checkpoint import remove
@@ -53,7 +53,7 @@ def segment_project(
     if not options.resume:
         # Only what this command left: training runs are in the same folder.
         for earlier in (project.work_folder / "runs").glob("segment-*"):
-            shutil.rmtree(earlier)
+            remove_tree(project.work_folder, earlier)
     results: list[ImageResult] = []
     try:
         with _client(options) as client:
@@ -113,7 +113,7 @@ def _run(
         model=model,
         options=options,
         writing=WriteOptions(options.existing, options.within, history),
-        folder=project.work_folder / "runs" / name,
+        folder=confined(project.work_folder, project.work_folder / "runs" / name),
         client=client,
         reporter=reporter,
     )

@@ -8,7 +8,6 @@ are in the project, ``done.json`` instead of the tiles. No file is ever half-wri
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,17 +19,21 @@ import pyarrow.parquet as pq
 import shapely
 
 from ..core.errors import EntryDataError
-from ..core.files import replacing
+from ..core.files import remove_file, remove_tree, replacing
 from .assemble import TileNuclei
 
 _OUTLINE, _PROBABILITY, _HIGHEST = "outline", "probability", b"highest"
 
 
 class TileFiles:
-    """Finished tiles in a folder that several processes may share; a tile written twice is identical."""
+    """Finished tiles in a folder that several processes may share; a tile written twice is identical.
+
+    Neither the folder nor the one above it may be a link.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._root = folder.parent
 
     def __contains__(self, index: object) -> bool:
         return isinstance(index, int) and self._file(index).is_file()
@@ -60,7 +63,7 @@ class TileFiles:
         }
         columns |= {name: tile.measurements[name].to_numpy() for name in tile.measurements.columns}
         table = pa.table(columns).replace_schema_metadata({_HIGHEST: repr(tile.highest)})
-        with _write_errors(self._file(index)), replacing(self._file(index)) as part:
+        with _write_errors(self._file(index)), replacing(self._file(index), self._root) as part:
             pq.write_table(table, part, compression="zstd")
 
     def _file(self, index: int) -> Path:
@@ -81,7 +84,7 @@ class Checkpoint(TileFiles):
                 remove(folder)
                 _write(folder / "task.json", fingerprint)
             for leftover in folder.glob(".*.part"):
-                leftover.unlink(missing_ok=True)
+                remove_file(self._root, leftover)
 
     @property
     def done(self) -> dict[str, Any] | None:
@@ -93,7 +96,7 @@ class Checkpoint(TileFiles):
         with _write_errors(self.folder):
             _write(self.folder / "done.json", summary)
             for file in self.folder.glob("tile_*.parquet"):
-                file.unlink(missing_ok=True)
+                remove_file(self._root, file)
 
 
 @contextmanager
@@ -111,8 +114,7 @@ def _write_errors(path: Path) -> Iterator[None]:
 
 def remove(folder: Path) -> None:
     """Delete everything about an image, and the run's folder if no image is left in it."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    remove_tree(folder.parent, folder)
     if folder.parent.exists() and not any(folder.parent.iterdir()):
         folder.parent.rmdir()
 
@@ -126,5 +128,5 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
-    with replacing(file) as part:
+    with replacing(file, file.parent.parent) as part:
         part.write_text(json.dumps(content, indent=1), encoding="utf-8")

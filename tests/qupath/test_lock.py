@@ -96,6 +96,78 @@ def test_an_unreadable_record_still_locks_and_never_blocks(tmp_path: Path, conte
         assert json.loads(lock.record.read_text(encoding="utf-8"))["pid"] == os.getpid()
 
 
+@pytest.mark.parametrize("damage", ["empty", "binary", "nested", "folder", "pipe", "missing"])
+def test_a_run_keeps_its_lock_whatever_happens_to_its_record(tmp_path: Path, damage: str) -> None:
+    owner = holding(tmp_path)
+    record = tmp_path / "lock.json"
+    record.unlink()
+    if damage == "folder":
+        record.mkdir()
+    elif damage == "pipe":
+        if os.name == "nt":
+            pytest.skip("no named pipes in folders")
+        os.mkfifo(record)
+    elif damage != "missing":
+        content = {"empty": b"", "binary": bytes(range(256)), "nested": b"[" * 5000}
+        record.write_bytes(content[damage])
+    try:
+        with pytest.raises(LockedError, match="in use by another run of this tool"):
+            ProjectLock(tmp_path).acquire()
+    finally:
+        end(owner)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows locks the content itself")
+def test_a_run_keeps_its_lock_when_somebody_writes_into_the_lock_file(tmp_path: Path) -> None:
+    owner = holding(tmp_path)
+    (tmp_path / "project.lock").write_text("{", encoding="utf-8")
+    (tmp_path / "project.lock").chmod(0o444)
+    try:
+        with pytest.raises((LockedError, ProjectError)):
+            ProjectLock(tmp_path).acquire()
+    finally:
+        end(owner)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+@pytest.mark.parametrize(
+    "link", ["", "project.lock", "lock.json", "runs", "detections", "detections/1.geojson.gz", "runs/a/tile"]
+)
+def test_a_project_with_a_link_in_its_work_folder_is_not_opened_for_writing(
+    tmp_path: Path, link: str
+) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "project" / "cellgennet"
+    outside.write_text("kept", encoding="utf-8")
+    place = folder / link
+    place.parent.mkdir(parents=True)
+    place.symlink_to(outside)
+    with pytest.raises(ProjectError, match="is a link") as raised:
+        ProjectLock(folder).acquire()
+    assert str(place) in str(raised.value)
+    assert outside.read_text(encoding="utf-8") == "kept"
+    place.unlink()
+    with ProjectLock(folder):
+        pass
+
+
+def test_what_a_killed_run_left_half_written_is_deleted(tmp_path: Path) -> None:
+    left = tmp_path / "detections" / ".1.geojson.gz.0a1b2c3d.part"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    with pytest.raises(LockedError), ProjectLock(tmp_path):
+        left.write_bytes(b"of the run that holds the lock")
+        ProjectLock(tmp_path).acquire()
+    assert left.exists()
+    with ProjectLock(tmp_path):
+        assert not left.exists()
+
+
+def test_a_lock_file_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "project.lock").mkdir()
+    with pytest.raises(ProjectError, match="not a regular file"):
+        ProjectLock(tmp_path).acquire()
+
+
 @pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
 def test_the_lock_file_of_an_older_version_does_not_lock(tmp_path: Path, host: str) -> None:
     left = {"pid": os.getpid(), "host": host, "since": "noon", "command": "c", "token": "t"}
