@@ -50,6 +50,9 @@ class WindowCache:
         self._bytes = 0
         self._turn = threading.Lock()
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def get(self, window: SlideWindow) -> _Packed:
         """The content of a window, read from its slide unless it is kept."""
         with self._turn:

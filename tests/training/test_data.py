@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 import shapely
 
+from cellgennet_qupath.annotations.labels import Split
+from cellgennet_qupath.annotations.windows import LabelledWindow
 from cellgennet_qupath.core.config import Config, PseudoConfig, StudentConfig
 from cellgennet_qupath.core.errors import SupervisionError
 from cellgennet_qupath.core.progress import Reporter, Silent
+from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.qupath.project import Annotation, ImageEntry, ObjectCounts, Project
 from cellgennet_qupath.training.data import SlideTile, TrainingData, load_training_data
+from cellgennet_qupath.training.patches import PatchSampler, generator
+from cellgennet_qupath.training.slide_windows import SlideWindow, WindowCache
 from tests.helpers import Recorder, annotation
 
 CONFIG = Config(pseudo=PseudoConfig(tile=128, tiles=6), student=StudentConfig(patch=128))
@@ -170,3 +175,87 @@ def test_a_working_resolution_needs_a_pixel_size(tmp_path: Path) -> None:
     project.add(*region(), mpp=None)
     with pytest.raises(SupervisionError, match="can be used"):
         load(project, CONFIG.model_copy(update={"mpp": 0.5}), None, Silent())
+
+
+def test_windows_are_read_when_needed_and_few_are_kept(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    project.add(*region())
+    project.add(*region(200, 150), seed=1)
+    data = load(project, CONFIG, None, Silent())
+    (first,), (second,) = data.training, data.validation
+    assert isinstance(first, SlideWindow)
+    assert isinstance(second, SlideWindow)
+    cache = WindowCache(limit=1)
+    small = [SlideWindow(w.slide, w.split, w.where, cache) for w in (first, second)]
+    for window, kept in zip((first, second, first), (*small, small[0]), strict=True):
+        np.testing.assert_array_equal(window.image, kept.image)
+        np.testing.assert_array_equal(window.labels.objects, kept.labels.objects)
+        assert len(cache) == 1
+    image, labels = first.part(slice(70, 90), slice(80, 100))
+    np.testing.assert_array_equal(image, first.image[70:90, 80:100])
+    np.testing.assert_array_equal(labels.foreground, first.labels.foreground[70:90, 80:100])
+
+
+def test_patches_of_a_slide_are_those_of_the_same_window_in_memory(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    project.add(*region(), *region(200, 150))
+    windows = load(project, CONFIG, None, Silent()).training
+    in_memory = [
+        LabelledWindow(w.image, w.labels, Rectangle(0, 0, *w.shape[::-1]), Split.TRAINING, w.source)
+        for w in windows
+    ]
+    for one, two in zip(
+        PatchSampler(windows, 96).draw(generator(1, "t", 0), 20),
+        PatchSampler(in_memory, 96).draw(generator(1, "t", 0), 20),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one.image, two.image)
+        np.testing.assert_array_equal(one.objects, two.objects)
+        np.testing.assert_array_equal(one.foreground, two.foreground)
+
+
+def test_findings_are_reported_before_training(tmp_path: Path) -> None:
+    project, listener = Folder(tmp_path, detected=12), Recorder()
+    project.add(
+        *region(), annotation(shapely.box(200, 150, 300, 210), "training"), *region(220, 30, "Validation")[:1]
+    )
+    load(project, CONFIG, None, listener)
+    assert any('slide 1: 1 annotation has the class "training"' in line for line in listener.warnings)
+    assert any("12 detections" in line and "Validation" in line for line in listener.warnings)
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        region()[:1],
+        [
+            annotation(shapely.transform(one.geometry, lambda xy: xy + 1000), one.path_class)
+            for one in region()
+        ],
+        [region()[0], *[annotation(one.geometry, "Tumor") for one in region()[1:]]],
+        [annotation(shapely.box(0, 0, 300, 300), "Background"), annotation(shapely.box(10, 10, 90, 90))],
+        [annotation(one.geometry, one.path_class.lower()) for one in region()],
+        [region()[0], annotation(shapely.box(0, 0, 399, 299))],
+    ],
+    ids=["no outline", "off the image", "another class", "background alone", "lower case", "tissue alone"],
+)
+def test_without_a_nucleus_training_does_not_begin(tmp_path: Path, drawn: list[Annotation]) -> None:
+    project = Folder(tmp_path)
+    project.add(*drawn)
+    with pytest.raises(SupervisionError, match="nucleus to train on") as error:
+        load(project, CONFIG, None, Silent())
+    assert "\n" not in str(error.value)
+
+
+def test_validation_inside_training_is_not_trained_on(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    discs = [annotation(shapely.Point(40 + 40 * i, 60).buffer(8)) for i in range(8)]
+    inner = annotation(shapely.box(140, 30, 260, 100), "Validation")
+    project.add(annotation(shapely.box(20, 20, 360, 120), "Training"), inner, *discs)
+    data = load(project, CONFIG, None, Silent())
+    facts = data.describe()
+    assert (facts["training_nuclei"], facts["validation_nuclei"]) == (5, 3)
+    (window,) = data.training
+    assert isinstance(window, SlideWindow)
+    x, y = 140 - window.where.box.x0, 30 - window.where.box.y0
+    assert not window.known[y : y + 70, x : x + 120].any()
