@@ -144,7 +144,7 @@ def _numpy(path: Path) -> NDArray[Any]:
     try:
         return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except ValueError as error:
-        if "allow_pickle" not in str(error):
+        if "Python objects" not in str(error) and "allow_pickle" not in str(error):
             raise
         raise SupervisionError(
             path,

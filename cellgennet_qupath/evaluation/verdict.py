@@ -13,12 +13,18 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from ..metrics.statistics import Comparison
+from ..metrics.statistics import Comparison, difference_interval
 from .run import Evaluation
 
 FEW_NUCLEI = 200
 FEW_IMAGES = 5
 SIGNIFICANT = 0.05
+HUNDREDTHS = 50
+"""From so many nuclei on a share is given as "of 100", below as the numbers themselves."""
+NOTABLE = 0.05
+"""A kind of nuclei is named as the weakest from this difference to all nuclei on."""
+MARGIN = 0.1
+"""Kinds of nuclei count as detected equally well if the difference is shown to be within this share."""
 
 
 class Grade(StrEnum):
@@ -73,16 +79,19 @@ def judge(evaluation: Evaluation) -> Verdict:
         headline = f"{headline[:-1]}, but the sample is small."
     if not true:
         headline = f"There are no outlined nuclei to compare {method} with."
+    elif not predicted:
+        headline = f"{method} predicted no nucleus on these images."
     sentences = [
         f"It was compared with {_number(true, 'nucleus', 'nuclei')} outlined by hand in "
         f"{_number(len(rows), _noun(evaluation))}."
     ]
     if true and predicted:
+        (whole, hits), (guessed, right) = _of(detected, true), _of(detected, predicted)
         sentences.append(
-            f"Of 100 outlined nuclei it detects {_hundredths(detected / true)}; of 100 nuclei it predicts, "
-            f"{_hundredths(detected / predicted)} are correct."
+            f"Of {whole} outlined nuclei it detects {hits}; of {guessed} nuclei it predicts, {right} "
+            f"{'is' if right == 1 else 'are'} correct."
         )
-    sentences += _weakest(evaluation, method)
+        sentences += _kinds(evaluation, method)
     compared = [
         _compared(c, method)
         for c in evaluation.comparisons
@@ -104,12 +113,13 @@ def _uses(evaluation: Evaluation, rows: pd.DataFrame, true: int, predicted: int)
     own = evaluation.nuclei[evaluation.nuclei["method"] == evaluation.methods[0]]
     overlap = float(own.loc[own["iou"] > 0, "iou"].mean())
     direction = "too many" if deviation > 0 else "too few"
+    total = f"{abs(deviation):.0%} {direction}" if deviation else "The right number"
     return [
         _use(
             "Counting and density",
             -max(abs(deviation), off / 2),
             (-0.1, -0.25),
-            f"{abs(deviation):.0%} {direction} in total; a typical image is off by {off:.0%}.",
+            f"{total} in total; a typical image is off by {off:.0%}.",
         ),
         _use(
             "Detecting each nucleus",
@@ -134,22 +144,58 @@ def _uses(evaluation: Evaluation, rows: pd.DataFrame, true: int, predicted: int)
 
 def _use(what: str, value: float, limits: tuple[float, float], why: str) -> Use:
     if math.isnan(value):
-        return Use(what, Grade.POOR, "There are no nuclei to compare with.")
+        return Use(what, Grade.POOR, "There are no nuclei to compare.")
     good, fair = limits
     return Use(what, Grade.GOOD if value >= good else Grade.FAIR if value >= fair else Grade.POOR, why)
 
 
-def _weakest(evaluation: Evaluation, method: str) -> list[str]:
+def _kinds(evaluation: Evaluation, method: str) -> list[str]:
+    """What may be said about kinds of nuclei: the weakest one, or which are detected equally well.
+
+    Both need evidence: an interval for the difference to the other nuclei, simultaneous for all kinds, that
+    excludes 0 (and a difference of at least ``NOTABLE``), or that is within ``MARGIN``.
+    """
     strata = evaluation.strata
-    strata = strata[(strata["method"] == method) & (strata["nuclei"] >= 10)]
-    if strata.empty:
-        return []
-    overall = float((evaluation.nuclei.loc[evaluation.nuclei["method"] == method, "iou"] > 0).mean())
-    worst = strata.sort_values("found").iloc[0]
-    if overall - float(worst["found"]) < 0.05:
-        return ["It detects nuclei of every size and shape, crowded or isolated, about equally well."]
-    stratum = "isolated" if worst["kind"] == "apart" else worst["kind"]
-    return [f"It is weakest on {stratum} nuclei: it detects {_hundredths(float(worst['found']))} of 100."]
+    strata = strata[strata["method"] == method]
+    own = evaluation.nuclei[evaluation.nuclei["method"] == method]
+    total, detected = len(own), int((own["iou"] > 0).sum())
+    intervals: dict[str, tuple[float, float]] = {}
+    found: dict[str, tuple[int, int]] = {}
+    for kind, count, share in zip(strata["kind"], strata["nuclei"], strata["found"], strict=True):
+        inside = round(float(share) * int(count))
+        found[kind] = inside, int(count)
+        intervals[kind] = difference_interval(
+            found[kind], (detected - inside, total - int(count)), kinds=len(strata)
+        )
+    weak = [
+        kind
+        for kind, (_, high) in intervals.items()
+        if high < 0 and found[kind][0] / found[kind][1] <= detected / total - NOTABLE
+    ]
+    if weak:
+        worst = min(weak, key=lambda kind: found[kind][0] / found[kind][1])
+        name = "isolated" if worst == "apart" else worst
+        whole, hits = _of(*found[worst])
+        return [f"It is weakest on {name} nuclei: of {whole} it detects {hits}."]
+    nothing = (-1.0, 1.0)
+    equal = [
+        words
+        for words, kinds in _EQUAL.items()
+        if max(abs(limit) for kind in kinds for limit in intervals.get(kind, nothing)) <= MARGIN
+    ]
+    if equal:
+        return [
+            f"It detects {' and '.join(equal)} about equally well (the differences are within "
+            f"{100 * MARGIN:.0f} percentage points, with 95 % confidence)."
+        ]
+    return ["These nuclei do not show whether size, crowding or shape matters."]
+
+
+_EQUAL = {
+    "small, medium and large nuclei": ("small", "medium", "large"),
+    "crowded and isolated nuclei": ("crowded", "apart"),
+    "regular and irregular nuclei": ("regular", "irregular"),
+}
 
 
 def _compared(one: Comparison, method: str) -> str:
@@ -168,7 +214,11 @@ def _compared(one: Comparison, method: str) -> str:
 
 
 def _warnings(evaluation: Evaluation, rows: pd.DataFrame, true: int) -> list[str]:
-    warnings = []
+    warnings = [
+        f"{method} predicted no nucleus in any {_noun(evaluation)}. Check its input, files and threshold."
+        for method in evaluation.methods
+        if true and not evaluation.of(method)["predicted_objects"].sum()
+    ]
     noun = _noun(evaluation)
     trained = [region.name for region in evaluation.regions if region.overlaps_training]
     if trained:
@@ -221,8 +271,9 @@ def _mean(rows: pd.DataFrame, name: str) -> float:
     return float(np.nanmean(values)) if (~np.isnan(values)).any() else math.nan
 
 
-def _hundredths(share: float) -> str:
-    return str(round(100 * share))
+def _of(part: int, whole: int) -> tuple[int, int]:
+    """A share as (all, part): of 100 where there are enough nuclei for that, else the numbers themselves."""
+    return (100, round(100 * part / whole)) if whole >= HUNDREDTHS else (whole, part)
 
 
 def _number(count: int, one: str, many: str = "") -> str:

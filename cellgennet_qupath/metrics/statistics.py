@@ -144,6 +144,34 @@ def bootstrap_interval(
     return float(interval.low), float(interval.high)
 
 
+def difference_interval(
+    first: tuple[int, int], second: tuple[int, int], kinds: int = 1, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of the difference of two shares, first minus second (Newcombe 1998, from Wilson's intervals).
+
+    first, second : (detected, all).
+    kinds         : number of such intervals that shall hold together (Bonferroni).
+    Returns (-1, 1), which says nothing, where either is of no nuclei.
+    """
+    if not first[1] or not second[1]:
+        return -1.0, 1.0
+    z = float(stats.norm.isf((1 - level) / 2 / kinds))
+    (low_1, p_1, high_1), (low_2, p_2, high_2) = (_wilson(*pair, z) for pair in (first, second))
+    difference = p_1 - p_2
+    return (
+        difference - math.hypot(p_1 - low_1, high_2 - p_2),
+        difference + math.hypot(high_1 - p_1, p_2 - low_2),
+    )
+
+
+def _wilson(detected: int, count: int, z: float) -> tuple[float, float, float]:
+    """Wilson's interval of a share, with the share itself in the middle."""
+    share = detected / count
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return middle - half, share, middle + half
+
+
 def _defined(
     x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

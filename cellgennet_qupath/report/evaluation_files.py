@@ -42,10 +42,12 @@ def check_output(folder: Path) -> None:
                     raise UsageError(folder / name, "is not a file of a report", "Choose another folder")
         elif folder.exists() or folder.is_symlink():
             raise UsageError(folder, "is a file", "Name a folder with -o")
-        parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        parent = next(
+            place for place in (folder, *folder.absolute().parents) if place.exists() or place.is_symlink()
+        )
         if not parent.is_dir():
             raise UsageError(
-                folder, f"cannot be created, because {parent} is a file", "Choose another folder"
+                folder, f"cannot be created, because {parent} is not a folder", "Choose another folder"
             )
         with tempfile.TemporaryFile(dir=parent):
             pass

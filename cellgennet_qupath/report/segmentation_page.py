@@ -88,8 +88,7 @@ def slide_card(project: Project, entry: ImageEntry, result: ImageResult, mpp: fl
         with open_slide(entry.slide, entry.series) as reader:
             size = (reader.width, reader.height)
             known = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name).mpp
-            step = max(1.0, max(size) / _SIDE)
-            columns, rows = (max(1, int(length / step)) for length in size)
+            step, columns, rows = thumbnail_grid(size)
             picture = reader.read_grid(0, 0, columns, rows, step)
         if result.status != "done":
             return SlideCard(result, size, known, jpeg(picture))
@@ -99,6 +98,16 @@ def slide_card(project: Project, entry: ImageEntry, result: ImageResult, mpp: fl
     except Exception as error:
         # One slide that cannot be shown does not cost the page, which says why.
         return SlideCard(result, problem=reason(error))
+
+
+def thumbnail_grid(size: tuple[int, int]) -> tuple[float, int, int]:
+    """Full-resolution pixels per sample of the picture of a slide, and its columns and rows.
+
+    size : width and height of the image in full-resolution pixels.
+    """
+    step = max(1.0, max(size) / _SIDE)
+    columns, rows = (max(1, int(length / step)) for length in size)
+    return step, columns, rows
 
 
 def density_map(

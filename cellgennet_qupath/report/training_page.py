@@ -31,6 +31,7 @@ def write_training_page(record: TrainingRecord, file: Path) -> Path:
             "facts": record.facts,
             "curves": {network: training_curves(h) for network, h in record.histories.items() if h},
             "scores": scores,
+            "notes": record.notes,
             "columns": list(dict.fromkeys(column for row in scores.values() for column in row)),
             "pictures": [_picture(samples[i]) for i in chosen],
         },
