@@ -16,7 +16,7 @@ from ..annotations.reader import read_supervision
 from ..annotations.windows import Window, label_boxes
 from ..core.config import Config
 from ..core.errors import CellGenNetError, SupervisionError
-from ..core.progress import Reporter
+from ..core.progress import Remembering, Reporter
 from ..geometry.coordinates import grid_size
 from ..geometry.rectangle import Rectangle
 from ..qupath.images import open_image
@@ -65,6 +65,7 @@ class TrainingData:
     mpp    : the working resolution in µm per pixel; None where nothing is calibrated.
     images : how many images were read.
     tiles  : unlabelled tissue.
+    notes  : what was odd about annotations and images, one sentence each.
     """
 
     mpp: float | None
@@ -72,6 +73,7 @@ class TrainingData:
     training: Sequence[Window]
     validation: Sequence[Window]
     tiles: Sequence[TileSource]
+    notes: Sequence[str] = ()
 
     def describe(self) -> dict[str, int]:
         """Counts for messages and for the model card."""
@@ -122,6 +124,7 @@ def load_training_data(
     mpp : pixel size of images that have none. Images that cannot be read are reported and skipped.
     Raises SupervisionError where there is nothing to train on.
     """
+    reporter = listener = Remembering(reporter)
     readable: list[tuple[ImageEntry, Supervision, Calibration]] = []
     for entry in project.entries:
         try:
@@ -167,7 +170,8 @@ def load_training_data(
             project.path, "no image with annotations can be used (see above)", "Give --mpp or calibrate them"
         )
     learnt, held_out = _ensure_validation(training, validation, config, reporter)
-    return TrainingData(target, len(slides), learnt, held_out, _choose_tiles(slides, config))
+    tiles = _choose_tiles(slides, config)
+    return TrainingData(target, len(slides), learnt, held_out, tiles, listener.warnings)
 
 
 def _nothing_to_train_on(

@@ -32,6 +32,7 @@ class TrainingRecord:
     facts     : what there was to learn from, as ``TrainingData.describe`` gives it.
     histories : by network, the terms of its loss in each epoch.
     scores    : by network, its scores on validation.
+    notes     : what was odd about annotations and images, one sentence each.
     """
 
     name: str
@@ -39,6 +40,7 @@ class TrainingRecord:
     histories: Mapping[str, Sequence[Mapping[str, float]]]
     scores: Mapping[str, Mapping[str, float]]
     samples: Sequence[Sample]
+    notes: Sequence[str] = ()
 
 
 WriteReport = Callable[[TrainingRecord, Path], object]

@@ -140,6 +140,6 @@ def train_model(
         files[STUDENT] = run.student
         decoding, scores["student"] = rule.model_dump(), rounded(student_scores)
     if write_report is not None:
-        record = TrainingRecord(folder.name, data.describe(), run.histories(), scores, samples)
+        record = TrainingRecord(folder.name, data.describe(), run.histories(), scores, samples, data.notes)
         write_report(record, run.report / "training.html")
     return Trained(files, thresholds, decoding, scores)
