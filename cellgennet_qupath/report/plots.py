@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from ..evaluation.run import DISTANCES, Evaluation
 from ..metrics.scores import THRESHOLDS
 from ..metrics.statistics import Comparison
+from ..tables.cells import writable
 
 # Distinguishable with any type of colour vision (Okabe and Ito 2008).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
@@ -214,11 +216,16 @@ def strata(evaluation: Evaluation) -> str:
 
 
 def _short(name: str, longest: int = 20) -> str:
+    # The text also becomes a comment of the SVG, in which XML allows no control characters.
+    name = " ".join(writable(name).split())
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def _svg(figure: Figure) -> str:
     file = io.StringIO()
     canvas: Any = FigureCanvasSVG(figure)
-    canvas.print_svg(file, metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        # The font has no Chinese, for instance: such letters are drawn as boxes, which is no news to a user.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        canvas.print_svg(file, metadata={"Date": None, "Creator": None})
     return file.getvalue()

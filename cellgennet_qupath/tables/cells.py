@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 REPLACEMENT = "\ufffd"
 _UNWRITABLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _SURROGATE = r"[\ud800-\udfff]"
-_FORMULA = r"^[=+\-@\t\r]"
+_FORMULA = r"^[=+\-@\t\n]"
+_RETURN = r"\r\n?"
 _ANY_UNWRITABLE = re.compile(f"{_UNWRITABLE}|{_SURROGATE}")
 
 
@@ -27,10 +28,11 @@ def writable(text: str) -> str:
 def text_cell(text: str) -> str:
     """A text as it is written into a csv or tsv file.
 
-    An apostrophe is put before ``=``, ``+``, ``-``, ``@``, a tab or a carriage return at its beginning, so
-    that spreadsheets show it as text and do not run it (CSV injection, OWASP).
+    An apostrophe is put before ``=``, ``+``, ``-``, ``@``, a tab or a line end at its beginning, so that
+    spreadsheets show it as text and do not run it (CSV injection, OWASP). Carriage returns, which not every
+    writer of tables quotes, become line feeds.
     """
-    text = writable(text)
+    text = re.sub(_RETURN, "\n", writable(text))
     return f"'{text}" if re.match(_FORMULA, text) else text
 
 
@@ -45,6 +47,7 @@ def text_column(values: object) -> pa.Array:
 
 def text_cells(column: pa.Array) -> pa.Array:
     """A column of ``text_column`` as ``text_cell`` writes its values."""
+    column = pc.replace_substring_regex(column, _RETURN, "\n")
     formula = pc.match_substring_regex(column, _FORMULA)
     if not pc.any(formula).as_py():
         return column
