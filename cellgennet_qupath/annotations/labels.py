@@ -47,7 +47,8 @@ class Supervision:
                  inside the region, unknown as objects.
     unknown    : outlines in regions that may be nuclei but are not known as such.
     background : known background, outside regions too.
-    ignored    : unknown, whatever else is annotated there.
+    ignored    : unknown, whatever else is annotated there: ignored areas, and those whose class is nearly
+                 that of an ignored area or a validation region.
     findings   : what is odd about the annotations.
     """
 

@@ -86,7 +86,8 @@ def interpret(
         findings.append(say.outside_regions(stray, classes.detection_class))
     outlined = nuclei.shapes[touching]
     findings += _empty_regions(found, outlined, classes, counts)
-    _, under_ignored = inside_and_touching(nuclei.shapes, found.ignored)
+    ignored = [*found.ignored, *found.held_out]
+    _, under_ignored = inside_and_touching(nuclei.shapes, ignored)
     kept = (inside | scattered) & ~under_ignored
     cut = (touching & ~inside) | (under_ignored & (touching | scattered))
     _, doubted = inside_and_touching(nuclei.doubtful, everywhere)
@@ -102,7 +103,7 @@ def interpret(
         cut=nuclei.shapes[cut],
         unknown=nuclei.doubtful[doubted],
         background=found.background,
-        ignored=found.ignored,
+        ignored=ignored,
         findings=tuple(findings),
     )
 

@@ -26,7 +26,8 @@ class SortedAnnotations:
     """Closed annotations of an image by role, as valid Polygons and MultiPolygons.
 
     nuclei, others : shapes with their classes; ``others`` have classes that are not ours, or nearly ours.
-    near_misses    : the classes in ``others`` that are nearly ours.
+    held_out       : areas of classes that are nearly those of ignored areas or of validation regions.
+    near_misses    : the classes that are nearly ours.
     """
 
     regions: dict[Role, list[shapely.Geometry]] = field(
@@ -34,6 +35,7 @@ class SortedAnnotations:
     )
     background: list[shapely.Geometry] = field(default_factory=list)
     ignored: list[shapely.Geometry] = field(default_factory=list)
+    held_out: list[shapely.Geometry] = field(default_factory=list)
     nuclei: list[tuple[shapely.Geometry, str]] = field(default_factory=list)
     others: list[tuple[shapely.Geometry, str]] = field(default_factory=list)
     near_misses: frozenset[str] = frozenset()
@@ -83,9 +85,11 @@ def _by_role(
             out.regions[role].append(shape)
         elif role is Role.BACKGROUND:
             out.background.append(shape)
-        elif role is Role.IGNORE or misses.get(name) in (Role.IGNORE, Role.VALIDATION):
-            # What was probably meant to be ignored or held out is not to be learnt from.
+        elif role is Role.IGNORE:
             out.ignored.append(shape)
+        elif misses.get(name) in (Role.IGNORE, Role.VALIDATION):
+            # What was probably meant to be ignored or held out is not to be learnt from.
+            out.held_out.append(shape)
         else:
             (out.nuclei if role is Role.NUCLEUS else out.others).append((shape, name))
     return out

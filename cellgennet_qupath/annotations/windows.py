@@ -118,7 +118,9 @@ def label_boxes(
         xs, ys = _cuts(outer.x0, outer.x1, largest), _cuts(outer.y0, outer.y1, largest)
         cores = [Rectangle(x0, y0, x1, y1) for y0, y1 in pairwise(ys) for x0, x1 in pairwise(xs)]
         if len(cores) > 1:
-            drawn = shapely.box(*(np.array(cores) * downsample).T)
+            # A little smaller, so that shapes that only touch a core are not in it.
+            inner = np.array(cores) + np.array([1e-6, 1e-6, -1e-6, -1e-6])
+            drawn = shapely.box(*(inner * downsample).T)
             cores = [cores[row] for row in np.unique(tree.query(drawn, predicate="intersects")[0])]
         boxes += [LabelBox(_widened(core, outer, margin), core) for core in cores]
     return boxes

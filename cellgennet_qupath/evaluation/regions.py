@@ -216,15 +216,18 @@ def _entry_regions(
     project: Project, entry: ImageEntry, classes: ClassNames, mpp: float | None, reporter: Reporter
 ) -> list[EvaluationRegion]:
     annotations = project.annotations(entry)
-    if all(role_of(one.path_class, classes) is not Role.VALIDATION for one in annotations):
-        # The slide is not needed, and may be elsewhere.
-        stated = None if entry.mpp is None else float(np.sqrt(entry.mpp[0] * entry.mpp[1]))
-        report(read_supervision(project, entry, classes, entry.size, stated).findings, entry.name, reporter)
+    if not annotations:
         return []
-    with open_image(entry) as reader:
-        slide, size = reader.path, (reader.width, reader.height)
-        calibration = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name)
-    if calibration.warning:
+    needed = any(role_of(one.path_class, classes) is Role.VALIDATION for one in annotations)
+    try:
+        with open_image(entry) as reader:
+            slide, size = reader.path, (reader.width, reader.height)
+            calibration = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name)
+    except CellGenNetError:
+        if needed:
+            raise
+        return []
+    if calibration.warning and needed:
         reporter.warn(calibration.warning)
     supervision = read_supervision(project, entry, classes, size, calibration.mpp)
     report(supervision.findings, entry.name, reporter)

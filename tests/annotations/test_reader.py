@@ -263,6 +263,7 @@ def test_ignored_areas() -> None:
     area = ignored_area([box(0, 0, 10, 10, "Ignore"), box(5, 0, 10, 10, "Ignore folds"), *GOOD], ClassNames())
     assert area is not None
     assert shapely.area(area) == 150
+    assert ignored_area([box(0, 0, 10, 10, "ignore"), box(0, 0, 9, 9, "validation")], ClassNames()) is None
     assert ignored_area(GOOD, ClassNames()) is None
 
 
