@@ -64,6 +64,8 @@ def _plan(run: Run, image: Prepared) -> tuple[SlideTask, list[Tile]]:
     """All that decides which nuclei are on the slide, and the tiles to segment."""
     reader = image.reader
     tissue = tissue_mask(reader, image.calibration.mpp)
+    for finding in tissue.findings:
+        run.reporter.warn(f"{image.entry.name}: {finding}.")
     area = Area(tissue, image.within)
     task = SlideTask(
         pixels=reader,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..core.config import NormalisationConfig
 from ..geometry.coordinates import grid_size
+from .areas import Void
 from .reader import SlideReader
 from .tissue import TissueMask
 
@@ -24,10 +25,15 @@ _LEAST_CONTRAST = 32.0
 
 @dataclass(frozen=True)
 class Normalisation:
-    """The grey values of red, green and blue that become 0 (``low``) and 1 (``high``); float64 (3,)."""
+    """The grey values of red, green and blue that become 0 (``low``) and 1 (``high``); float64 (3,).
+
+    voids : colours that stand for "no data" on the slide (fill, burnt-in text); they become white, as beyond
+            the image's edge.
+    """
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    voids: tuple[Void, ...] = ()
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Normalised colours (..., 3), clipped to [-0.5, 1.5]; a channel without contrast gives 0."""
@@ -35,7 +41,10 @@ class Normalisation:
         contrast = np.maximum(self.high - self.low, 1.0).astype(np.float32)
         table = (np.arange(256, dtype=np.float32)[:, None] - low) / contrast
         np.clip(table, *_CLIP, out=table)
-        return np.asarray(cv2.LUT(image, table[None]), np.float32)
+        normalised = np.asarray(cv2.LUT(image, table[None]), np.float32)
+        for void in self.voids:
+            normalised[void.matches(image)] = table[255]
+        return normalised
 
 
 def estimate(
@@ -46,14 +55,17 @@ def estimate(
     Coarser levels are smoother and have other percentiles. Images of up to 4 million samples are read
     whole, larger ones in 24 tiles of 256 x 256 samples at fixed positions evenly distributed over the
     tissue. Without tissue (or a mask) all pixels count. The ends of the scale keep a minimum distance, so
-    that a single nucleus on glass stands out from noise.
+    that a single nucleus on glass stands out from noise. Colours of areas without data never count.
     """
+    voids = () if mask is None else mask.voids
     columns, rows = grid_size(reader.width, reader.height, downsample)
     counts = np.zeros((3, 256), np.int64)
     backup = np.zeros_like(counts)
     for x, y, w, h in _sample_windows(columns, rows, downsample, mask):
         pixels = reader.read_grid(x, y, w, h, downsample)
         inside = np.ones((h, w), bool) if mask is None else mask.window(x, y, w, h, downsample)
+        for void in voids:
+            inside &= ~void.matches(pixels)
         for c in range(3):
             backup[c] += np.bincount(pixels[..., c].ravel(), minlength=256)
             counts[c] += np.bincount(pixels[..., c][inside], minlength=256)
@@ -63,7 +75,7 @@ def estimate(
         np.array([_percentile(channel, percent) for channel in counts])
         for percent in (config.low, config.high)
     )
-    return Normalisation(np.minimum(low, high - _LEAST_CONTRAST), high)
+    return Normalisation(np.minimum(low, high - _LEAST_CONTRAST), high, voids)
 
 
 def _sample_windows(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .areas import Void, find_fill, find_ink, find_text
 from .reader import SlideReader
 
 _MICRONS_PER_SAMPLE = 8.0
@@ -21,8 +22,17 @@ _GLASS_TINT = 0.045
 _GLASS_ROUGHNESS = 4.0
 _GLASS_SHARE = 0.002
 
+_TEXT_SIDE = 3072
+"""Longest side, in pixels, of images in which text is looked for: exports and snapshots, not slides."""
+
 _TISSUE_TINT = 0.02
 _TISSUE_DENSITY = 0.04
+
+_LEFT_OUT = {
+    "fill": "uniform areas without data (unscanned or padded)",
+    "ink": "pen marks",
+    "text": "text or a scale bar drawn into the pixels",
+}
 
 
 @dataclass(frozen=True)
@@ -31,22 +41,34 @@ class TissueMask:
 
     tissue     : bool (rows, columns).
     downsample : full-resolution pixels per sample of the mask.
+    voids      : colours of areas without data (fill, text), which are no tissue wherever they occur.
+    shares     : share of the image that is "fill", "ink" or "text", where there is any.
     """
 
     tissue: NDArray[np.bool_]
     downsample: float
+    voids: tuple[Void, ...] = ()
+    shares: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         padded = np.pad(self.tissue.astype(np.float64), ((1, 0), (1, 0)))
         object.__setattr__(self, "_integral", padded.cumsum(axis=0).cumsum(axis=1))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return TissueMask, (self.tissue, self.downsample)
+        return TissueMask, (self.tissue, self.downsample, self.voids, self.shares)
 
     @property
     def share(self) -> float:
         """Share of the image that is tissue."""
         return float(self.tissue.mean())
+
+    @property
+    def findings(self) -> list[str]:
+        """One sentence on each kind of area that is left out, without the image's name."""
+        return [
+            f"{_LEFT_OUT[kind]} on {max(share * 100, 0.1):.2g} % of the image: no nuclei are looked for there"
+            for kind, share in self.shares.items()
+        ]
 
     def covers(self, x: float, y: float, w: float, h: float) -> float:
         """Share in [0, 1] of a rectangle (full-resolution pixels) that is tissue; none outside the image."""
@@ -91,7 +113,8 @@ def tissue_mask(reader: SlideReader, mpp: float | None = None) -> TissueMask:
 
     Glass is bright, hardly tinted and smooth. Tissue is denser or more tinted than the glass of the same
     slide, in optical density. If almost nothing looks like glass (a field within tissue, a dim camera),
-    everything is tissue; an empty slide has none.
+    everything is tissue; an empty slide has none. Fill, pen ink and burnt-in text are never tissue (see
+    ``areas``).
 
     mpp : µm per full-resolution pixel, by default the file's; 0.25 is assumed if it is unknown.
     A sample of the mask is about 8 µm; the longer side has 256 to 2048 of them.
@@ -102,10 +125,36 @@ def tissue_mask(reader: SlideReader, mpp: float | None = None) -> TissueMask:
     downsample = max(1.0, round(downsample), longest / _LARGEST_SIDE)
     columns = int(np.ceil(reader.width / downsample))
     rows = int(np.ceil(reader.height / downsample))
-    tissue = _denser_than_glass(reader.read_grid(0, 0, columns, rows, downsample))
-    reach = max(2, round(_SAFETY_MICRONS / (known * downsample)))
+    image = reader.read_grid(0, 0, columns, rows, downsample)
+    um = known * downsample
+    fill = find_fill(image, um)
+    areas = {"fill": fill, "ink": find_ink(image, um, fill.samples)}
+    if longest <= _TEXT_SIDE and downsample == int(downsample):
+        whole = reader.read_grid(0, 0, reader.width, reader.height, 1.0)
+        areas["text"] = find_text(whole, int(downsample), (rows, columns))
+    excluded = np.logical_or.reduce([area.samples for area in areas.values()])
+    if excluded.any():
+        image = _continued(image, excluded)
+    tissue = _denser_than_glass(image) & ~excluded
+    reach = max(2, round(_SAFETY_MICRONS / um))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    return TissueMask(cv2.dilate(tissue.astype(np.uint8), disc) > 0, downsample)
+    wide = (cv2.dilate(tissue.astype(np.uint8), disc) > 0) & ~excluded
+    voids = tuple(void for area in areas.values() for void in area.voids)
+    return TissueMask(
+        wide, downsample, voids, {name: a.share for name, a in areas.items() if a.samples.any()}
+    )
+
+
+def _continued(image: NDArray[np.uint8], excluded: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The image with each excluded sample replaced by the nearest other one, as beyond an image's edge."""
+    if excluded.all():
+        return np.full_like(image, 255)
+    _, nearest = cv2.distanceTransformWithLabels(
+        excluded.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colour_of = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
+    colour_of[nearest[~excluded]] = image[~excluded]
+    return np.asarray(colour_of[nearest], np.uint8)
 
 
 def _denser_than_glass(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
