@@ -39,13 +39,15 @@ class Nuclei:
 
 @dataclass(frozen=True)
 class _Pieces:
-    """Outlines of one part each, with the class of each; ``crumbs`` are parts too small to be a nucleus."""
+    """Outlines of one part each, with their classes and the rows of the annotations that contain them.
+
+    crumbs : parts too small to be a nucleus.
+    """
 
     shapes: list[shapely.Geometry]
     classes: list[str]
+    rows: list[int]
     crumbs: list[shapely.Geometry]
-    split: int
-    split_into: int
 
 
 def select_nuclei(
@@ -96,10 +98,10 @@ def select_nuclei(
     ours_here = (kind == _OURS) & (near | (classes != ""))
     doubtful = other | (ours_here & (too_large | speck))
     inner = repeats & (areas < outlines.NUCLEOLUS * areas[stays])
-    holes = int((shapely.area(solid) - shapely.area(whole) >= 0.5).sum())
+    nuclei = np.flatnonzero(ours_here & (kept | repeats))
+    holes = shapely.area(solid) - shapely.area(whole) >= 0.5
     findings = [
-        *([say.split(pieces.split, pieces.split_into)] if pieces.split else []),
-        *_each(say.filled, holes),
+        *_divided(np.array(pieces.rows, np.intp)[nuclei], holes),
         *_each(say.holds_region, (ours_here & holds_region).sum()),
         *_each(say.holds_nuclei, (ours_here & holds_nuclei).sum()),
         *_each(say.too_large, (ours_here & too_large).sum()),
@@ -118,16 +120,29 @@ def _each(sentence: Callable[[int], Finding], count: int | np.integer) -> list[F
 
 def _pieces(shapes: Shapes, classes: Sequence[str], size: Size) -> _Pieces:
     """Outlines divided into the nuclei that they consist of."""
-    out = _Pieces([], [], [], 0, 0)
-    split = split_into = 0
-    for shape, name, count in zip(shapes, classes, shapely.get_num_geometries(shapes), strict=True):
+    out = _Pieces([], [], [], [])
+    counts = shapely.get_num_geometries(shapes)
+    for row, (shape, name, count) in enumerate(zip(shapes, classes, counts, strict=True)):
         nuclei, crumbs = outlines.split(shape, size) if count > 1 else ([shape], [])
         out.shapes.extend(nuclei)
         out.classes.extend([name] * len(nuclei))
+        out.rows.extend([row] * len(nuclei))
         out.crumbs.extend(crumbs)
-        if len(nuclei) > 1:
-            split, split_into = split + 1, split_into + len(nuclei)
-    return _Pieces(out.shapes, out.classes, out.crumbs, split, split_into)
+    return out
+
+
+def _divided(rows: NDArray[np.intp], holes: Mask) -> list[Finding]:
+    """Findings about annotations of several nuclei, and of nuclei with holes.
+
+    rows  : (k,) for each nucleus the row of its annotation.
+    holes : for each annotation, whether it has holes.
+    """
+    row, nuclei = np.unique(rows, return_counts=True)
+    several = nuclei > 1
+    return [
+        *([say.split(int(several.sum()), int(nuclei[several].sum()))] if several.any() else []),
+        *_each(say.filled, holes[row].sum()),
+    ]
 
 
 def _hold_a_region(shapes: Shapes, areas: NDArray[np.float64], regions: Sequence[shapely.Geometry]) -> Mask:

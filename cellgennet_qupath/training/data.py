@@ -182,7 +182,7 @@ def _nothing_to_train_on(
     if any(s.findings or s.drawn[Split.TRAINING] for s in supervisions):
         return SupervisionError(
             project.path,
-            f"no whole outlined nucleus to train on {readable}, and so nothing to learn from (see above)",
+            f"no whole outlined nucleus to train on {readable} (see above)",
             f"Outline every nucleus in a region of class {name}",
         )
     return SupervisionError(

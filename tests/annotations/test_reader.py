@@ -65,6 +65,15 @@ def test_an_outline_around_a_region_is_left_out(around: Annotation) -> None:
     assert kinds(beside)[Kind.HOLDS_REGION] == 1
 
 
+def test_tissue_of_a_thresholder_is_left_out_with_its_islands_and_holes() -> None:
+    tissue = shapely.difference(shapely.box(0, 0, 250, 299), shapely.Point(220, 250).buffer(12))
+    islands = [shapely.Point(280 + 30 * i, 100).buffer(9) for i in range(4)]
+    alone = read(*GOOD)
+    beside = read(*GOOD, annotation(shapely.union_all([tissue, *islands])))
+    np.testing.assert_array_equal(raster(alone).objects, raster(beside).objects)
+    assert kinds(beside) == {Kind.HOLDS_REGION: 1, Kind.OUTSIDE_REGIONS: 4}
+
+
 def test_an_outline_around_nuclei_is_left_out() -> None:
     gland = box(35, 45, 70, 35, "")
     alone, beside = read(*GOOD), read(*GOOD, gland)
