@@ -70,7 +70,7 @@ WITHIN_QUPATH = {
 MAY_OPEN_JAVA = {"qupath/open.py", "cli/diagnosis.py"}
 
 # Modules that are themselves imported only where an extra is in use.
-ALL_OPTIONAL = {"segmentation/workers.py"}
+ALL_OPTIONAL = {"segmentation/cluster.py"}
 
 LONGEST = 400
 

@@ -33,7 +33,7 @@ _NEEDED = {
 _ENABLED_BY = {
     "train": "train, demo",
     "qupath": "--backend qupath",
-    "cluster": "segment --workers, --dask",
+    "cluster": "segment --dask",
     "h5ad": "export to .h5ad",
 }
 _INSTALL_QUPATH = (

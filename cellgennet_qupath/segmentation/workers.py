@@ -1,24 +1,28 @@
-"""Tiles distributed over several processes: on this computer, or on the workers of a Dask scheduler.
+"""Tiles shared among processes of this computer, which talk through pipes: no port is opened.
 
-Each worker opens the slide and the model itself and saves finished tiles for this process to read, so
-all of them need the project, the slides and the bundle under the same paths. If a worker is lost, others
-redo the tiles it had not finished.
+Each worker opens the slide and the model itself and saves finished tiles for this process to read. If a
+worker is lost, others redo the tiles it had not finished. ``cluster`` does the same with Dask.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
-import dask
-import distributed
-
-from ..core.errors import CellGenNetError, UsageError
+from ..core.errors import CellGenNetError
+from ..core.files import refuse_links, remove_file
 from ..core.progress import SILENT, Reporter
 from ..geometry.grid import Tile
 from .assemble import SlideNuclei, assemble
@@ -28,87 +32,55 @@ from .task import SlideTask
 
 _LARGEST_GROUP = 8192
 _GROUPS_PER_WORKER = 3
-_PATIENCE = "30s"
+_PATIENCE = 5.0
 
-_SETTINGS = {
-    "distributed.admin.large-graph-warning-threshold": "1GB",
-    # A group of tiles that ends three workers in a row is itself the cause.
-    "distributed.scheduler.allowed-failures": 3,
-    # No memory management by Dask: our own blocks and queues are bounded.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": False,
-}
+MOST_LOSSES = 3
+"""A group of tiles that ends more workers than this is itself the cause."""
 
 
 @dataclass(frozen=True)
-class _Done:
+class Done:
     """A worker's report on its tiles: how many nuclei, and what computed them."""
 
     nuclei: int
     device: str
 
 
-# Failures come back as exceptions; Dask's own log lines are for cluster administrators.
-logging.getLogger("distributed").setLevel(logging.CRITICAL)
+class Workers(Protocol):
+    """Processes that segment tiles."""
 
+    @property
+    def count(self) -> int:
+        """How many there are now; at least 1."""
 
-@contextmanager
-def local_workers(count: int) -> Iterator[distributed.Client]:
-    """``count`` processes on this computer, for a ``with`` block."""
-    with ExitStack() as stack:
-        stack.enter_context(dask.config.set(_SETTINGS))
-        cluster = distributed.LocalCluster(
-            n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None
-        )
-        stack.enter_context(cluster)
-        yield stack.enter_context(distributed.Client(cluster))
+    def finished(
+        self, task: SlideTask, groups: Sequence[list[Tile]], folder: Path, reporter: Reporter
+    ) -> Generator[tuple[list[Tile], Done]]:
+        """Segment groups of tiles into ``TileFiles(folder)``; each group as it is done, in any order.
 
-
-@contextmanager
-def dask_workers(address: str) -> Iterator[distributed.Client]:
-    """The workers of a Dask scheduler. Raises UsageError if it does not answer."""
-    with dask.config.set(_SETTINGS):
-        try:
-            client = distributed.Client(address, timeout=_PATIENCE)
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"--dask {address}", f"no scheduler answers there ({error})", "Start one: `dask scheduler`"
-            ) from error
-        with client:
-            yield client
+        Raises what was raised in a worker, and CellGenNetError where workers are lost again and again.
+        """
 
 
 def segment_slide_distributed(
-    client: distributed.Client,
+    client: Workers,
     task: SlideTask,
     tiles: Sequence[Tile],
     store: TileFiles,
     reporter: Reporter = SILENT,
 ) -> SlideNuclei:
-    """``segment_slide`` on the workers of a client: the same tiles, the same nuclei."""
+    """``segment_slide`` on workers: the same tiles, the same nuclei."""
     missing = [tile for tile in tiles if tile.index not in store]
+    devices: set[str] = set()
+    found = 0
     with reporter.track("segmenting", len(tiles), "tiles") as progress:
         progress.advance(len(tiles) - len(missing))
-        workers = max(1, len(client.scheduler_info()["workers"]))
-        groups = group_tiles(missing, workers)
-        # Pickled here: otherwise the scheduler would open slide and model on their way to the workers.
-        packed = distributed.protocol.pickle.dumps(task)
-        folder = store.folder.absolute()
-        pending = {
-            client.submit(_segment_packed, packed, group, folder, pure=False): group for group in groups
-        }
-        devices: set[str] = set()
-        found = 0
-        try:
-            for future in distributed.as_completed(pending):
-                done = _result(future)
+        groups = group_tiles(missing, client.count)
+        with closing(client.finished(task, groups, store.folder.absolute(), reporter)) as finished:
+            for group, done in finished:
                 found += done.nuclei
                 devices.add(done.device)
-                progress.advance(len(pending[future]), f"{found} nuclei")
-        finally:
-            client.cancel(list(pending))
+                progress.advance(len(group), f"{found} nuclei")
     if len(devices) > 1:
         reporter.warn(
             f"The workers use different devices ({'; '.join(sorted(devices))}): "
@@ -118,22 +90,14 @@ def segment_slide_distributed(
     return assemble(task, store, [tile.index for tile in tiles], computed)
 
 
-def segment_tiles(task: SlideTask, tiles: Sequence[Tile], folder: Path) -> _Done:
+def segment_tiles(task: SlideTask, tiles: Sequence[Tile], folder: Path) -> Done:
     """Segment tiles and save them in a folder; runs on a worker."""
     store = TileFiles(folder)
     found = 0
     for tile, nuclei in tile_nuclei(task, [tile for tile in tiles if tile.index not in store]):
         store[tile.index] = nuclei
         found += len(nuclei.polygons)
-    return _Done(found, task.model.predictor.device)
-
-
-def _segment_packed(packed: bytes, tiles: Sequence[Tile], folder: Path) -> _Done:
-    task: SlideTask = distributed.protocol.pickle.loads(packed)
-    try:
-        return segment_tiles(task, tiles, folder)
-    finally:
-        task.pixels.close()
+    return Done(found, task.model.predictor.device)
 
 
 def group_tiles(tiles: Sequence[Tile], workers: int) -> list[list[Tile]]:
@@ -150,17 +114,194 @@ def group_tiles(tiles: Sequence[Tile], workers: int) -> list[list[Tile]]:
     return list(groups.values())
 
 
-def _result(future: Any) -> _Done:
+def workers_lost() -> CellGenNetError:
+    """The error where one group of tiles ended worker after worker."""
+    return CellGenNetError(
+        "workers",
+        "several workers died on the same group of tiles, probably for lack of memory",
+        "Use fewer workers on each computer",
+    )
+
+
+@contextmanager
+def local_workers(count: int) -> Iterator[LocalWorkers]:
+    """``count`` processes on this computer, for a ``with`` block."""
+    workers = LocalWorkers(count)
     try:
-        done: _Done = future.result()
-    except distributed.scheduler.KilledWorker as error:
-        raise CellGenNetError(
-            "workers",
-            "several workers died on the same group of tiles, probably for lack of memory",
-            "Use fewer workers on each computer",
-        ) from error
-    except distributed.CancelledError as error:
-        raise CellGenNetError(
-            "workers", "the scheduler is no longer reachable", "Start it again and run the same command again"
-        ) from error
-    return done
+        yield workers
+    finally:
+        workers.close()
+
+
+@dataclass
+class _Worker:
+    """A process, this end of its pipe, and the group of tiles that it segments (None: idle)."""
+
+    process: BaseProcess
+    connection: Connection[Any, Any]
+    group: list[Tile] | None = None
+    knows_task: bool = False
+
+
+class LocalWorkers:
+    """Processes of this computer (see ``Workers``). They start with the first tiles, end with ``close``."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._workers: list[_Worker] = []
+
+    @property
+    def processes(self) -> list[int]:
+        """The process ids of the workers that run."""
+        return [worker.process.pid or 0 for worker in self._workers]
+
+    def finished(
+        self, task: SlideTask, groups: Sequence[list[Tile]], folder: Path, reporter: Reporter = SILENT
+    ) -> Generator[tuple[list[Tile], Done]]:
+        """See ``Workers``. A worker that dies is replaced."""
+        packed = bytes(ForkingPickler.dumps(task))
+        waiting = deque(groups)
+        losses: Counter[int] = Counter()
+        for worker in self._workers:
+            worker.knows_task = False
+        try:
+            while waiting or self._busy():
+                self._hand_out(waiting, packed, folder)
+                for worker, outcome in self._outcomes():
+                    group, worker.group = worker.group or [], None
+                    if isinstance(outcome, Done):
+                        yield group, outcome
+                    elif outcome is not None:
+                        raise outcome
+                    else:
+                        self._end(worker)
+                        losses[group[0].index] += 1
+                        if losses[group[0].index] > MOST_LOSSES:
+                            raise workers_lost()
+                        waiting.append(group)
+        finally:
+            self._stop(folder)
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self._workers:
+            worker.connection.close()
+        for worker in list(self._workers):
+            worker.process.join(_PATIENCE)
+            self._end(worker)
+
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.group is not None]
+
+    def _hand_out(self, waiting: deque[list[Tile]], packed: bytes, folder: Path) -> None:
+        """Give every idle worker a group of tiles; start workers as long as there are groups for them."""
+        while waiting:
+            idle = next((worker for worker in self._workers if worker.group is None), None)
+            if idle is None and len(self._workers) == self.count:
+                return
+            worker = idle or self._start()
+            worker.group = waiting.popleft()
+            try:
+                worker.connection.send((None if worker.knows_task else packed, worker.group, folder))
+                worker.knows_task = True
+            except OSError:  # it died, as ``_outcomes`` will notice
+                continue
+
+    def _outcomes(self) -> list[tuple[_Worker, Done | BaseException | None]]:
+        """Wait for results, errors or deaths (None) of busy workers."""
+        ready = wait([worker.connection for worker in self._busy()])
+        outcomes: list[tuple[_Worker, Done | BaseException | None]] = []
+        for worker in self._busy():
+            if worker.connection in ready:
+                try:
+                    outcomes.append((worker, worker.connection.recv()))
+                except (EOFError, OSError):
+                    outcomes.append((worker, None))
+        return outcomes
+
+    def _start(self) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe()
+        process = context.Process(target=_serve, args=(there,), daemon=True)
+        with _uninterrupted():
+            process.start()
+        there.close()
+        worker = _Worker(process, here)
+        self._workers.append(worker)
+        return worker
+
+    def _stop(self, folder: Path) -> None:
+        """After an error or an interruption: end the workers that still segment tiles."""
+        busy = self._busy()
+        for worker in busy:
+            self._end(worker)
+        if busy and folder.is_dir():
+            for part in refuse_links(folder):
+                remove_file(folder, part)
+
+    def _end(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.connection.close()
+        for end in (worker.process.terminate, worker.process.kill):
+            if worker.process.is_alive():
+                end()
+                worker.process.join(_PATIENCE)
+        if not worker.process.is_alive():
+            worker.process.close()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A process started here does not see Ctrl-C, from its first moment on: this process ends it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _serve(connection: Connection[Any, Any]) -> None:
+    """The life of a worker: (task, if it is another one; tiles; folder) in, ``Done`` or an error out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    task: SlideTask | None = None
+    while True:
+        outcome: Done | BaseException
+        try:
+            packed, tiles, folder = connection.recv()
+            try:
+                if packed is not None:
+                    _close(task)
+                    task = None
+                    task = ForkingPickler.loads(packed)
+                outcome = segment_tiles(cast(SlideTask, task), tiles, folder)
+            except Exception as error:
+                outcome = _portable(error)
+            connection.send(outcome)
+        except (EOFError, OSError):
+            _close(task)
+            return
+
+
+def _close(task: SlideTask | None) -> None:
+    if task is not None:
+        task.pixels.close()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it ends, however it does."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that can be sent to another process."""
+    try:
+        return ForkingPickler.loads(ForkingPickler.dumps(error))  # type: ignore[no-any-return]
+    except Exception as problem:
+        return RuntimeError(f"{type(error).__name__}: {error} ({type(problem).__name__} on its way)")

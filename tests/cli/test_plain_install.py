@@ -77,11 +77,11 @@ def session(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> S
         "doctor": ["doctor", "--json"],
         "train": ["train", project, "-o", str(folder / "m.cgn")],
         "demo": ["demo", str(folder / "demo")],
-        "workers": ["segment", project, "--workers", "2", "--image", "slide1*"],
         "dask": ["segment", project, "--dask", "tcp://127.0.0.1:9", "--image", "slide1*"],
         "qupath": ["inspect", project, "--backend", "qupath"],
         "inspect": ["inspect", project],
         "segment": ["segment", project, "--image", "slide1*", "--json"],
+        "workers": ["segment", project, "--workers", "2", "--image", "slide1*", "--restart"],
         "csv": ["export", project, "-o", str(folder / "t.csv")],
         "parquet": ["export", project, "-o", str(folder / "t.parquet")],
         "geojson": ["export", project, "-o", str(folder / "t.geojson")],
@@ -106,7 +106,9 @@ def test_nothing_of_an_extra_is_imported(session: Session) -> None:
     assert session.loaded == []
 
 
-@pytest.mark.parametrize("command", ["doctor", "inspect", "segment", "csv", "parquet", "geojson", "evaluate"])
+@pytest.mark.parametrize(
+    "command", ["doctor", "inspect", "segment", "workers", "csv", "parquet", "geojson", "evaluate"]
+)
 def test_it_runs(session: Session, command: str) -> None:
     done = session.results[command]
     assert done.code == 0, done.err
@@ -132,7 +134,6 @@ def test_evaluate_writes_its_report(session: Session) -> None:
     [
         ("train", "train"),
         ("demo", "train"),
-        ("workers", "cluster"),
         ("dask", "cluster"),
         ("qupath", "qupath"),
         ("h5ad", "h5ad"),
