@@ -187,6 +187,7 @@ def segment(
     bundle: Bundle | StrPath = "pretrained",
     *,
     images: Sequence[str] = (),
+    image_ids: Sequence[str] = (),
     within: str | None = None,
     existing: ExistingPolicy = "replace-own",
     cells: float | None = None,
@@ -195,21 +196,25 @@ def segment(
     mpp: float | None = None,
     workers: int = 1,
     dask: str | None = None,
+    worker_timeout: float | None = None,
     device: Device | Literal["auto"] = "auto",
     threads: int = 0,
     reporter: Reporter = LOG,
 ) -> Segmentation:
     """Segment every nucleus of a project's images and write the nuclei into the project as detections.
 
-    images   : patterns (``*``, ``?``) of image names, slide file names or ids; all images without any.
+    images   : names of images or slide files, ids, or patterns (``*``, ``?``); an exact name comes first.
+               ``image_ids``: ids. All images without either.
     within   : only inside annotations of this class; images without one are skipped.
     existing : detections already there: "replace-own" replaces those of earlier runs, "replace-all" all,
-               "keep" none. Annotations are never changed.
+               "keep" none. Annotations are never changed. Replaced detections are kept in the project.
     cells    : µm by which nuclei are expanded into cells; None for nuclei only.
-    resume   : continue what an interrupted or partly failed run left; False starts again.
+    resume   : skip images that are done from the same inputs and continue interrupted ones; False starts
+               again.
     tile     : side of a tile in samples of the model's resolution; no result depends on it.
     mpp      : µm per pixel of images without a pixel size.
-    workers  : processes of this computer that share the tiles; ``dask``: a scheduler's address instead.
+    workers  : processes of this computer that share the tiles; ``dask``: a scheduler's address instead,
+               ``worker_timeout``: seconds to wait for its first worker.
     device   : what the network runs on; ``threads``: processor threads, 0 for all.
 
     An image that fails does not stop the others: see ``Segmentation.failed``. Raises UsageError where no
@@ -230,6 +235,7 @@ def segment(
     with _opened(project, writable=True, reporter=listener) as opened:
         options = SegmentOptions(
             images=images,
+            image_ids=image_ids,
             within=within,
             existing=existing,
             cells=cells,
@@ -238,6 +244,7 @@ def segment(
             mpp=mpp,
             workers=workers,
             dask=dask,
+            worker_timeout=worker_timeout,
             device=device,
             threads=threads,
         )

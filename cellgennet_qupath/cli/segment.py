@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     "--image",
     "images",
     multiple=True,
-    help="Only images whose name, file name or id matches this pattern (repeatable).",
+    help="Only the image of this name, file name or id, or all that match this pattern (repeatable).",
 )
+@click.option("--image-id", "image_ids", multiple=True, help="Only the image of this id (repeatable).")
 @click.option("--within", help="Segment only inside annotations of this class.")
 @click.option(
     "--existing",
@@ -57,6 +58,12 @@ if TYPE_CHECKING:
     help="Processes on this computer that share the tiles.",
 )
 @click.option("--dask", metavar="ADDRESS", help="Distribute tiles over the workers of this Dask scheduler.")
+@click.option(
+    "--worker-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --dask: end if no worker is connected for this long; default: wait.",
+)
 @mpp_option
 @click.option(
     "--device",
@@ -73,6 +80,7 @@ def command(
     slides: Path | None,
     model: Path | None,
     images: tuple[str, ...],
+    image_ids: tuple[str, ...],
     within: str | None,
     existing: ExistingPolicy,
     cells: float | None,
@@ -80,6 +88,7 @@ def command(
     tile: int,
     workers: int,
     dask: str | None,
+    worker_timeout: float | None,
     mpp: float | None,
     device: Literal["auto", "cpu", "cuda", "mps"],
     threads: int | None,
@@ -87,6 +96,7 @@ def command(
 ) -> int:
     """Segment every nucleus of every image and write it into the project, as a detection or a cell."""
     from .. import api
+    from ..segmentation.result import tally
 
     if dask is not None and workers > 1:
         raise click.UsageError("--workers and --dask cannot be combined.")
@@ -97,6 +107,7 @@ def command(
             target,
             bundle,
             images=images,
+            image_ids=image_ids,
             within=within,
             existing=existing,
             cells=cells,
@@ -105,6 +116,7 @@ def command(
             mpp=mpp,
             workers=workers,
             dask=dask,
+            worker_timeout=worker_timeout,
             device=device,
             threads=threads or 0,
             reporter=listener,
@@ -122,7 +134,7 @@ def command(
     else:
         for result in run.images:
             click.echo(result.sentence())
-        click.echo(f"{len(run.images) - len(run.failed)} of {len(run.images)} images done.")
+        click.echo(tally(run.images))
         if run.page:
             click.echo(f"Page: {run.page}")
     return 3 if run.failed else 0

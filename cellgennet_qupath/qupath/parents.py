@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import shapely
@@ -18,13 +19,16 @@ _NEAR = 1.0
 def parents_of(nuclei: Nuclei, annotations: Iterable[Annotation], path_class: str) -> NDArray[np.object_]:
     """(n,) ids of the annotations of a class that contain the nuclei, "" for none.
 
-    The position of a nucleus is the middle of its bounding box, as for segmenting inside a class. If
-    several annotations contain it, the smallest is its parent.
+    The position of a nucleus is its centroid, as in QuPath. If several annotations contain it, the smallest
+    is its parent.
     """
     parents = np.full(len(nuclei), "", dtype=object)
-    x0, y0, x1, y1 = shapely.bounds(nuclei.polygons).reshape(-1, 4).T
-    points = np.asarray(shapely.points((x0 + x1) / 2, (y0 + y1) / 2), dtype=object)
-    closed = [a for a in annotations if a.path_class == path_class and shapely.area(a.geometry) > 0]
+    points = np.asarray(shapely.centroid(nuclei.polygons), dtype=object)
+    # Repaired first: the two loops of a figure of eight cancel each other's area.
+    valid = [
+        replace(a, geometry=shapely.make_valid(a.geometry)) for a in annotations if a.path_class == path_class
+    ]
+    closed = [a for a in valid if shapely.area(a.geometry) > 0]
     for z, t in {(a.plane.z, a.plane.t) for a in closed}:
         here = [a for a in closed if (a.plane.z, a.plane.t) == (z, t)]
         rows = np.flatnonzero((nuclei.z == z) & (nuclei.t == t))
@@ -37,7 +41,7 @@ def parents_of(nuclei: Nuclei, annotations: Iterable[Annotation], path_class: st
 def _smallest(points: NDArray[np.object_], shapes: NDArray[np.object_]) -> NDArray[np.intp]:
     """Index of the shape that contains each point, the smallest of several, else the nearest; -1 for none."""
     order = np.argsort(-shapely.area(shapes), kind="stable")
-    tree = shapely.STRtree(shapely.make_valid(shapes)[order])
+    tree = shapely.STRtree(shapes[order])
     chosen = np.full(len(points), -1, np.intp)
     if len(points):
         near, shape = tree.query_nearest(points, max_distance=_NEAR, all_matches=False)

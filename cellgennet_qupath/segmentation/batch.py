@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import logging
@@ -10,21 +9,28 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..bundle import Bundle
-from ..core.errors import CellGenNetError, Interrupted, UsageError
+from ..core.config import ClassNames
+from ..core.errors import CellGenNetError, EntryDataError, Interrupted, UsageError
 from ..core.extras import require
 from ..core.files import confined, remove_tree
 from ..core.progress import SILENT, Reporter
+from ..qupath.choose import chosen
 from ..qupath.project import ImageEntry, Project, WriteOptions
-from .checkpoint import remove
 from .image import segment_image
 from .model import Model
 from .options import SegmentOptions
+from .plan import geometry_of_class
 from .prepare import Run
+from .record import mixed_settings, read_record, write_record
 from .result import ImageResult
-from .workers import Workers, local_workers
+
+if TYPE_CHECKING:
+    import distributed
 
 _LOG = logging.getLogger(__name__)
 _DEFAULTS = SegmentOptions()
@@ -43,14 +49,19 @@ def segment_project(
     image is chosen, MissingExtraError where workers need Dask, BundleError, and Interrupted (resumable) on
     Ctrl-C.
     """
-    if options.dask is not None:
-        require("cluster", "--dask")
-    entries = _chosen(project, options.images)
+    if options.dask is not None or options.workers > 1:
+        require("cluster", "--workers" if options.dask is None else "--dask")
+    entries = chosen(project.entries, options.images, options.image_ids, project.path)
+    _check_within(project, entries, options.within)
     model = bundle if isinstance(bundle, Model) else _load(bundle, options)
     if not options.resume:
         # Only what this command left: training runs are in the same folder.
         for earlier in (project.work_folder / "runs").glob("segment-*"):
             remove_tree(project.work_folder, earlier)
+        for entry in entries:
+            record = read_record(project, entry)
+            if record is not None and record.current:
+                write_record(project, entry, replace(record, current=False))
     results: list[ImageResult] = []
     try:
         with _client(options) as client:
@@ -67,9 +78,9 @@ def segment_project(
             f"stopped; {len(results)} of {len(entries)} images are done, the next one in part",
             "Run the same command again to continue",
         ) from error
-    if all(result.status != "failed" for result in results):
-        for entry in entries:
-            remove(run.folder / entry.id)
+    mixed = mixed_settings(project)
+    if mixed:
+        reporter.warn(mixed)
     return results
 
 
@@ -80,13 +91,13 @@ def _load(bundle: Bundle, options: SegmentOptions) -> Model:
     return Model.from_bundle(bundle, threads, options.device)
 
 
-def _client(options: SegmentOptions) -> AbstractContextManager[Workers | None]:
+def _client(options: SegmentOptions) -> AbstractContextManager[distributed.Client | None]:
     """The workers that segment tiles; None for this process alone."""
-    if options.dask is None:
-        return nullcontext() if options.workers == 1 else local_workers(options.workers)
-    from .cluster import dask_workers
+    if options.dask is None and options.workers == 1:
+        return nullcontext()
+    from .workers import dask_workers, local_workers
 
-    return dask_workers(options.dask, options.worker_timeout)
+    return local_workers(options.workers) if options.dask is None else dask_workers(options.dask)
 
 
 def _run(
@@ -94,7 +105,7 @@ def _run(
     bundle: Bundle | Model,
     model: Model,
     options: SegmentOptions,
-    client: Workers | None,
+    client: distributed.Client | None,
     reporter: Reporter,
 ) -> Run:
     device = model.predictor.device
@@ -103,6 +114,9 @@ def _run(
     history = {"model": bundle.card.name} if isinstance(bundle, Bundle) else {}
     history |= {"checksum": f"sha256:{model.fingerprint}", "cellgennet_qupath": __version__}
     history |= {"computed on": device}
+    if model.mpp is not None:
+        history["scale"] = f"{model.mpp:g} µm per pixel"
+    history["decoding"] = json.dumps(model.decoding.model_dump(mode="json"))
     if options.cells is not None:
         history["cells"] = f"{options.cells:g} µm"
     return Run(
@@ -110,28 +124,31 @@ def _run(
         model=model,
         options=options,
         writing=WriteOptions(options.existing, options.within, history),
+        classes=bundle.config.classes if isinstance(bundle, Bundle) else ClassNames(),
+        model_name=bundle.card.name if isinstance(bundle, Bundle) else "",
         folder=confined(project.work_folder, project.work_folder / "runs" / name),
         client=client,
         reporter=reporter,
     )
 
 
-def _chosen(project: Project, patterns: Sequence[str]) -> list[ImageEntry]:
-    if not project.entries:
-        raise UsageError(project.path, "contains no images", "Add slides to the project in QuPath")
-
-    def matches(entry: ImageEntry, pattern: str) -> bool:
-        names = [entry.name, entry.id, entry.slide.name if entry.slide else entry.name]
-        return any(fnmatch.fnmatchcase(name, pattern) for name in names)
-
-    for pattern in patterns:
-        if not any(matches(entry, pattern) for entry in project.entries):
-            raise UsageError(
-                f"--image {pattern}",
-                "no image of the project matches",
-                f"Its images are: {', '.join(entry.name for entry in project.entries)}",
-            )
-    return [e for e in project.entries if not patterns or any(matches(e, p) for p in patterns)]
+def _check_within(project: Project, entries: Sequence[ImageEntry], within: str | None) -> None:
+    """Raises UsageError where no chosen image has a closed annotation of the class."""
+    if within is None:
+        return
+    classes: set[str] = set()
+    for entry in entries:
+        try:
+            annotations = project.annotations(entry)
+        except EntryDataError:  # reported when its turn comes
+            return
+        if geometry_of_class(annotations, within) is not None:
+            return
+        classes |= {a.path_class for a in annotations if geometry_of_class([a], a.path_class) is not None}
+    named = ", ".join(sorted(classes - {""})) or "none"
+    raise UsageError(
+        f"--within {within}", "no image has a closed annotation of this class", f"The classes are: {named}"
+    )
 
 
 def _isolated(run: Run, entry: ImageEntry) -> ImageResult:

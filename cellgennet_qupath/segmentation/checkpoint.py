@@ -1,12 +1,13 @@
 """Finished tiles on disk, from which an interrupted run continues.
 
-``<project>/cellgennet/runs/<run>/<entry>/`` holds ``task.json`` (what the tiles were made from), one
-Parquet file per finished tile (outlines as WKB, probability, measurements) and, once the image's nuclei
-are in the project, ``done.json`` instead of the tiles. No file is ever half-written.
+``<project>/cellgennet/runs/<run>/<entry>/`` holds ``task.json`` (what the tiles were made from) and one file
+per finished tile: Parquet (outlines as WKB, probability, measurements) and its SHA-256. No file is ever
+half-written, and one that was damaged later is not taken for a finished tile.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from ..core.files import remove_file, remove_tree, replacing
 from .assemble import TileNuclei
 
 _OUTLINE, _PROBABILITY, _HIGHEST = "outline", "probability", b"highest"
+_CHECKSUM = 32
+"""Bytes of the SHA-256 at the end of a tile's file."""
 
 
 class TileFiles:
@@ -44,7 +47,10 @@ class TileFiles:
             raise KeyError(index)
         file = self._file(index)
         try:
-            table = pq.read_table(file)
+            content = _checked(file)
+            if content is None:
+                raise ValueError("another checksum")
+            table = pq.read_table(pa.BufferReader(content))
             outlines = shapely.from_wkb(table[_OUTLINE].to_numpy(zero_copy_only=False))
             return TileNuclei(
                 polygons=np.asarray(outlines, dtype=object),
@@ -53,7 +59,9 @@ class TileFiles:
                 highest=float(table.schema.metadata[_HIGHEST]),
             )
         except (OSError, pa.ArrowException, KeyError, ValueError, shapely.errors.ShapelyError) as error:
-            raise EntryDataError(file, "is damaged", "Run the command again with --restart") from error
+            raise EntryDataError(
+                file, "was damaged while it was used", "Check the disk and run the same command again"
+            ) from error
 
     def __setitem__(self, index: int, tile: TileNuclei) -> None:
         """Save a tile. Raises EntryDataError if it cannot be written."""
@@ -64,39 +72,48 @@ class TileFiles:
         columns |= {name: tile.measurements[name].to_numpy() for name in tile.measurements.columns}
         table = pa.table(columns).replace_schema_metadata({_HIGHEST: repr(tile.highest)})
         with _write_errors(self._file(index)), replacing(self._file(index), self._root) as part:
-            pq.write_table(table, part, compression="zstd")
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink, compression="zstd")
+            content = sink.getvalue().to_pybytes()
+            part.write_bytes(content + hashlib.sha256(content).digest())
 
     def _file(self, index: int) -> Path:
         return self.folder / f"tile_{index:06d}.parquet"
 
 
 class Checkpoint(TileFiles):
-    """The finished tiles of one image, by index. Tiles with another fingerprint are deleted.
+    """The finished tiles of one image, by index. Tiles with another fingerprint or checksum are deleted.
 
     folder      : of this image in this run.
     fingerprint : plain data that is equal only for tasks with equal tiles.
+    damaged     : how many tiles were deleted because their checksums did not fit.
     """
 
     def __init__(self, folder: Path, fingerprint: Mapping[str, Any]) -> None:
         super().__init__(folder)
+        self.damaged = 0
         with _write_errors(folder):
             if _read(folder / "task.json") != fingerprint:
                 remove(folder)
                 _write(folder / "task.json", fingerprint)
             for leftover in folder.glob(".*.part"):
                 remove_file(self._root, leftover)
+            for file in folder.glob("tile_*.parquet"):
+                if _checked(file) is None:
+                    remove_file(self._root, file)
+                    self.damaged += 1
 
-    @property
-    def done(self) -> dict[str, Any] | None:
-        """The summary of an earlier run that finished the image; None if it is not finished."""
-        return _read(self.folder / "done.json")
-
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Record that the image's nuclei are in the project, and delete its tiles."""
+    def finish(self) -> None:
+        """Delete the tiles, once the image's nuclei are in the project."""
         with _write_errors(self.folder):
-            _write(self.folder / "done.json", summary)
-            for file in self.folder.glob("tile_*.parquet"):
-                remove_file(self._root, file)
+            remove(self.folder)
+
+
+def _checked(file: Path) -> bytes | None:
+    """The content of a file that ends with its SHA-256; None if it does not."""
+    content = file.read_bytes()
+    content, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
+    return content if hashlib.sha256(content).digest() == checksum else None
 
 
 @contextmanager

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from .. import __version__
 from ..geometry.grid import Tile
 from ..measure.cells import cell_outlines
 from ..measure.compartments import measure_cells, stain_comes_first
 from ..nuclei import Nuclei, NucleiChunks
 from ..qupath.images import open_image
+from ..qupath.origin import origin_of
 from ..qupath.parents import parents_of
 from ..qupath.project import ImageEntry, WrittenDetections
+from ..qupath.replaced import keep_detections
 from ..slides.normalisation import estimate
 from ..slides.tissue import tissue_mask
 from .assemble import SlideNuclei
 from .checkpoint import Checkpoint
-from .plan import Area, geometry_of_class, plan_tiles
+from .plan import Area, geometry_of_class, ignored_geometry, plan_tiles
 from .prepare import Prepared, Run, prepare, warn_if_coarse
+from .record import (
+    Digesting,
+    Present,
+    Record,
+    file_checksum,
+    place_of,
+    present_nuclei,
+    read_record,
+    write_record,
+)
 from .result import ImageResult, why_nothing
 from .slide import segment_slide
 from .task import SlideTask
@@ -35,18 +48,27 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
     Raises SlideError, CalibrationError and EntryDataError, which name the image and the reason.
     """
     begin = time.monotonic()
+    annotations = run.project.annotations(entry)
     within = None
     if run.options.within is not None:
-        within = geometry_of_class(run.project.annotations(entry), run.options.within)
+        within = geometry_of_class(annotations, run.options.within)
         if within is None:
-            reason = f"no annotation of class {run.options.within}"
+            reason = f"no closed annotation of class {run.options.within}"
             return ImageResult(entry.id, entry.name, "skipped", reason=reason)
     with open_image(entry) as reader:
-        image = prepare(run, entry, reader, within)
+        image = prepare(run, entry, reader, within, ignored_geometry(annotations, run.classes))
+        record = read_record(run.project, entry)
+        present = None if record is None else present_nuclei(run.project, entry, record)
+        if record is not None and present is not None:
+            if record.current and record.inputs == _inputs(run, image) and present.state in _DONE:
+                return _earlier(run, entry, record, present)
+            _report_edits(run, entry, record, present)
         checkpoint = Checkpoint(run.folder / entry.id, image.fingerprint)
-        earlier = _earlier(run, entry, checkpoint)
-        if earlier is not None:
-            return earlier
+        if checkpoint.damaged:
+            run.reporter.warn(
+                f"{entry.name}: {checkpoint.damaged} tiles of an earlier run were damaged on the disk; "
+                "they are segmented again."
+            )
         warn_if_coarse(run, image)
         task, tiles = _plan(run, image)
         slide = _segment(run, task, tiles, checkpoint)
@@ -54,19 +76,117 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
         if run.options.cells is not None:
             nuclei = _grow_cells(run, image, task, slide.nuclei, run.options.cells)
     reason = "" if len(slide) else why_nothing(task, slide, bool(tiles), image.calibration.mpp)
-    written = run.project.write_detections(entry, nuclei, run.writing)
-    _finish(run, checkpoint, written, reason, slide.device)
-    seconds = time.monotonic() - begin
-    return ImageResult(entry.id, entry.name, "done", written.count, reason, seconds, written, slide.device)
+    note = _keep_replaced(run, entry, present)
+    digesting = Digesting(nuclei)
+    written = run.project.write_detections(entry, digesting, run.writing)
+    result = ImageResult(
+        id=entry.id,
+        name=entry.name,
+        status="done",
+        count=written.count,
+        reason=reason,
+        seconds=time.monotonic() - begin,
+        written=written,
+        device=slide.device,
+        note=note,
+        mm2=image.mm2,
+    )
+    write_record(run.project, entry, _record(run, image, result, written, digesting.digest(written.count)))
+    checkpoint.finish()
+    return result
+
+
+_DONE = ("unchanged", "edited")
+
+
+def _inputs(run: Run, image: Prepared) -> dict[str, Any]:
+    """Everything that decides an image's nuclei and how they are written, as plain data."""
+    inputs = {
+        "version": __version__,
+        "model": run.model.fingerprint,
+        "device": run.model.predictor.device,
+        "image": image.fingerprint,
+        "writing": asdict(run.writing),
+        "cells": run.options.cells,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(inputs))
+    return plain
+
+
+def _record(
+    run: Run, image: Prepared, result: ImageResult, written: WrittenDetections, digest: str
+) -> Record:
+    model = run.model
+    return Record(
+        origin=origin_of(image.entry),
+        inputs=_inputs(run, image),
+        model={
+            "name": run.model_name,
+            "checksum": model.fingerprint,
+            "mpp": model.mpp,
+            "rule": model.decoding.model_dump(mode="json"),
+        },
+        within=run.options.within,
+        count=written.count,
+        file=place_of(run.project, written.file),
+        note=written.note,
+        reason=result.reason,
+        device=result.device,
+        checksum=file_checksum(written.file),
+        nuclei=digest if run.options.existing != "keep" else "",
+        mm2=result.mm2,
+    )
+
+
+def _earlier(run: Run, entry: ImageEntry, record: Record, present: Present) -> ImageResult:
+    """The result of an earlier run that made the same nuclei from the same inputs; they are still there."""
+    note = ""
+    if present.state == "edited":
+        note = (
+            f"its nuclei were edited since ({present.count} now, {record.count} written) and are kept; "
+            "--restart segments it again"
+        )
+        run.reporter.warn(f"{entry.name}: {note}.")
+    return ImageResult(
+        id=entry.id,
+        name=entry.name,
+        status="done",
+        count=present.count,
+        reason=record.reason,
+        written=WrittenDetections(present.count, record.path(run.project), record.note),
+        device=record.device,
+        note=note or "unchanged",
+        mm2=record.mm2,
+    )
+
+
+def _report_edits(run: Run, entry: ImageEntry, record: Record, present: Present) -> None:
+    """Say, before any work, that nuclei which a person edited will be replaced."""
+    if present.state == "edited" and run.options.existing != "keep":
+        run.reporter.warn(
+            f"{entry.name}: its nuclei were edited since they were written ({present.count} now, "
+            f"{record.count} written). They will be replaced; a copy is kept (`cellgennet restore`)."
+        )
+    if present.state == "damaged":
+        run.reporter.warn(f"{entry.name}: {record.path(run.project)} is damaged, so the image is done again.")
+
+
+def _keep_replaced(run: Run, entry: ImageEntry, present: Present | None) -> str:
+    """Keep a copy of the detections that are about to be replaced; returns a note about it."""
+    if run.options.existing == "keep":
+        return ""
+    kept = keep_detections(run.project, entry, every=run.options.existing == "replace-all")
+    if kept is None:
+        return ""
+    edited = "edited " if present is not None and present.state == "edited" else ""
+    return f"the {edited}detections it replaced are kept in {kept}"
 
 
 def _plan(run: Run, image: Prepared) -> tuple[SlideTask, list[Tile]]:
     """All that decides which nuclei are on the slide, and the tiles to segment."""
     reader = image.reader
     tissue = tissue_mask(reader, image.calibration.mpp)
-    for finding in tissue.findings:
-        run.reporter.warn(f"{image.entry.name}: {finding}.")
-    area = Area(tissue, image.within)
+    area = Area(tissue, image.within, image.ignored)
     task = SlideTask(
         pixels=reader,
         model=run.model,
@@ -107,31 +227,3 @@ def _cell_limits(run: Run, entry: ImageEntry, nuclei: Nuclei) -> NDArray[np.obje
     shape_of = {a.id: shapely.make_valid(a.geometry) for a in annotations}
     parents = parents_of(nuclei, annotations, run.options.within)
     return np.array([shape_of.get(parent) for parent in parents], dtype=object)
-
-
-def _finish(run: Run, checkpoint: Checkpoint, written: WrittenDetections, reason: str, device: str) -> None:
-    checkpoint.finish(
-        {
-            "count": written.count,
-            "place": str(written.file),
-            "how": written.note,
-            "reason": reason,
-            "writing": _writing(run),
-            "device": device,
-        }
-    )
-
-
-def _earlier(run: Run, entry: ImageEntry, checkpoint: Checkpoint) -> ImageResult | None:
-    """The result of an earlier run that wrote the same nuclei in the same way, if they are still there."""
-    done = checkpoint.done
-    if done is None or done.get("writing") != _writing(run) or not Path(done["place"]).exists():
-        return None
-    written = WrittenDetections(done["count"], Path(done["place"]), done["how"])
-    return ImageResult(
-        entry.id, entry.name, "done", written.count, done["reason"], written=written, device=done["device"]
-    )
-
-
-def _writing(run: Run) -> dict[str, Any]:
-    return {**asdict(run.writing), "cells": run.options.cells}

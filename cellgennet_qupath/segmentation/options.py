@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 class SegmentOptions:
     """How a project is segmented.
 
-    images  : patterns (``*``, ``?``) of image names, slide file names or ids; all images if empty.
+    images  : names of images or of slide files, ids, or patterns (``*``, ``?``); what is written exactly
+              comes first, a name before an id. All images if this and ``image_ids`` are empty.
+    image_ids: ids of images.
     within  : segment only inside annotations of this class; images without one are skipped.
     resume  : continue what an interrupted or partly failed run left; False starts again.
     tile    : side of a tile's core in samples of the model's resolution; results do not depend on it.
@@ -25,12 +27,12 @@ class SegmentOptions:
     device  : what the network runs on.
     workers : processes on this computer that share the tiles.
     dask    : address of a Dask scheduler whose workers take the tiles instead.
-    worker_timeout: seconds to wait where the scheduler has no worker; None: without end.
     existing: what happens to existing detections (see ``WriteOptions``).
     cells   : µm by which nuclei are expanded into cells; None for nuclei without cells.
     """
 
     images: Sequence[str] = ()
+    image_ids: Sequence[str] = ()
     within: str | None = None
     resume: bool = True
     tile: int = 2048
@@ -39,6 +41,5 @@ class SegmentOptions:
     device: Device | Literal["auto"] = "auto"
     workers: int = 1
     dask: str | None = None
-    worker_timeout: float | None = None
     existing: ExistingPolicy = "replace-own"
     cells: float | None = None

@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..core.config import ClassNames
 from ..geometry.coordinates import edge_to_full, grid_size
 from ..geometry.grid import Tile, tile_grid
 from ..qupath.project import Annotation
@@ -21,28 +22,40 @@ BAND = 32768
 
 @dataclass(frozen=True)
 class Area:
-    """Where nuclei are kept: on tissue and, if given, inside a geometry (full-resolution pixels).
+    """Where nuclei are kept: on tissue, inside ``within`` if given, outside ``ignored``.
 
-    Every nucleus is checked, not only tiles, so that no nucleus depends on how tiles were cut.
+    Geometries are in full-resolution pixels. Every nucleus is checked, not only tiles, so that no nucleus
+    depends on how tiles were cut. Inside a geometry is what has its centroid there, border included, as in
+    QuPath.
     """
 
     tissue: TissueMask
     within: shapely.Geometry | None = None
+    ignored: shapely.Geometry | None = None
 
-    def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of (n, 2) points (x, y) are in the area."""
+    def contains(self, anchors: NDArray[np.float64], centroids: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of n nuclei are in the area; (n, 2) x and y of each one's anchor and centroid."""
         rows, columns = self.tissue.tissue.shape
-        column, row = np.floor(points / self.tissue.downsample).astype(np.intp).T
+        column, row = np.floor(anchors / self.tissue.downsample).astype(np.intp).T
         inside = self.tissue.tissue[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)]
         if self.within is not None:
-            inside = inside & shapely.intersects_xy(self.within, points[:, 0], points[:, 1])
+            inside = inside & shapely.intersects_xy(self.within, centroids[:, 0], centroids[:, 1])
+        if self.ignored is not None:
+            inside = inside & ~shapely.intersects_xy(self.ignored, centroids[:, 0], centroids[:, 1])
         return np.asarray(inside, bool)
 
-    def touches(self, x0: float, y0: float, x1: float, y1: float) -> bool:
-        """Whether a rectangle may contain a point of the area."""
+    def touches(self, rectangle: NDArray[np.float64], reach: float) -> bool:
+        """Whether a nucleus whose anchor is in a rectangle (x0, y0, x1, y1) may be in the area.
+
+        reach : how far its centroid can be from its anchor.
+        """
+        x0, y0, x1, y1 = rectangle
         if not self.has_tissue(x0, y0, x1, y1):
             return False
-        return self.within is None or bool(shapely.intersects(self.within, shapely.box(x0, y0, x1, y1)))
+        wide = shapely.box(x0 - reach, y0 - reach, x1 + reach, y1 + reach)
+        if self.ignored is not None and shapely.covers(self.ignored, wide):
+            return False
+        return self.within is None or bool(shapely.intersects(self.within, wide))
 
     def has_tissue(self, x0: float, y0: float, x1: float, y1: float) -> bool:
         """Whether a rectangle may contain tissue."""
@@ -54,10 +67,33 @@ class Area:
 
 def geometry_of_class(annotations: Iterable[Annotation], path_class: str) -> shapely.Geometry | None:
     """The union of all closed annotations of a class; None without any."""
-    shapes = [a.geometry for a in annotations if a.path_class == path_class and shapely.area(a.geometry) > 0]
-    if not shapes:
+    return _union(a.geometry for a in annotations if a.path_class == path_class)
+
+
+def ignored_geometry(annotations: Iterable[Annotation], classes: ClassNames) -> shapely.Geometry | None:
+    """The union of all closed annotations of ignored classes on the first plane; None without any."""
+    return _union(
+        a.geometry for a in annotations if a.plane.z == a.plane.t == 0 and classes.is_ignored(a.path_class)
+    )
+
+
+def segmented_geometry(
+    width: int, height: int, within: shapely.Geometry | None, ignored: shapely.Geometry | None
+) -> shapely.Geometry:
+    """The part of an image in which nuclei are kept, glass included, in full-resolution pixels."""
+    part: shapely.Geometry = shapely.box(0, 0, width, height)
+    if within is not None:
+        part = shapely.intersection(part, within)
+    return part if ignored is None else shapely.difference(part, ignored)
+
+
+def _union(shapes: Iterable[shapely.Geometry]) -> shapely.Geometry | None:
+    # Repaired first: the two loops of a figure of eight cancel each other's area.
+    repaired = [shapely.make_valid(shape) for shape in shapes]
+    closed = [shape for shape in repaired if shapely.area(shape) > 0]
+    if not closed:
         return None
-    union = shapely.union_all(shapely.make_valid(np.asarray(shapes, dtype=object)))
+    union = shapely.union_all(np.asarray(closed, dtype=object))
     shapely.prepare(union)
     return union
 
@@ -72,4 +108,6 @@ def plan_tiles(width: int, height: int, downsample: float, model: Model, area: A
     side = round_up(tile, model.predictor.unit)
     tiles = tile_grid(columns, rows, side, model.halo)
     tiles.sort(key=lambda one: (one.core.x0 // BAND, one.core.y0, one.core.x0))
-    return [one for one in tiles if area.touches(*edge_to_full(one.core, downsample))]
+    reach = model.halo * downsample
+    cores = [edge_to_full(one.core, downsample) for one in tiles]
+    return [one for one, core in zip(tiles, cores, strict=True) if area.touches(core, reach)]

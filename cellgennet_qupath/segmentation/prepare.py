@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
+from ..core.config import ClassNames
 from ..core.errors import CalibrationError, EntryDataError
 from ..core.progress import Reporter
+from ..qupath.origin import origin_of
 from ..qupath.project import ImageEntry, Project, StainVectors, WriteOptions
 from ..qupath.stains import can_be_separated
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
 from ..slides.reader import SlideReader
 from .model import Model
 from .options import SegmentOptions
+from .plan import segmented_geometry
 
 if TYPE_CHECKING:
     import distributed
@@ -30,6 +33,7 @@ class Run:
     """What the images of one run share.
 
     writing : how nuclei are written into the project.
+    classes : which annotations are ignored.
     folder  : of the run's checkpoints.
     client  : the workers that segment tiles; None for this process alone.
     """
@@ -38,6 +42,8 @@ class Run:
     model: Model
     options: SegmentOptions
     writing: WriteOptions
+    classes: ClassNames
+    model_name: str
     folder: Path
     client: distributed.Client | None
     reporter: Reporter
@@ -49,6 +55,7 @@ class Prepared:
 
     downsample : full-resolution pixels per input sample of the model.
     within     : segment only inside this geometry (full-resolution pixels); None: everywhere.
+    ignored    : nuclei inside this geometry are left out; None: nowhere.
     stains     : to be measured; None for an image without.
     """
 
@@ -57,6 +64,7 @@ class Prepared:
     calibration: Calibration
     downsample: float
     within: shapely.Geometry | None
+    ignored: shapely.Geometry | None
     stains: StainVectors | None
 
     @property
@@ -73,17 +81,38 @@ class Prepared:
             "slide": self.reader.path.name,
             "bytes": state.st_size,
             "modified": state.st_mtime_ns,
+            "digest": origin_of(self.entry)["digest"],
             "series": self.entry.series,
             "size": [self.reader.width, self.reader.height],
             "mpp": [self.calibration.mpp_x, self.calibration.mpp_y],
             "measured in": None if mpp is None else list(mpp),
             "stains": None if stains is None else json.loads(json.dumps(asdict(stains))),
             "downsample": self.downsample,
-            "within": None if within is None else hashlib.sha256(shapely.to_wkb(within)).hexdigest(),
+            "within": _digest(within),
+            "ignored": _digest(self.ignored),
         }
 
+    @property
+    def mm2(self) -> float | None:
+        """The area in which nuclei are kept, glass included; None without a pixel size."""
+        x, y = self.calibration.mpp_x, self.calibration.mpp_y
+        if x is None or y is None:
+            return None
+        part = segmented_geometry(self.reader.width, self.reader.height, self.within, self.ignored)
+        return float(shapely.area(part)) * x * y / 1e6
 
-def prepare(run: Run, entry: ImageEntry, reader: SlideReader, within: shapely.Geometry | None) -> Prepared:
+
+def _digest(geometry: shapely.Geometry | None) -> str | None:
+    return None if geometry is None else hashlib.sha256(shapely.to_wkb(geometry)).hexdigest()
+
+
+def prepare(
+    run: Run,
+    entry: ImageEntry,
+    reader: SlideReader,
+    within: shapely.Geometry | None,
+    ignored: shapely.Geometry | None = None,
+) -> Prepared:
     """Check that an image can be segmented as asked. Raises CalibrationError and EntryDataError."""
     model, options = run.model, run.options
     calibration = resolve_mpp(entry.mpp, reader.stated_mpp, options.mpp, entry.name)
@@ -97,7 +126,7 @@ def prepare(run: Run, entry: ImageEntry, reader: SlideReader, within: shapely.Ge
         run.reporter.say(
             f"{entry.name}: is measured in pixels, as it has no pixel size in QuPath (Image tab)"
         )
-    return Prepared(entry, reader, calibration, downsample, within, stains)
+    return Prepared(entry, reader, calibration, downsample, within, ignored, stains)
 
 
 def _stains(run: Run, entry: ImageEntry) -> StainVectors | None:

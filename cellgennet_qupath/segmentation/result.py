@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +25,8 @@ class ImageResult:
     seconds : how long it took; 0 if an earlier run had done it.
     written : the file they were written to.
     device  : what computed them: device, runtime and precision.
+    note    : what else happened to its detections: kept as a person edited them, or replaced.
+    mm2     : the area in which nuclei were kept, glass included; None without a pixel size.
     """
 
     id: str
@@ -33,6 +37,13 @@ class ImageResult:
     seconds: float = 0.0
     written: WrittenDetections | None = None
     device: str = ""
+    note: str = ""
+    mm2: float | None = None
+
+    @property
+    def density(self) -> float | None:
+        """Nuclei per mm² of the area in which nuclei were kept."""
+        return self.count / self.mm2 if self.mm2 and self.status == "done" else None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -45,6 +56,9 @@ class ImageResult:
             "seconds": round(self.seconds, 1),
             "place": str(self.written.file) if self.written else None,
             "device": self.device or None,
+            "note": self.note,
+            "area_mm2": self.mm2,
+            "per_mm2": self.density,
         }
 
     def sentence(self) -> str:
@@ -56,11 +70,25 @@ class ImageResult:
         found = f"{self.count} nuclei" if self.count else f"no nuclei: {self.reason}"
         when = f"in {self.seconds:.0f} s" if self.seconds else "in an earlier run"
         place = f" -> {self.written.file}" if self.written else ""
-        return f"{self.name}: {found} ({when}){place}"
+        note = f"; {self.note}" if self.note else ""
+        return f"{self.name}: {found} ({when}{note}){place}"
+
+
+def tally(results: Sequence[ImageResult]) -> str:
+    """How many images are done, skipped and failed, as one sentence."""
+    number = Counter(result.status for result in results)
+    done = f"{number['done']} of {len(results)} images done"
+    rest = [f"{number[status]} {status}" for status in ("skipped", "failed") if number[status]]
+    return f"{', '.join([done, *rest])}."
 
 
 def why_nothing(task: SlideTask, nuclei: SlideNuclei, has_tiles: bool, mpp: float | None) -> str:
     """Why a slide has no nuclei."""
+    rest = " (ignored areas are left out)" if task.area.ignored is not None else ""
+    return _why_nothing(task, nuclei, has_tiles, mpp) + rest
+
+
+def _why_nothing(task: SlideTask, nuclei: SlideNuclei, has_tiles: bool, mpp: float | None) -> str:
     size = "an unknown pixel size" if mpp is None else f"{mpp:.3g} µm per pixel"
     if not task.area.tissue.tissue.any():
         return "no tissue was found on the slide"

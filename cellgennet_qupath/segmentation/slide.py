@@ -84,7 +84,10 @@ def _owned(polygons: NDArray[np.object_], core: Rectangle, task: SlideTask) -> N
     # end at the image's edge, which can be before the edge of the last sample but not beyond it.
     left, top, right, bottom = edge_to_full(core, task.downsample)
     inside = (left <= x) & (x < right) & (top <= y) & (y < bottom)
-    return np.asarray(inside & task.area.contains(points), bool)
+    centroids = np.full(points.shape, -1.0)
+    there = ~shapely.is_empty(polygons)
+    centroids[there] = shapely.get_coordinates(shapely.centroid(polygons[there]))
+    return np.asarray(inside & task.area.contains(points, centroids), bool)
 
 
 def _near_core(objects: Objects, core: Rectangle) -> tuple[NDArray[np.int32], NDArray[np.intp]]:

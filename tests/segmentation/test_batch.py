@@ -271,7 +271,7 @@ def test_an_interrupted_run_continues(project: MemoryProject, monkeypatch: pytes
     expected = outlines(project.found["2"])
 
     with pytest.raises(Interrupted, match="1 of 2 images are done") as stopped:
-        segment(project, model(stop_at(whole.calls - 2)))
+        segment(project, model(stop_at(whole.calls - 2)), resume=False)
     assert stopped.value.exit_code == 130
     kept = {file.name for file in (project.work_folder / "runs").glob("*/2/tile_*.parquet")}
     assert kept
@@ -303,18 +303,23 @@ def test_checkpoints_keep_their_names_and_keys(project: MemoryProject) -> None:
     whole = ColourReader()
     segment(project, model(whole))
     with pytest.raises(Interrupted):
-        segment(project, model(stop_at(whole.calls - 2)))
+        segment(project, model(stop_at(whole.calls - 2)), resume=False)
     decisive = [__version__, "fake", "paper", None, 128, None]
     digest = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:12]
     folder = project.work_folder / "runs" / f"segment-{digest}"
-    task, done = (json.loads((folder / name).read_text()) for name in ("2/task.json", "1/done.json"))
+    task = json.loads((folder / "2/task.json").read_text())
+    record = json.loads((project.work_folder / "segmented" / "1.json").read_text())
     assert list(task) == [
-        "slide", "bytes", "modified", "series", "size",
-        "mpp", "measured in", "stains", "downsample", "within",
+        "slide", "bytes", "modified", "digest", "series", "size", "mpp", "measured in", "stains",
+        "downsample", "within", "ignored",
     ]  # fmt: skip
-    assert list(done) == ["count", "place", "how", "reason", "writing", "device"]
-    assert list(done["writing"]) == ["existing", "within", "history", "cells"]
-    assert list(done["writing"]["history"]) == ["checksum", "cellgennet_qupath", "computed on"]
+    assert list(record) == [
+        "origin", "inputs", "model", "within", "count", "file", "note", "reason", "device", "checksum",
+        "nuclei", "mm2", "current", "sha256",
+    ]  # fmt: skip
+    assert list(record["inputs"]) == ["version", "model", "device", "image", "writing", "cells"]
+    history = record["inputs"]["writing"]["history"]
+    assert list(history) == ["checksum", "cellgennet_qupath", "computed on", "scale", "decoding"]
     assert {file.name for file in (folder / "2").iterdir()} >= {"task.json", "tile_000000.parquet"}
 
 
@@ -329,7 +334,7 @@ def test_restart_starts_again(project: MemoryProject) -> None:
     assert again.calls > 3
     assert training.is_dir()
     whole = ColourReader()
-    segment(project, model(whole))
+    segment(project, model(whole), resume=False)
     assert again.calls == whole.calls
 
 
@@ -380,17 +385,24 @@ def test_detections_that_were_deleted_are_made_again(project: MemoryProject) -> 
     assert project.writes == ["1"]
 
 
-def test_a_damaged_checkpoint_is_reported_and_restart_helps(project: MemoryProject) -> None:
+@pytest.mark.parametrize("damage", ["cut", "one bit", "empty", "without its checksum"])
+def test_damaged_tiles_are_done_again_and_reported(project: MemoryProject, damage: str) -> None:
     project.add("one", picture())
+    segment(project)
+    whole = outlines(project.found["1"])
     with pytest.raises(Interrupted):
-        segment(project, model(stop_at(15)))
-    file = next((project.work_folder / "runs").glob("*/1/tile_*.parquet"))
-    file.write_bytes(file.read_bytes()[:60])
-    (result,) = segment(project)
-    assert result.status == "failed"
-    assert "--restart" in result.reason
-    (result,) = segment(project, resume=False)
-    assert result.count == len(DISCS)
+        segment(project, model(stop_at(15)), resume=False)
+    files = sorted((project.work_folder / "runs").glob("*/1/tile_*.parquet"))
+    content = files[0].read_bytes()
+    flipped = content[:200] + bytes([content[200] ^ 1]) + content[201:]
+    damaged = {"cut": content[:60], "one bit": flipped, "empty": b"", "without its checksum": content[:-32]}
+    files[0].write_bytes(damaged[damage])
+    listener = Recorder()
+    (result,) = segment(project, reporter=listener)
+    assert (result.status, result.count) == ("done", len(DISCS))
+    assert outlines(project.found["1"]) == whole
+    (warning,) = listener.warnings
+    assert "one: 1 tiles of an earlier run were damaged" in warning
 
 
 def test_a_half_written_tile_counts_for_nothing(project: MemoryProject) -> None:

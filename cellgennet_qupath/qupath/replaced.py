@@ -1,0 +1,69 @@
+"""Detections that a run replaced: kept in ``<project>/cellgennet/replaced/<id>``, and put back from there."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+from ..core.errors import EntryDataError
+from ..core.files import replacing
+from ..nuclei import concat
+from .files import FilesBackend
+from .formats.detections import read_detections, write_detections
+from .origin import origin_of
+from .project import ImageEntry, Project, WriteOptions, WrittenDetections
+
+FOLDER = "replaced"
+_ENDING = ".geojson.gz"
+
+
+def keep_detections(project: Project, entry: ImageEntry, every: bool = False) -> Path | None:
+    """Keep a copy of an image's detections before they are replaced; None if there are none.
+
+    every : also those of other tools. Raises EntryDataError.
+    """
+    folder = project.work_folder / FOLDER / entry.id
+    time = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+    file, number = folder / f"{time}{_ENDING}", 1
+    while file.exists():
+        number += 1
+        file = folder / f"{time}-{number}{_ENDING}"
+    try:
+        if isinstance(project, FilesBackend):  # as it is, also where it is damaged
+            present = project.detections_file(entry)
+            if not present.is_file():
+                return None
+            with replacing(file, project.work_folder) as part:
+                shutil.copyfile(present, part)
+            return file
+        chunks = [c.nuclei for c in project.detection_chunks(entry)] if every else [project.detections(entry)]
+        if not sum(map(len, chunks)):
+            return None
+        write_detections(file, concat(chunks), origin=origin_of(entry))
+    except OSError as error:
+        raise EntryDataError(
+            file, f"cannot be written ({error.strerror or error}); nothing was replaced", "Free some space"
+        ) from error
+    return file
+
+
+def kept_detections(project: Project, entry: ImageEntry) -> list[Path]:
+    """The files of an image's replaced detections, the oldest first."""
+    folder = project.work_folder / FOLDER / entry.id
+    return sorted(folder.glob(f"*{_ENDING}"), key=lambda file: (file.stat().st_mtime_ns, file.name))
+
+
+def restore_detections(project: Project, entry: ImageEntry) -> WrittenDetections | None:
+    """Put back the detections that were replaced last, and keep the present ones; None if none were kept.
+
+    Raises EntryDataError; the present detections are then unchanged.
+    """
+    kept = kept_detections(project, entry)
+    if not kept:
+        return None
+    nuclei = read_detections(kept[-1])
+    keep_detections(project, entry)
+    written = project.write_detections(entry, nuclei, WriteOptions(history={"restored": kept[-1].name}))
+    kept[-1].unlink()
+    return written

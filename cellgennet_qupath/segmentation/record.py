@@ -1,0 +1,210 @@
+"""What each image's nuclei were made from: one record per image, in ``<project>/cellgennet/segmented``.
+
+A record is trusted only if its own checksum fits, and says that an image is done only while the file of its
+nuclei is the one that was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core.errors import EntryDataError
+from ..core.files import replacing
+from ..nuclei import Nuclei, NucleiChunks
+from ..qupath.origin import difference
+from ..qupath.project import ImageEntry, Project
+
+FOLDER = "segmented"
+
+
+@dataclass(frozen=True)
+class Record:
+    """How an image was last segmented.
+
+    origin   : the slide (see ``qupath/origin.py``).
+    inputs   : everything that decides the nuclei and how they are written.
+    model    : name, checksum, scale in µm per pixel, decoding rule.
+    within   : the class inside which nuclei were kept; None for the whole image.
+    count    : nuclei written; ``file``: into this one, below the project's folder where possible.
+    checksum : of that file as it was written (SHA-256).
+    nuclei   : digest of the nuclei written; "" if unknown.
+    current  : False once a restart has begun, so that the image is done again.
+    """
+
+    origin: dict[str, Any]
+    inputs: dict[str, Any]
+    model: dict[str, Any]
+    within: str | None
+    count: int
+    file: str
+    note: str
+    reason: str
+    device: str
+    checksum: str
+    nuclei: str
+    mm2: float | None = None
+    current: bool = field(default=True)
+
+    def path(self, project: Project) -> Path:
+        """The file of the nuclei."""
+        return project.path / self.file
+
+
+@dataclass(frozen=True)
+class Present:
+    """The nuclei that an image has now, compared with its record.
+
+    state : "unchanged"; "edited" by a person; "gone" if this tool's nuclei are no longer there; "damaged"
+            if their file cannot be read.
+    count : this tool's nuclei that are there.
+    """
+
+    state: Literal["unchanged", "edited", "gone", "damaged"]
+    count: int = 0
+
+
+def read_record(project: Project, entry: ImageEntry) -> Record | None:
+    """The record of an image; None if it is missing, damaged or about another slide."""
+    try:
+        content = json.loads(_file(project, entry).read_text(encoding="utf-8"))
+        checksum = content.pop("sha256")
+        record = Record(**content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    if checksum != _checksum(content) or difference(record.origin, entry):
+        return None
+    return record
+
+
+def write_record(project: Project, entry: ImageEntry, record: Record) -> None:
+    """Replace the record of an image. Raises EntryDataError."""
+    content = asdict(record)
+    file = _file(project, entry)
+    try:
+        with replacing(file, project.work_folder) as part:
+            part.write_text(json.dumps({**content, "sha256": _checksum(content)}, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise EntryDataError(
+            file, f"cannot be written ({error.strerror or error})", "Free some space"
+        ) from error
+
+
+def place_of(project: Project, file: Path) -> str:
+    """A file as a record names it, so that a project that was moved still finds it."""
+    return file.relative_to(project.path).as_posix() if file.is_relative_to(project.path) else str(file)
+
+
+def file_checksum(file: Path) -> str:
+    """SHA-256 of a file; "" if it cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def present_nuclei(project: Project, entry: ImageEntry, record: Record) -> Present:
+    """Whether an image still has the nuclei of its record. The file is read only if it has changed."""
+    file = record.path(project)
+    if not file.is_file():
+        return Present("gone")
+    if record.checksum and file_checksum(file) == record.checksum:
+        return Present("unchanged", record.count)
+    try:
+        now = project.detections(entry)
+    except EntryDataError:
+        return Present("damaged")
+    if record.count and not len(now):
+        return Present("gone")
+    # QuPath's own file also changes with annotations; ours contains nothing but nuclei.
+    same = project.backend != "files" and record.nuclei == digest_of(now)
+    return Present("unchanged" if same else "edited", len(now))
+
+
+class Digesting:
+    """Passes nuclei on in chunks and computes their digest on the way."""
+
+    def __init__(self, nuclei: NucleiChunks) -> None:
+        self._nuclei = nuclei
+        self._sum = _Sum()
+
+    def __len__(self) -> int:
+        return len(self._nuclei)
+
+    def chunks(self) -> Iterator[Nuclei]:
+        """The chunks (see ``NucleiChunks``)."""
+        self._sum = _Sum()
+        for chunk in self._nuclei.chunks():
+            self._sum.add(chunk)
+            yield chunk
+
+    def digest(self, written: int) -> str:
+        """The digest of what was passed on; "" unless exactly as many nuclei were written."""
+        return self._sum.text() if self._sum.count == written else ""
+
+
+def digest_of(nuclei: Nuclei) -> str:
+    """A digest of ids, which depend on the outlines, and classes, in any order."""
+    total = _Sum()
+    total.add(nuclei)
+    return total.text()
+
+
+class _Sum:
+    def __init__(self) -> None:
+        self.count = 0
+        self._sum = 0
+
+    def add(self, nuclei: Nuclei) -> None:
+        self.count += len(nuclei)
+        for identifier, path_class in zip(nuclei.ids, nuclei.classes, strict=True):
+            digest = hashlib.blake2b(f"{identifier}|{path_class}".encode(), digest_size=16).digest()
+            self._sum += int.from_bytes(digest, "big")
+
+    def text(self) -> str:
+        return f"{self.count}-{self._sum % (1 << 128):032x}"
+
+
+def mixed_settings(project: Project) -> str:
+    """One line about images of a project that were segmented in different ways; "" if there are none."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for entry in project.entries:
+        record = read_record(project, entry)
+        if record is not None:
+            groups.setdefault(_settings(record.model), []).append(entry.name)
+    if len(groups) < 2:
+        return ""
+    unlike = [k for k in range(4) if len({key[k] for key in groups}) > 1]
+    ways = [
+        f"{', '.join(key[k] for k in dict.fromkeys([0, *unlike]))}: {_some(names)}"
+        for key, names in groups.items()
+    ]
+    return f"The images of this project were segmented in different ways ({'; '.join(ways)})."
+
+
+def _settings(model: Mapping[str, Any]) -> tuple[str, ...]:
+    scale, rule = model.get("mpp"), str(model.get("rule"))
+    return (
+        f"model {model.get('name') or 'without a name'}",
+        f"checksum {str(model.get('checksum'))[:8]}",
+        "scale of the image" if scale is None else f"{scale:g} µm per pixel",
+        f"rule {hashlib.sha256(rule.encode()).hexdigest()[:8]}",
+    )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _file(project: Project, entry: ImageEntry) -> Path:
+    return project.work_folder / FOLDER / f"{entry.id}.json"
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,356 @@
+"""Finished images are skipped only where nothing changed; what a person edited is never lost in silence."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import shapely
+
+from cellgennet_qupath.core.errors import UsageError
+from cellgennet_qupath.qupath.files import FilesBackend
+from cellgennet_qupath.qupath.formats.detections import read_detections
+from cellgennet_qupath.qupath.project import Annotation, Project
+from cellgennet_qupath.qupath.replaced import kept_detections, restore_detections
+from cellgennet_qupath.segmentation.batch import segment_project
+from cellgennet_qupath.segmentation.model import Model
+from cellgennet_qupath.segmentation.options import SegmentOptions
+from cellgennet_qupath.segmentation.record import mixed_settings
+from cellgennet_qupath.segmentation.result import ImageResult, tally
+
+from ..helpers import Recorder
+from ..qupath.test_kept import make_project
+from .fakes import ColourReader, draw, model
+from .test_batch import DISCS, MemoryProject, picture, segment
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project of one slide, for the backend without QuPath."""
+    slide = tmp_path / "slide.png"
+    assert cv2.imwrite(str(slide), picture()[..., ::-1])
+    return make_project(tmp_path / "project", slide, (440, 300))
+
+
+def run(folder: Path, fake: Model | None = None, **options: object) -> tuple[ImageResult, list[str], int]:
+    """Segment a folder's project: the result, the warnings, and how often the network was called."""
+    predictor = ColourReader()
+    one = replace(fake or model(), predictor=predictor)
+    listener = Recorder()
+    with FilesBackend(folder, writable=True, reporter=listener) as project:
+        chosen = SegmentOptions(tile=128, mpp=0.25, **options)  # type: ignore[arg-type]
+        (result,) = segment_project(project, one, chosen, reporter=listener)
+    return result, listener.warnings, predictor.calls
+
+
+def detections(folder: Path) -> Path:
+    return folder / "cellgennet" / "detections" / "1.geojson.gz"
+
+
+def edit(folder: Path, keep: int = 5) -> None:
+    """Delete nuclei and give one another class, as a person would in QuPath."""
+    content = json.loads(gzip.decompress(detections(folder).read_bytes()))
+    content["features"] = content["features"][:keep]
+    content["features"][0]["properties"]["classification"] = {"name": "Tumor", "color": [200, 0, 0]}
+    detections(folder).write_bytes(gzip.compress(json.dumps(content).encode()))
+
+
+def test_a_finished_image_is_skipped_and_named(folder: Path) -> None:
+    first, _, calls = run(folder)
+    assert calls
+    again, warnings, calls = run(folder)
+    assert (calls, warnings) == (0, [])
+    assert (again.status, again.count) == ("done", first.count)
+    assert "in an earlier run; unchanged" in again.sentence()
+    # Where the project was moved, its records come along.
+    moved = folder.rename(folder.with_name("elsewhere"))
+    assert run(moved)[2] == 0
+
+
+@pytest.mark.parametrize("change", ["slide", "model", "cells", "existing", "ignored area", "mpp"])
+def test_a_change_of_any_input_is_done_again(folder: Path, change: str) -> None:
+    run(folder)
+    fake = model()
+    options: dict[str, Any] = {}
+    if change == "slide":
+        file = folder.parent / "slide.png"
+        os.utime(file, ns=(1, 1))
+    elif change == "model":
+        fake = replace(fake, fingerprint="another")
+    elif change == "ignored area":
+        ignore(folder, shapely.box(0, 0, 130, 300))
+    elif change == "mpp":
+        fake = replace(fake, mpp=0.26)
+        fake = replace(fake, fingerprint="another scale")
+    else:
+        options = {change: {"cells": 2.0, "existing": "replace-all"}[change]}
+    _, _, calls = run(folder, fake, **options)
+    assert calls
+
+
+def ignore(folder: Path, area: shapely.Geometry) -> None:
+    feature = {
+        "type": "Feature",
+        "geometry": json.loads(shapely.to_geojson(area)),
+        "properties": {"objectType": "annotation", "classification": {"name": "Ignore*"}},
+    }
+    file = folder / "cellgennet" / "annotations" / "1.geojson"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps([feature]), encoding="utf-8")
+
+
+def test_edited_nuclei_are_kept_where_nothing_else_changed(folder: Path) -> None:
+    run(folder)
+    edit(folder)
+    before = detections(folder).read_bytes()
+    result, (warning,), calls = run(folder)
+    assert calls == 0
+    assert detections(folder).read_bytes() == before
+    assert result.count == 5, "the number on the screen is the number in the file"
+    assert f"edited since (5 now, {len(DISCS)} written)" in warning
+
+
+@pytest.mark.parametrize("options", [{"resume": False}, {"cells": 2.0}, {"existing": "replace-all"}])
+def test_edited_nuclei_are_reported_and_kept_before_they_are_replaced(
+    folder: Path, options: dict[str, Any]
+) -> None:
+    run(folder)
+    edit(folder)
+    before = detections(folder).read_bytes()
+    result, warnings, calls = run(folder, **options)
+    assert calls
+    assert result.count == len(DISCS)
+    assert any("were edited since" in line and "copy is kept" in line for line in warnings)
+    with FilesBackend(folder, writable=True) as project:
+        (entry,) = project.entries
+        (kept,) = kept_detections(project, entry)
+        assert kept.read_bytes() == before
+        assert str(kept) in result.sentence()
+        written = restore_detections(project, entry)
+        assert written is not None
+        assert written.count == len(project.detections(entry)) == 5
+        (again,) = kept_detections(project, entry)
+        assert len(read_detections(again)) == len(DISCS)
+    # What was restored is the user's: it is not replaced by the same command.
+    assert run(folder, **{**options, "resume": True})[0].count == 5
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:300] + bytes([content[300] ^ 4]) + content[301:],
+        lambda content: b"",
+        lambda content: gzip.compress(gzip.decompress(content)[:-4]),
+    ],
+)
+def test_damaged_detections_are_not_done(folder: Path, damage: Callable[[bytes], bytes]) -> None:
+    run(folder)
+    whole = detections(folder).read_bytes()
+    detections(folder).write_bytes(damage(whole))
+    result, warnings, calls = run(folder)
+    assert calls
+    assert result.count == len(DISCS)
+    assert any("is damaged" in line for line in warnings)
+    assert detections(folder).read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", ["cut", "number", "key", "type", "gone", "of the old slide"])
+def test_a_damaged_record_says_nothing(folder: Path, damage: str) -> None:
+    run(folder)
+    file = folder / "cellgennet" / "segmented" / "1.json"
+    content = file.read_text(encoding="utf-8")
+    if damage == "gone":
+        file.unlink()
+    elif damage == "of the old slide":
+        record = json.loads(content)
+        record["origin"]["size"] = [1, 1]
+        file.write_text(json.dumps(record), encoding="utf-8")
+    else:
+        changed = {
+            "cut": content[:-40],
+            "number": content.replace(f'"count": {len(DISCS)}', '"count": 7'),
+            "key": content.replace('"count"', '"counts"'),
+            "type": "[]",
+        }
+        file.write_text(changed[damage], encoding="utf-8")
+    result, _, calls = run(folder)
+    assert calls
+    assert result.count == len(DISCS)
+
+
+def test_settings_in_turn_never_report_the_number_of_another_file(folder: Path) -> None:
+    strict = replace(model(min_area_um2=30.0), fingerprint="strict")
+    for fake in (model(), strict, model(), strict):
+        result, _, _ = run(folder, fake)
+        assert result.count == len(read_detections(detections(folder)))
+
+
+def test_an_image_whose_nuclei_were_all_deleted_is_done_again(project: MemoryProject) -> None:
+    project.add("one", picture())
+    segment(project)
+    project.found["1"] = project.found["1"].take(np.zeros(0, np.intp))
+    (project.work_folder / "1.written").write_text("saved again", encoding="utf-8")
+    project.writes.clear()
+    (result,) = segment(project)
+    assert (project.writes, result.count) == (["1"], len(DISCS))
+
+
+def test_other_objects_may_change_in_the_same_file(project: MemoryProject) -> None:
+    project.add("one", picture())
+    segment(project)
+    (project.work_folder / "1.written").write_text("an annotation more", encoding="utf-8")
+    listener = Recorder()
+    (result,) = segment(project, reporter=listener)
+    assert (project.writes, result.note, listener.warnings) == (["1"], "unchanged", [])
+    project.found["1"] = project.found["1"].take(np.arange(3))
+    (result,) = segment(project, reporter=listener)
+    assert result.count == 3
+    assert "edited since (3 now" in result.note
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> MemoryProject:
+    return MemoryProject(tmp_path)
+
+
+def test_a_slide_added_later_is_the_only_one_segmented(project: MemoryProject) -> None:
+    project.add("one", picture())
+    segment(project)
+    project.add("two", picture())
+    project.writes.clear()
+    results = segment(project)
+    assert project.writes == ["2"]
+    assert ["unchanged" in result.sentence() for result in results] == [True, False]
+
+
+def test_images_segmented_in_different_ways_are_named(project: MemoryProject) -> None:
+    for name in ("one", "two", "three"):
+        project.add(name, picture())
+    listener = Recorder()
+    segment(project, reporter=listener)
+    assert mixed_settings(project) == ""
+    assert listener.warnings == []
+    coarse = replace(model(), mpp=0.5, fingerprint="coarse")
+    segment(project, coarse, images=["two"], reporter=listener)
+    assert "segmented in different ways" in listener.warnings[-1]
+    assert "0.25 µm per pixel: one, three" in listener.warnings[-1]
+    assert "0.5 µm per pixel: two" in listener.warnings[-1]
+    other_rule = replace(model(min_area_um2=5.0), fingerprint="fake")
+    segment(project, other_rule, images=["two"], resume=False, reporter=listener)
+    assert "rule " in mixed_settings(project)
+    assert "\n" not in mixed_settings(project)
+    segment(project, images=["two"], resume=False)
+    assert mixed_settings(project) == ""
+
+
+@pytest.mark.parametrize("within", ["tumor", "Tumor ", "Stroma", ""])
+def test_within_a_class_that_no_image_has_is_wrong_usage(project: MemoryProject, within: str) -> None:
+    entry = project.add("one", picture())
+    project.add("two", picture())
+    project.drawn[entry.id] = [
+        Annotation("a", shapely.box(0, 0, 130, 300), "Rectangle", "Tumor"),
+        Annotation("b", shapely.Point(20, 40), "Points", "Stroma"),
+    ]
+    with pytest.raises(UsageError, match=r"The classes are: Tumor\.") as raised:
+        segment(project, within=within)
+    assert raised.value.exit_code == 2
+    assert project.writes == []
+
+
+def test_a_skipped_image_is_not_done(project: MemoryProject) -> None:
+    entry = project.add("one", picture())
+    project.add("two", picture())
+    project.add("lost", None)
+    project.drawn["1"] = project.drawn["3"] = [
+        Annotation("a", shapely.box(0, 0, 110, 300), "Rectangle", "Tumor")
+    ]
+    results = segment(project, within="Tumor")
+    assert tally(results) == "1 of 3 images done, 1 skipped, 1 failed."
+    assert entry.id == results[0].id
+    # 110 x 300 pixels of 0.25 µm
+    assert results[0].mm2 == pytest.approx(110 * 300 * 0.0625 / 1e6)
+    assert results[0].density == pytest.approx(results[0].count / (110 * 300 * 0.0625 / 1e6))
+    assert results[1].as_dict()["per_mm2"] is None
+
+
+FIGURE_OF_EIGHT = shapely.Polygon([(0, 0), (440, 300), (440, 0), (0, 300)])
+
+
+def test_a_figure_of_eight_does_not_vanish(project: MemoryProject) -> None:
+    entry = project.add("one", picture())
+    project.drawn[entry.id] = [Annotation("a", FIGURE_OF_EIGHT, "Polygon", "Tumor")]
+    assert shapely.area(FIGURE_OF_EIGHT) == 0
+    (result,) = segment(project, within="Tumor")
+    inside = shapely.make_valid(FIGURE_OF_EIGHT)
+    expected = sum(bool(shapely.intersects_xy(inside, x, y)) for x, y, _ in DISCS)
+    assert 0 < expected < len(DISCS)
+    assert abs(result.count - expected) <= 2
+    project.drawn[entry.id] = [Annotation("a", FIGURE_OF_EIGHT, "Polygon", "Ignore")]
+    (rest,) = segment(project)
+    assert rest.count == len(DISCS) - result.count
+
+
+@pytest.mark.parametrize(
+    ("path_class", "ignored"), [("Ignore*", True), ("Ignore pen", True), ("ignore", False), ("Tumor", False)]
+)
+def test_no_nucleus_in_an_ignored_area(project: MemoryProject, path_class: str, ignored: bool) -> None:
+    entry = project.add("one", picture())
+    area = shapely.box(30, 0, 130, 300)
+    project.drawn[entry.id] = [Annotation("a", area, "Rectangle", path_class)]
+    (result,) = segment(project)
+    inside = shapely.intersects(area, shapely.centroid(project.found["1"].polygons))
+    assert inside.any() != ignored
+    gone = sum(30 <= x <= 130 for x, _, _ in DISCS) if ignored else 0
+    assert result.count == len(DISCS) - gone
+    looked = (440 * 300 - (100 * 300 if ignored else 0)) * 0.0625 / 1e6
+    assert result.mm2 == pytest.approx(looked)
+
+
+def test_a_wholly_ignored_image_says_why_it_has_no_nuclei(project: MemoryProject) -> None:
+    entry = project.add("one", picture())
+    project.drawn[entry.id] = [Annotation("a", shapely.box(-50, -50, 500, 400), "Rectangle", "Ignore*")]
+    (result,) = segment(project)
+    assert (result.count, result.density) == (0, None)
+    assert "ignored" in result.reason
+
+
+def test_nuclei_belong_to_an_area_by_their_centroid_however_tiles_are_cut(project: MemoryProject) -> None:
+    image = draw(440, 300, DISCS)
+    entry = project.add("one", image)
+    stripes = [shapely.box(x, 0, x + 6, 300) for x in range(0, 440, 12)]
+    project.drawn[entry.id] = [Annotation(str(k), s, "Rectangle", "Tumor") for k, s in enumerate(stripes)]
+    union = shapely.union_all(stripes)
+    counts = set()
+    for tile in (64, 128, 512):
+        (result,) = segment(project, within="Tumor", tile=tile, resume=False)
+        counts.add(result.count)
+        assert shapely.intersects(union, shapely.centroid(project.found["1"].polygons)).all()
+    assert len(counts) == 1
+
+
+def image_names(project: Project, **options: object) -> list[str]:
+    chosen = SegmentOptions(tile=128, **options)  # type: ignore[arg-type]
+    return [result.name for result in segment_project(project, model(), chosen)]
+
+
+def test_exact_names_come_before_ids_and_patterns(project: MemoryProject) -> None:
+    for name in ("3", "1", "scan [2]", "scan 2", "*"):
+        project.add(name, picture())
+    assert image_names(project, images=["3"]) == ["3"]
+    assert image_names(project, images=["scan [2]"]) == ["scan [2]"]
+    assert image_names(project, images=["*"]) == ["*"]
+    assert image_names(project, images=["scan [[]*"]) == ["scan [2]"]
+    assert image_names(project, images=["5"]) == ["*"]
+    assert image_names(project, image_ids=["3", "1"]) == ["3", "scan [2]"]
+    assert image_names(project, images=["1"], image_ids=["4"]) == ["1", "scan 2"]
+    with pytest.raises(UsageError, match=r"--image-id 9: .*1 \(3\)"):
+        image_names(project, image_ids=["9"])
