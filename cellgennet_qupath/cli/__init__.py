@@ -5,7 +5,9 @@ A command is imported when it is called, so that ``cellgennet --help`` answers a
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -14,7 +16,10 @@ from typing import Any
 import click
 
 from .. import __version__
+from ..core.environment import environment_error
 from ..core.errors import CellGenNetError, Interrupted
+from .interrupt import Interrupts
+from .terminal import printable, safe_output
 
 COMMANDS = {
     "doctor": "Check this installation and say what each command still needs.",
@@ -56,11 +61,33 @@ def cellgennet(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    # In force until the process has ended: a second Ctrl-C may come while Python cleans up.
+    Interrupts().__enter__()
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        _flush()
+    sys.exit(code)
+
+
+def _flush() -> None:
+    """Write out what is buffered; a reader that has gone is no fault, and Python would report it at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def run(arguments: list[str]) -> int:
     """Run the command line; returns 0 done, 1 error, 2 wrong usage, 3 some images failed, 130 interrupted."""
+    with Interrupts(), safe_output():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     # Accepted anywhere: users append it to the command that just failed.
     arguments = [argument for argument in arguments if argument != "--debug"]
@@ -79,6 +106,9 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _failed("interrupted.", Interrupted.exit_code, debug)
     except Exception as error:
+        known = environment_error(error)
+        if known is not None:
+            return _failed(str(known), known.exit_code, debug)
         kind = type(error).__name__
         line = (
             f"internal error ({kind}: {error}). This is a bug: please report it with the output of --debug."
@@ -90,5 +120,6 @@ def run(arguments: list[str]) -> int:
 def _failed(line: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
+    line = printable(line)
     click.echo(f"Error: {line}" if code != Interrupted.exit_code else line, err=True)
     return code

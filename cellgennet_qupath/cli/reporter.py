@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..core.progress import Reporter, Task
+from .terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,16 +95,16 @@ class Bars:
         self._progress: Progress | None = None
 
     def say(self, line: str) -> None:
-        self._console.print(line, markup=False)
+        self._console.print(printable(line), markup=False)
 
     def warn(self, line: str) -> None:
-        self._console.print(f"Warning: {line}", style="yellow", markup=False)
+        self._console.print(printable(f"Warning: {line}"), style="yellow", markup=False)
 
     @contextmanager
     def _task(self, what: str, total: float | None, unit: str) -> Iterator[Task]:
         outermost = self._progress is None
         progress = self._progress = self._progress or _progress(self._console)
-        row = progress.add_task(what, total=total, unit=unit, note="")
+        row = progress.add_task(printable(what), total=total, unit=unit, note="")
         if outermost:
             progress.start()
         try:
@@ -126,7 +127,7 @@ class _BarTask:
     def advance(self, steps: float = 1, note: str = "") -> None:
         self._progress.advance(self._row, steps)
         if note:
-            self._progress.update(self._row, note=note)
+            self._progress.update(self._row, note=printable(note))
 
 
 def _progress(console: Console) -> Progress:
