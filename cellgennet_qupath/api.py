@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .qupath.open import Backend
     from .qupath.project import ExistingPolicy, Project
     from .segmentation.result import ImageResult
-    from .training.record import TrainingRecord
     from .training.run import Stage
 
 StrPath = str | os.PathLike[str]
@@ -162,6 +161,7 @@ def train(
     False
     """
     from .core.config import Config, load_config
+    from .report.guarded_pages import training_page
     from .training.run import init_config, train_project
 
     settings = config if isinstance(config, Config) else load_config(None if config is None else Path(config))
@@ -178,7 +178,7 @@ def train(
             resume=resume,
             mpp=mpp,
             reporter=reporter,
-            write_report=_training_page(reporter),
+            write_report=training_page(reporter),
         )
 
 
@@ -225,6 +225,7 @@ def segment(
     >>> [image.status for image in run.images], run.nuclei > 100
     (['done'], True)
     """
+    from .report.guarded_pages import run_page
     from .segmentation.batch import segment_project
     from .segmentation.options import SegmentOptions
 
@@ -249,7 +250,7 @@ def segment(
             threads=threads,
         )
         results = segment_project(opened, model, options, reporter=listener)
-        page = _run_page(opened, results, model, listener, mpp)
+        page = run_page(opened, results, model, listener, mpp)
         return Segmentation(results, model, opened.backend, page)
 
 
@@ -383,32 +384,3 @@ def _is_project(target: Project | StrPath) -> bool:
         return True
     path = Path(target)
     return path.is_file() or (path / "project.qpproj").is_file()
-
-
-def _run_page(
-    project: Project, results: list[ImageResult], bundle: Bundle, listener: Remembering, mpp: float | None
-) -> Path | None:
-    """The run's page; without it the nuclei are in the project all the same."""
-    from .report.guard import guarded
-
-    def write() -> Path:
-        from .report.segmentation_page import write_run_page
-
-        return write_run_page(project, results, bundle, warnings=listener.warnings, mpp=mpp)
-
-    return guarded(write, listener)
-
-
-def _training_page(reporter: Reporter) -> Callable[[TrainingRecord, Path], Path | None]:
-    """What writes the page of a training; without it the bundle is complete all the same."""
-    from .report.guard import guarded
-
-    def write(record: TrainingRecord, file: Path) -> Path | None:
-        def page() -> Path:
-            from .report.training_page import write_training_page
-
-            return write_training_page(record, file)
-
-        return guarded(page, reporter, "training page")
-
-    return write

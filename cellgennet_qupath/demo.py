@@ -52,7 +52,7 @@ def run_demo(folder: Path, threads: int, reporter: Reporter) -> Outcome:
 
     Raises UsageError where ``folder`` contains anything but an earlier demo, MissingExtraError.
     """
-    from .report.training_page import write_training_page
+    from .report.guarded_pages import training_page
     from .training.run import train_project
 
     require("train", "cellgennet demo")
@@ -66,7 +66,7 @@ def run_demo(folder: Path, threads: int, reporter: Reporter) -> Outcome:
         folder / "project", "files", None, slide_size, writable=True, reporter=reporter
     ) as project:
         bundle = train_project(
-            project, bundle_path, config, reporter=reporter, write_report=write_training_page
+            project, bundle_path, config, reporter=reporter, write_report=training_page(reporter)
         )
         results = segment_project(project, bundle, SegmentOptions(threads=threads), reporter=reporter)
         failed = [result.sentence() for result in results if result.status == "failed"]

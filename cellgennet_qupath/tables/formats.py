@@ -15,7 +15,7 @@ from ..qupath.formats.detections import feature_lines
 from ..qupath.project import DetectionChunk, ImageEntry
 from .cells import writable
 from .h5ad import write_tables
-from .tables import GEOMETRY, TableSpool, image_table
+from .tables import GEOMETRY, Kind, TableSpool, image_table, kind_of
 from .text import text_file, write_text
 
 Chunks = Iterable[tuple[ImageEntry, DetectionChunk]]
@@ -34,12 +34,13 @@ def write_text_table(file: Path, chunks: Chunks, delimiter: str, compressed: boo
 
 def write_parquet(file: Path, chunks: Chunks) -> int:
     """The same columns with unrounded numbers, and the outlines as GeoParquet (WKB, in pixels)."""
-    geo = {
-        "version": "1.1.0",
-        "primary_column": GEOMETRY,
-        "columns": {GEOMETRY: {"encoding": "WKB", "geometry_types": [], "crs": None}},
-    }
     with _spooled(file, chunks, outlines=True) as spool:
+        outlines = [name for name in spool.schema.names if kind_of(name) is Kind.OUTLINE]
+        geo = {
+            "version": "1.1.0",
+            "primary_column": GEOMETRY,
+            "columns": {name: {"encoding": "WKB", "geometry_types": [], "crs": None} for name in outlines},
+        }
         schema = spool.schema.with_metadata({"geo": json.dumps(geo)})
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
             for table in spool:

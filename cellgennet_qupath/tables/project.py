@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..core.errors import ExportError, UsageError
+from ..core.errors import EntryDataError, ExportError, UsageError
 from ..core.extras import require
 from ..core.files import replacing
 from ..core.progress import SILENT, Reporter
 from ..measure.neighbourhood import neighbourhood
-from ..qupath.project import DetectionChunk, ImageEntry, Project
+from ..qupath.project import Annotation, DetectionChunk, ImageEntry, Project
+from ..segmentation.record import mixed_settings
 from .cells import writable
+from .counted import counted_chunks, within_of
 from .formats import FORMATS, Chunks, Writer, ending_of
 from .summary import SUMMARY_FORMATS, write_summary
 from .tables import centroids_of
@@ -47,7 +49,10 @@ def export_project(
     ending, MissingExtraError for h5ad without anndata, and ExportError where there are no detections or a
     file cannot be written.
     """
-    write = _writer(path, project, summary)
+    write = _writer(path, project, summary, reporter)
+    mixed = mixed_settings(project)
+    if mixed:
+        reporter.warn(mixed)
     if IMAGE in path.name:
         return _each(project, path, write, neighbours, reporter)
     chunks = _all_chunks(project, neighbours, reporter)
@@ -57,7 +62,7 @@ def export_project(
     return _written(path, write, chain([first], chunks))
 
 
-def _writer(path: Path, project: Project, summary: bool) -> Writer:
+def _writer(path: Path, project: Project, summary: bool, reporter: Reporter) -> Writer:
     endings = SUMMARY_FORMATS if summary else tuple(FORMATS)
     ending = ending_of(path.name, endings)
     if ending is None:
@@ -67,7 +72,29 @@ def _writer(path: Path, project: Project, summary: bool) -> Writer:
         require("h5ad", "export to h5ad")
     if not summary:
         return FORMATS[ending]
-    return lambda file, chunks: write_summary(file, chunks, project.annotations, ending)
+    # One file for all images lists those without nuclei as well.
+    segmented = {} if IMAGE in path.name else {entry: _segmented(project, entry) for entry in project.entries}
+    for entry, known in segmented.items():
+        if not known:
+            reporter.warn(f"{entry.name}: was never segmented, so its rows have no numbers of nuclei.")
+
+    def annotations(entry: ImageEntry) -> list[Annotation]:
+        try:
+            return project.annotations(entry)
+        except EntryDataError as error:
+            # The other images, and this one's own row, do not depend on it.
+            reporter.warn(f"{entry.name}: has no rows of annotations, because they cannot be read: {error}")
+            return []
+
+    return lambda file, chunks: write_summary(
+        file, chunks, annotations, ending, segmented, lambda entry: within_of(project, entry)
+    )
+
+
+def _segmented(project: Project, entry: ImageEntry) -> bool:
+    """Whether an image was segmented or has detections; in QuPath, which keeps no record, if it has data."""
+    written = project.work_folder / "detections" / f"{entry.id}.geojson.gz"
+    return written.is_file() or (project.backend == "qupath" and entry.opened)
 
 
 def _each(project: Project, path: Path, write: Writer, neighbours: bool, reporter: Reporter) -> int:
@@ -114,7 +141,7 @@ def _chunks(
 ) -> Iterator[tuple[ImageEntry, DetectionChunk]]:
     nearby = _neighbours(project, entry) if neighbours else None
     start = 0
-    for chunk in project.detection_chunks(entry):
+    for chunk in counted_chunks(project, entry):
         stop = start + len(chunk.nuclei)
         if nearby is not None:
             measured = nearby.iloc[start:stop]
@@ -128,7 +155,7 @@ def _neighbours(project: Project, entry: ImageEntry) -> pd.DataFrame:
     """The neighbourhood measurements of all detections of an image, which are read once more for this."""
     centroids: list[NDArray[np.float64]] = [np.empty((0, 2))]
     planes: list[NDArray[np.int32]] = [np.empty((0, 2), np.int32)]
-    for chunk in project.detection_chunks(entry):
+    for chunk in counted_chunks(project, entry):
         centroids.append(centroids_of(chunk.nuclei))
         planes.append(np.column_stack([chunk.nuclei.z, chunk.nuclei.t]))
     points = np.concatenate(centroids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..qupath.formats.detections import columns
 from ..qupath.project import Annotation, DetectionChunk, ImageEntry
 from .cells import text_column, writable
+from .counted import counted_area, is_ignored, segmented_part
 from .tables import centroids_of
 from .text import write_text
 
@@ -55,19 +56,31 @@ def write_summary(
     chunks: Iterable[tuple[ImageEntry, DetectionChunk]],
     annotations: Callable[[ImageEntry], list[Annotation]],
     ending: str,
+    segmented: Mapping[ImageEntry, bool],
+    within: Callable[[ImageEntry], str | None] = lambda entry: None,
 ) -> int:
     """Write one row for each image and for each of its annotations, except outlines of nuclei.
 
+    segmented : every image of the table, in order, and whether it was segmented. One that was and holds no
+                detections has rows with the number 0, one that was not has rows without numbers.
+    within    : the class inside which an image was segmented, by which its density is computed.
+
+    Ignored areas are subtracted from all areas.
+
     Returns the number of detections. The measurements of one image are in memory at a time.
     """
-    rows: list[Row] = []
+    by_image: dict[ImageEntry, list[Row]] = {entry: [] for entry in segmented}
     count = 0
     for entry, group in groupby(chunks, key=lambda pair: pair[0]):
         image = _Image()
         for _, chunk in group:
             image.add(chunk)
             count += len(chunk.nuclei)
-        rows += _rows(entry, image, annotations(entry))
+        by_image[entry] = list(_rows(entry, image, annotations(entry), within(entry)))
+    for entry, is_known in segmented.items():
+        if not by_image[entry]:
+            by_image[entry] = list(_rows(entry, _Image(), annotations(entry), within(entry), is_known))
+    rows = [row for own in by_image.values() for row in own]
     names = list(dict.fromkeys(name for row in rows for name in row))
     leading = [name for name in names if " of " not in name]
     names = leading + [name for name in names if " of " in name]
@@ -84,14 +97,23 @@ def _column(values: list[str | float | None]) -> pa.Array:
     return text_column(values) if any(isinstance(value, str) for value in values) else pa.array(values)
 
 
-def _rows(entry: ImageEntry, image: _Image, annotations: Iterable[Annotation]) -> Iterator[Row]:
-    centroids, planes = np.concatenate(image.centroids), np.concatenate(image.planes)
-    classes = np.concatenate(image.classes)
+def _rows(
+    entry: ImageEntry,
+    image: _Image,
+    annotations: Sequence[Annotation],
+    within: str | None,
+    is_known: bool = True,
+) -> Iterator[Row]:
+    """The rows of an image; without numbers of detections where these are not known."""
     width = len(image.names)
-    values = np.concatenate(
-        [np.pad(v, ((0, 0), (0, width - v.shape[1])), constant_values=np.nan) for v in image.values]
-    )
-    whole = None if entry.size is None else float(entry.size[0]) * entry.size[1]
+    centroids = np.concatenate([np.empty((0, 2)), *image.centroids])
+    planes = np.concatenate([np.empty((0, 2), np.int32), *image.planes])
+    classes = np.concatenate([np.empty(0, object), *image.classes])
+    padded = [np.pad(v, ((0, 0), (0, width - v.shape[1])), constant_values=np.nan) for v in image.values]
+    values = np.concatenate([np.empty((0, width), np.float32), *padded])
+    whole = None
+    if entry.size is not None:
+        whole = counted_area(segmented_part(entry.size, annotations, within), annotations)
     everything = np.ones(len(centroids), bool)
     for annotation in [None, *annotations]:
         if annotation is None:
@@ -100,13 +122,18 @@ def _rows(entry: ImageEntry, image: _Image, annotations: Iterable[Annotation]) -
         else:
             if annotation.path_class in _OUTLINED and not annotation.name:
                 continue
-            area = float(shapely.area(annotation.geometry))
-            if area == 0:
+            shape = shapely.make_valid(annotation.geometry)
+            if shapely.area(shape) == 0:
                 continue
+            whole_area = float(shapely.area(shape))
+            area = whole_area if is_ignored(annotation) else counted_area(shape, annotations)
             row = {"Image": entry.name, "Object type": "Annotation", "Object ID": annotation.id}
             row |= {"Name": annotation.name or "", "Classification": annotation.path_class}
             inside = _inside(annotation, centroids, planes)
-        yield row | _counts(entry, area, classes[inside]) | _statistics(list(image.names), values[inside])
+        numbers = _counts(entry, area, classes[inside])
+        if not is_known or (annotation is not None and is_ignored(annotation)):
+            numbers = {name: value for name, value in numbers.items() if name.startswith("Area")}
+        yield row | numbers | _statistics(list(image.names), values[inside])
 
 
 def _inside(
@@ -129,7 +156,8 @@ def _counts(entry: ImageEntry, area: float | None, classes: NDArray[np.object_])
         row["Area px^2"] = area
     elif area is not None and entry.mpp is not None:
         row["Area mm^2"] = area * entry.mpp[0] * entry.mpp[1] / 1e6
-        row["Detections per mm^2"] = len(classes) / float(row["Area mm^2"])
+        if area > 0:
+            row["Detections per mm^2"] = len(classes) / float(row["Area mm^2"])
     row["Num Detections"] = float(len(classes))
     for name, number in sorted(Counter(classes.tolist()).items()):
         if name:

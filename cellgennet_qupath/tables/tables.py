@@ -21,7 +21,10 @@ from ..qupath.project import DetectionChunk, ImageEntry
 from .cells import text_cells, text_column, writable
 
 GEOMETRY = "geometry"
-"""Name of the column of outlines (WKB, full-resolution pixels), which text tables do not have."""
+"""Name of the column of outlines (WKB, full-resolution pixels), which text tables do not have. As the
+centroid, it is that of the cell where there is one."""
+NUCLEUS_GEOMETRY = "nucleus_geometry"
+"""Name of the column of the nuclei's outlines in a table with cells."""
 
 _TEXTS = ("Image", "Object ID", "Object type", "Name", "Classification", "Parent", "ROI")
 _DECIMALS = 4
@@ -40,7 +43,7 @@ def kind_of(column: str) -> Kind:
     """The type of a column of an ``image_table``."""
     if column in _TEXTS:
         return Kind.TEXT
-    if column == GEOMETRY:
+    if column in (GEOMETRY, NUCLEUS_GEOMETRY):
         return Kind.OUTLINE
     centroid = column.startswith(("Centroid X ", "Centroid Y "))
     return Kind.CENTROID if centroid else Kind.MEASUREMENT
@@ -49,7 +52,7 @@ def kind_of(column: str) -> Kind:
 def image_table(entry: ImageEntry, chunk: DetectionChunk, outlines: bool = True) -> pa.Table:
     """One row per detection of an image: QuPath's text columns, centroid, measurements, and outline (WKB).
 
-    outlines : whether to include the outlines.
+    outlines : whether to include the outlines: of the cell, and then also of its nucleus, or of the nucleus.
 
     The centroid is in µm if the image is calibrated in QuPath and in pixels otherwise; of a cell it is the
     cell's, as in QuPath.
@@ -80,7 +83,9 @@ def image_table(entry: ImageEntry, chunk: DetectionChunk, outlines: bool = True)
         values = numbers[name]
         columns[writable(name)] = pa.array(values.astype(np.float64), pa.float64(), from_pandas=True)
     if outlines:
-        columns[GEOMETRY] = pa.array(shapely.to_wkb(nuclei.polygons), pa.binary())
+        columns[GEOMETRY] = pa.array(shapely.to_wkb(drawn(nuclei)), pa.binary())
+        if nuclei.cells is not None:
+            columns[NUCLEUS_GEOMETRY] = pa.array(shapely.to_wkb(nuclei.polygons), pa.binary())
     return pa.table(columns)
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import cv2
 import pytest
 
-from cellgennet_qupath import api
 from cellgennet_qupath.bundle import Bundle
 from cellgennet_qupath.core.errors import ExportError
 from cellgennet_qupath.evaluation.run import Evaluation
 from cellgennet_qupath.report import evaluation_page, segmentation_page
 from cellgennet_qupath.report.evaluation_page import write_report
 from cellgennet_qupath.report.guard import guarded
+from cellgennet_qupath.report.guarded_pages import training_page
 from tests.helpers import Recorder, invoke
 
 
@@ -131,6 +131,6 @@ def test_a_library_for_plots_that_cannot_be_imported(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cellgennet_qupath.report.training_page", None)
     listener = Recorder()
-    write = api._training_page(listener)
+    write = training_page(listener)
     assert write(None, tmp_path / "training.html") is None  # type: ignore[arg-type]
     assert listener.warnings[0].startswith("No training page was written: ")

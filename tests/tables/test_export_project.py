@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from cellgennet_qupath.core.errors import ExportError, MissingExtraError, UsageError
+from cellgennet_qupath.core.errors import EntryDataError, ExportError, MissingExtraError, UsageError
 from cellgennet_qupath.measure.shape import shape_measurements
 from cellgennet_qupath.nuclei import Nuclei, empty
 from cellgennet_qupath.qupath.formats.detections import read_detections
@@ -25,7 +25,7 @@ from cellgennet_qupath.qupath.formats.outlines import drawn, roi_names
 from cellgennet_qupath.qupath.project import ROOT, Annotation, DetectionChunk, ImageEntry, Plane
 from cellgennet_qupath.tables import formats
 from cellgennet_qupath.tables.project import export_project
-from tests.helpers import csv_rows
+from tests.helpers import Recorder, csv_rows
 
 Images = Sequence[tuple[ImageEntry, Nuclei]]
 
@@ -49,6 +49,11 @@ class MemoryProject:
     images: Images
     drawn: dict[str, list[Annotation]] = field(default_factory=dict)
     parent: str = ROOT
+    backend: str = "qupath"
+
+    @property
+    def work_folder(self) -> Path:
+        return self.path / "cellgennet"
 
     @property
     def entries(self) -> list[ImageEntry]:
@@ -339,6 +344,58 @@ def test_summaries(tmp_path: Path, ending: str) -> None:
     assert image["Std.Dev. of Area µm^2"] == pytest.approx(np.std([1, 1, 2.25], ddof=1), abs=1e-4)
     uncalibrated = table.iloc[5]
     assert np.isnan(uncalibrated["Area mm^2"]) and uncalibrated["Area px^2"] == 10000
+
+
+def test_images_without_nuclei_have_rows_in_a_summary(tmp_path: Path) -> None:
+    class Damaged(MemoryProject):
+        def annotations(self, entry: ImageEntry) -> list[Annotation]:
+            if entry.id == "9":
+                raise EntryDataError("data.qpdata", "is damaged")
+            return super().annotations(entry)
+
+    never, damaged = replace(entry(8, "never"), opened=False), entry(9, "damaged")
+    images = [(entry(7, "glass"), empty()), *TWO, (never, empty()), (damaged, empty())]
+    tumour = [region("Tumor", (0, 0, 20, 20))]
+    project = Damaged(tmp_path, images, {"7": tumour, "2": tumour, "8": tumour, "3": tumour})
+    listener = Recorder()
+    export_project(project, tmp_path / "s.csv", summary=True, reporter=listener)  # type: ignore[arg-type]
+    rows = csv_rows(tmp_path / "s.csv")
+    names = ["glass"] * 2 + ["a, b.svs"] + ["none"] * 2 + ["uncalibrated"] * 2 + ["never"] * 2 + ["damaged"]
+    assert [row["Image"] for row in rows] == names
+    counts = [row["Num Detections"] for row in rows]
+    assert counts == ["0", "0", "2", "0", "0", "1", "0", "", "", "0"]
+    densities = [row["Detections per mm^2"] for row in rows]
+    assert densities[0] == densities[1] == "0"
+    assert densities[7] == ""
+    assert rows[8]["Area mm^2"] == rows[1]["Area mm^2"] != ""
+    assert listener.warnings == [
+        "never: was never segmented, so its rows have no numbers of nuclei.",
+        "damaged: has no rows of annotations, because they cannot be read: data.qpdata: is damaged.",
+    ]
+    # Without QuPath, what was segmented has a file.
+    (project.work_folder / "detections").mkdir(parents=True)
+    for number in (7, 1, 3):
+        (project.work_folder / "detections" / f"{number}.geojson.gz").touch()
+    project.backend = "files"
+    export_project(project, tmp_path / "f.csv", summary=True)  # type: ignore[arg-type]
+    counts = [row["Num Detections"] for row in csv_rows(tmp_path / "f.csv")]
+    assert counts == ["0", "0", "2", "", "", "1", "0", "", "", ""]
+
+
+def test_parquet_with_cells_has_both_outlines(tmp_path: Path) -> None:
+    detected = nuclei((2, 2, 6, 6), (20, 20, 26, 26))
+    detected = replace(detected, cells=np.array([shapely.box(0, 0, 12, 8), None], object))
+    table = pq.read_table(export(tmp_path, "t.parquet", [(entry(5, "a"), detected), TWO[0]]))
+    assert table.column_names[-2:] == ["geometry", "nucleus_geometry"]
+    geo = json.loads(table.schema.metadata[b"geo"])
+    assert list(geo["columns"]) == ["geometry", "nucleus_geometry"]
+    outlines = shapely.from_wkb(table["geometry"].to_pylist())
+    assert shapely.area(outlines).tolist()[:2] == [96, 36]
+    nucleus = shapely.from_wkb(table["nucleus_geometry"].to_pylist())
+    assert shapely.area(nucleus[:2]).tolist() == [16, 36]
+    assert nucleus[2] is None
+    x = np.array(table["Centroid X µm"].to_pylist())
+    assert shapely.get_x(shapely.centroid(outlines)) * 0.25 == pytest.approx(x)
 
 
 def test_a_summary_is_a_table(tmp_path: Path) -> None:
