@@ -65,7 +65,7 @@ HOMES = {
 # ``open`` reaches for Java.
 WITHIN_QUPATH = {
     "formats": {"formats", "project"},
-    "java": {"java", "formats", "files", "locate", "parents", "project", "stains"},
+    "java": {"java", "formats", "files", "locate", "origin", "parents", "project", "stains"},
 }
 MAY_OPEN_JAVA = {"qupath/open.py", "cli/diagnosis.py"}
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..bundle import Bundle
@@ -28,9 +27,7 @@ from .plan import geometry_of_class
 from .prepare import Run
 from .record import mixed_settings, read_record, write_record
 from .result import ImageResult
-
-if TYPE_CHECKING:
-    import distributed
+from .workers import Workers, local_workers
 
 _LOG = logging.getLogger(__name__)
 _DEFAULTS = SegmentOptions()
@@ -49,8 +46,8 @@ def segment_project(
     image is chosen, MissingExtraError where workers need Dask, BundleError, and Interrupted (resumable) on
     Ctrl-C.
     """
-    if options.dask is not None or options.workers > 1:
-        require("cluster", "--workers" if options.dask is None else "--dask")
+    if options.dask is not None:
+        require("cluster", "--dask")
     entries = chosen(project.entries, options.images, options.image_ids, project.path)
     _check_within(project, entries, options.within)
     model = bundle if isinstance(bundle, Model) else _load(bundle, options)
@@ -91,13 +88,13 @@ def _load(bundle: Bundle, options: SegmentOptions) -> Model:
     return Model.from_bundle(bundle, threads, options.device)
 
 
-def _client(options: SegmentOptions) -> AbstractContextManager[distributed.Client | None]:
+def _client(options: SegmentOptions) -> AbstractContextManager[Workers | None]:
     """The workers that segment tiles; None for this process alone."""
-    if options.dask is None and options.workers == 1:
-        return nullcontext()
-    from .workers import dask_workers, local_workers
+    if options.dask is None:
+        return nullcontext() if options.workers == 1 else local_workers(options.workers)
+    from .cluster import dask_workers
 
-    return local_workers(options.workers) if options.dask is None else dask_workers(options.dask)
+    return dask_workers(options.dask, options.worker_timeout)
 
 
 def _run(
@@ -105,7 +102,7 @@ def _run(
     bundle: Bundle | Model,
     model: Model,
     options: SegmentOptions,
-    client: distributed.Client | None,
+    client: Workers | None,
     reporter: Reporter,
 ) -> Run:
     device = model.predictor.device

@@ -103,6 +103,7 @@ def _inputs(run: Run, image: Prepared) -> dict[str, Any]:
     """Everything that decides an image's nuclei and how they are written, as plain data."""
     inputs = {
         "version": __version__,
+        "backend": run.project.backend,
         "model": run.model.fingerprint,
         "device": run.model.predictor.device,
         "image": image.fingerprint,

@@ -27,6 +27,7 @@ class SegmentOptions:
     device  : what the network runs on.
     workers : processes on this computer that share the tiles.
     dask    : address of a Dask scheduler whose workers take the tiles instead.
+    worker_timeout: seconds to wait where the scheduler has no worker; None: without end.
     existing: what happens to existing detections (see ``WriteOptions``).
     cells   : µm by which nuclei are expanded into cells; None for nuclei without cells.
     """
@@ -41,5 +42,6 @@ class SegmentOptions:
     device: Device | Literal["auto"] = "auto"
     workers: int = 1
     dask: str | None = None
+    worker_timeout: float | None = None
     existing: ExistingPolicy = "replace-own"
     cells: float | None = None

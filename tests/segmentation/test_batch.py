@@ -317,7 +317,7 @@ def test_checkpoints_keep_their_names_and_keys(project: MemoryProject) -> None:
         "origin", "inputs", "model", "within", "count", "file", "note", "reason", "device", "checksum",
         "nuclei", "mm2", "current", "sha256",
     ]  # fmt: skip
-    assert list(record["inputs"]) == ["version", "model", "device", "image", "writing", "cells"]
+    assert list(record["inputs"]) == ["version", "backend", "model", "device", "image", "writing", "cells"]
     history = record["inputs"]["writing"]["history"]
     assert list(history) == ["checksum", "cellgennet_qupath", "computed on", "scale", "decoding"]
     assert {file.name for file in (folder / "2").iterdir()} >= {"task.json", "tile_000000.parquet"}

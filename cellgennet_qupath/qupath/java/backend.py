@@ -15,6 +15,7 @@ from ..files import FilesBackend
 from ..formats.qpdata import compare_with_summary, is_whole
 from ..formats.qpproj import PROJECT_FILE, class_colors
 from ..locate import SizeOf
+from ..origin import set_aside
 from ..project import (
     WRITE_DEFAULTS,
     Annotation,
@@ -136,7 +137,8 @@ class QuPathBackend:
         finally:
             new_file.unlink(missing_ok=True)
             new_file.with_name(new_file.name + ".json").unlink(missing_ok=True)
-        geojson.unlink(missing_ok=True)  # by the other backend, in an earlier run
+        if geojson.is_file():  # by the other backend, in an earlier run
+            set_aside(self.work_folder, geojson)
         return WrittenDetections(
             count=new_data.count,
             file=data_file,
