@@ -13,6 +13,10 @@ def open_image(entry: ImageEntry) -> SlideReader:
     Use it in a ``with`` block. Raises SlideError where the slide was not found or cannot be read, where
     the project rotates or crops it, and where its size is not the recorded one.
     """
+    if entry.fault:
+        raise SlideError(
+            entry.name, f"the project {entry.fault}", "Remove the image from the project and add it again"
+        )
     if entry.slide is None:
         raise SlideError(
             entry.name, f"its slide was not found ({entry.uri})", "Name its folder with --slides DIR"

@@ -75,6 +75,7 @@ class ImageEntry:
     size     : (width, height) of full resolution as recorded; None if not recorded.
     series   : index of the image inside a multi-image file.
     opened   : whether the entry was ever opened in QuPath (has data).
+    fault    : why the project's record of the image cannot be used; "" for a whole one.
     rotated  : the recorded server rotates or crops the slide (its pixels are not the file's own).
     """
 
@@ -91,6 +92,7 @@ class ImageEntry:
     rotated: bool = False
     pixel_type: str = "UINT8"
     channels: int = 3
+    fault: str = ""
 
 
 @dataclass(frozen=True)

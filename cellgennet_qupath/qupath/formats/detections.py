@@ -24,8 +24,9 @@ from ...core.errors import EntryDataError
 from ...core.files import replacing
 from ...nuclei import CHUNK, Nuclei, NucleiChunks, concat, own_id
 from ..project import WRITE_DEFAULTS, WriteOptions
+from .bounded import open_text, parse_json
 from .featurelines import FeatureColumns, parse_features, parse_lines
-from .geojson import features, is_uuid, open_text
+from .geojson import features, is_uuid
 from .outlines import with_area
 
 PROBABILITY = "Detection probability"
@@ -199,7 +200,9 @@ def detection_chunks(path: Path) -> Iterator[tuple[Nuclei, NDArray[np.object_]]]
         with open_text(path) as file:
             first = file.readline()
             if first.startswith(_OPENING[0]) and first.endswith(_OPENING[1]):
-                names = [str(name) for name in json.loads(first + _CLOSING)["cellgennet"]["measurements"]]
+                head = parse_json(first + _CLOSING)["cellgennet"]
+                # The probability is a column of its own in memory, so the head need not list it.
+                names = list(dict.fromkeys([*map(str, head["measurements"]), PROBABILITY]))
                 for lines in _chunks(_own_lines(file)):
                     yield _nuclei(parse_lines(lines, names))
             else:
@@ -207,7 +210,7 @@ def detection_chunks(path: Path) -> Iterator[tuple[Nuclei, NDArray[np.object_]]]
                     yield _nuclei(parse_features(chunk, []))
     except OSError as error:
         raise EntryDataError(path, f"cannot be read ({error.strerror or error})") from error
-    except (ValueError, LookupError, TypeError, AttributeError, EOFError, zlib.error) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, EOFError, zlib.error) as error:
         raise _unreadable(path) from error
     except (shapely.errors.ShapelyError, pa.ArrowException) as error:
         raise _unreadable(path) from error

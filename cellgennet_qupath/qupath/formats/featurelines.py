@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,9 @@ import pyarrow.json
 import shapely
 from numpy.typing import NDArray
 
+from .bounded import parse_json
 from .geojson import class_name, plane_of
+from .geometries import from_geojson
 from .outlines import MULTIPOLYGON, POLYGON
 
 
@@ -38,9 +39,17 @@ def parse_lines(lines: Sequence[str], names: Sequence[str]) -> FeatureColumns:
     names : of the measurements listed at the head of the file, in order; others are appended.
     Raises ValueError, LookupError or TypeError if a line is not such a feature.
     """
-    if any('"MultiPolygon"' in line for line in lines):
-        return parse_features([json.loads(line) for line in lines], names)
-    return _all_polygons(lines, names)
+    if len(names) > _MOST_MEASUREMENTS:
+        raise ValueError("too many measurements")
+    if not any('"MultiPolygon"' in line for line in lines):
+        try:
+            return _all_polygons(lines, names)
+        except pa.ArrowInvalid:  # a member that this tool does not write, which Arrow is not trusted with
+            pass
+    read = parse_features([parse_json(line) for line in lines], names)
+    if shapely.has_z(read.polygons).any():
+        raise ValueError("points of other than two coordinates")
+    return read
 
 
 def parse_features(features: Sequence[Mapping[str, Any]], names: Sequence[str]) -> FeatureColumns:
@@ -49,6 +58,9 @@ def parse_features(features: Sequence[Mapping[str, Any]], names: Sequence[str]) 
     cells = [feature["geometry"] if feature.get("nucleusGeometry") else None for feature in features]
     nuclei = [feature.get("nucleusGeometry") or feature["geometry"] for feature in features]
     planes = [plane_of(shape) for shape in nuclei]
+    measured = {name for one in properties for name in one.get("measurements") or ()}
+    if len(measured) > _MOST_MEASUREMENTS:
+        raise ValueError("too many measurements")
     table = pd.DataFrame(
         [one.get("measurements") or {} for one in properties],
         index=pd.RangeIndex(len(features)),
@@ -66,16 +78,14 @@ def parse_features(features: Sequence[Mapping[str, Any]], names: Sequence[str]) 
     )
 
 
-def _objects(values: Sequence[str]) -> NDArray[np.object_]:
+def _objects(values: Sequence[object]) -> NDArray[np.object_]:
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column
 
 
 def _shapes(geometries: Sequence[Mapping[str, Any] | None]) -> NDArray[np.object_]:
-    keys = ("type", "coordinates")
-    texts = [None if g is None else json.dumps({key: g[key] for key in keys}) for g in geometries]
-    shapes = np.asarray(shapely.from_geojson(texts), dtype=object)
+    shapes = _objects([None if g is None else from_geojson(g) for g in geometries])
     there = shapes[~shapely.is_missing(shapes)]
     if not np.isin(shapely.get_type_id(there), (POLYGON, MULTIPOLYGON)).all():
         raise ValueError("a nucleus is not a polygon")
@@ -86,22 +96,25 @@ _GEOMETRY = pa.struct(
     [
         ("type", pa.string()),
         ("coordinates", pa.list_(pa.list_(pa.list_(pa.float64())))),
-        ("plane", pa.struct([("z", pa.int32()), ("t", pa.int32())])),
+        ("plane", pa.struct([("c", pa.int32()), ("z", pa.int32()), ("t", pa.int32())])),
     ]
 )
-_CLASS = pa.struct([("name", pa.string()), ("names", pa.list_(pa.string()))])
+_CLASS = pa.struct([("name", pa.string()), ("names", pa.list_(pa.string())), ("color", pa.list_(pa.int64()))])
+_MOST_MEASUREMENTS = 5000
+"""Names of measurements in one chunk of features; every name costs a column of numbers."""
 
 
 def _all_polygons(lines: Sequence[str], names: Sequence[str]) -> FeatureColumns:
     """As ``parse_features``; Arrow's parser is faster, but wants one layout of coordinates for all."""
-    fields = [("classification", _CLASS), ("measurements", pa.struct([(n, pa.float64()) for n in names]))]
-    schema = [("id", pa.string()), ("parent", pa.string())]
+    measured_fields = pa.struct([(name, pa.float64()) for name in names])
+    fields = [("objectType", pa.string()), ("classification", _CLASS), ("measurements", measured_fields)]
+    schema = [("type", pa.string()), ("id", pa.string()), ("parent", pa.string())]
     schema += [("geometry", _GEOMETRY), ("nucleusGeometry", _GEOMETRY), ("properties", pa.struct(fields))]
     raw = "\n".join(lines).encode()
     table = pyarrow.json.read_json(
         pa.BufferReader(raw),
         pyarrow.json.ReadOptions(use_threads=False, block_size=len(raw) + 1),
-        pyarrow.json.ParseOptions(explicit_schema=pa.schema(schema), unexpected_field_behavior="infer"),
+        pyarrow.json.ParseOptions(explicit_schema=pa.schema(schema), unexpected_field_behavior="error"),
     )
     column = {name: table[name].combine_chunks() for name in table.column_names}
     n, properties = len(table), column["properties"]

@@ -5,25 +5,24 @@ Coordinates are full-resolution pixels with two decimals.
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
 import uuid
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import shapely
 
 from ...core.errors import EntryDataError
 from ..project import Annotation, Plane
 from . import roi as rois
+from .bounded import open_text, parse_json
+from .geometries import from_geojson
 
 _ID_NAMESPACE = uuid.UUID("0d8f3c52-90a5-5d0a-8e55-4f1c9e7a6b44")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_GEOMETRY_KEYS = {"type", "coordinates", "geometries"}
 
 
 def read_annotations(path: Path) -> list[Annotation]:
@@ -49,7 +48,14 @@ def read_objects(path: Path) -> tuple[list[Annotation], Counter[str]]:
             ):
                 continue
             annotations.append(_annotation(feature, properties))
-        except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+            shapely.errors.ShapelyError,
+        ) as error:
             raise EntryDataError(
                 path, f"feature {number} is not an object that QuPath knows", "Export it again from QuPath"
             ) from error
@@ -58,7 +64,7 @@ def read_objects(path: Path) -> tuple[list[Annotation], Counter[str]]:
 
 def _annotation(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> Annotation:
     drawn = feature["geometry"]
-    geometry = shapely.from_geojson(json.dumps({k: drawn[k] for k in drawn if k in _GEOMETRY_KEYS}))
+    geometry = from_geojson(drawn)
     rois.snap(shapely.get_coordinates(geometry))
     color, name = properties.get("color"), properties.get("name")
     return Annotation(
@@ -66,7 +72,7 @@ def _annotation(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> An
         geometry=geometry,
         roi=rois.name_of(geometry, is_ellipse=bool(drawn.get("isEllipse"))),
         path_class=class_name(properties.get("classification")),
-        name=name if isinstance(name, str) else None,
+        name=whole_text(name) if isinstance(name, str) else None,
         color=_rgb(color),
         locked=properties.get("isLocked") is True,
         plane=plane_of(drawn),
@@ -86,13 +92,18 @@ def is_uuid(text: str) -> bool:
 def class_name(classification: object) -> str:
     """The full name of a feature's ``classification`` member: "" for none, "A: B" for a derived class."""
     if isinstance(classification, str):
-        return classification
+        return whole_text(classification)
     if isinstance(classification, dict):
         names = classification.get("names")
         if isinstance(names, list):
-            return ": ".join(str(name) for name in names)
-        return str(classification.get("name") or "")
+            return whole_text(": ".join(str(name) for name in names))
+        return whole_text(str(classification.get("name") or ""))
     return ""
+
+
+def whole_text(text: str) -> str:
+    """A text without lone surrogates, which no file and no terminal can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _rgb(color: object) -> tuple[int, int, int] | None:
@@ -113,20 +124,13 @@ def features(path: Path) -> Iterator[dict[str, Any]]:
     """The features of a GeoJSON file that is read as a whole. Raises EntryDataError."""
     try:
         with open_text(path) as file:
-            content = json.load(file)
+            content = parse_json(file.read())
     except OSError as error:
         raise EntryDataError(path, f"cannot be read ({error.strerror or error})") from error
-    except (ValueError, EOFError, zlib.error, RecursionError) as error:
+    except (ValueError, EOFError, zlib.error) as error:
         raise EntryDataError(path, "is cut off or no GeoJSON", "Write it again, or delete it") from error
     if isinstance(content, dict):
         content = content.get("features", [content])
     if not isinstance(content, list) or not all(isinstance(feature, dict) for feature in content):
         raise EntryDataError(path, "is not GeoJSON", "Write it again, or delete it")
     yield from content
-
-
-def open_text(path: Path) -> TextIO:
-    """A text file, unpacked if its name ends in ``.gz``."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8-sig")

@@ -225,6 +225,8 @@ class ObjectStream:
         self._contents(keep=False)
         above = self._class_description()
         described.line = (*(above.line if above else ()), described)
+        if len(described.line) > MAX_DEPTH:
+            raise JavaStreamError(f"classes nested too deeply at byte {start}")
         described.skim, described.keep = described.is_a(self._skim), described.is_a(self._keep)
         self._classes.append(described)
         self._depth -= 1

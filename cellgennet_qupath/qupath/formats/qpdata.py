@@ -22,6 +22,7 @@ import shapely
 from ...core.errors import EntryDataError
 from ..project import Annotation, ObjectCounts, Plane, StainVectors
 from . import roi as rois
+from .bounded import read_bytes, read_json
 from .javastream import ObjectStream
 from .javavalues import JavaEnum, JavaObject, JavaStreamError
 
@@ -57,7 +58,7 @@ def read_qpdata(path: Path) -> QpData:
     objects do not match the ``summary.json`` beside it.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except FileNotFoundError as error:
         raise EntryDataError(path, "is missing", _remedy(path)) from error
     except OSError as error:
@@ -286,10 +287,12 @@ def compare_with_summary(path: Path, counts: ObjectCounts) -> bool:
     """
     summary = path.with_name("summary.json")
     try:
-        hierarchy = json.loads(summary.read_text(encoding="utf-8"))["hierarchy"]
+        hierarchy = read_json(summary)["hierarchy"]
         types = dict(hierarchy["objectTypeCounts"])
         classes = dict(hierarchy["annotationClassificationCounts"])
     except (OSError, ValueError, KeyError, TypeError):
+        return False
+    if not all(isinstance(number, int) for number in types.values()):
         return False
     types.pop("Root objects", None)
     by_class = dict(counts.by_class)

@@ -12,11 +12,14 @@ from typing import Any
 
 from ...core.errors import ProjectError
 from ..project import ImageEntry
+from . import bounded
 
 PROJECT_FILE = "project.qpproj"
 DATA_FILE = "data.qpdata"
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_WHOLE = re.compile(r"[0-9]{1,9}")
+_LARGEST_MPP = 1e9
 _MICROMETRES = {"µm", "μm", "um", "micrometer", "micrometre", "micron", "microns"}
 _SAME_PIXELS = {"uri", "pyramidize"}
 """Server builders that return a file's pixels unchanged; all others rotate, crop or recompute them."""
@@ -78,17 +81,26 @@ def read_project(path: Path) -> RecordedProject:
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list):
         raise ProjectError(file, "is not a QuPath project", "Open and save it in QuPath 0.2 or newer")
-    recorded = tuple(_image(folder, image) for image in images)
+    recorded: list[RecordedImage] = []
+    faults: list[ProjectError] = []
+    for number, image in enumerate(images, start=1):
+        try:
+            recorded.append(_image(folder, image))
+        except ProjectError as error:
+            faults.append(error)
+            recorded.append(_unusable(image, number, error))
+    if faults and len(faults) == len(images):
+        raise faults[0]
     seen: set[str] = set()
-    for image in recorded:
-        if image.entry.id in seen:
-            raise ProjectError(file, f"records two images of the id {image.entry.id}")
-        seen.add(image.entry.id)
+    for one in recorded:
+        if one.entry.id in seen:
+            raise ProjectError(file, f"records two images of the id {one.entry.id}")
+        seen.add(one.entry.id)
     return RecordedProject(
         folder=folder,
         uri=_text(content.get("uri")),
         version=_text(content.get("version")),
-        images=recorded,
+        images=tuple(recorded),
     )
 
 
@@ -100,6 +112,8 @@ def _image(folder: Path, image: Any) -> RecordedImage:
         raise ProjectError(
             file, "was written by a QuPath older than 0.2", "Open and save it in a newer QuPath"
         )
+    if not isinstance(image["entryID"], str | int):
+        raise ProjectError(file, "records an image of an impossible id")
     identifier = str(image["entryID"])
     if not _SAFE_ID.fullmatch(identifier):  # it becomes part of paths
         raise ProjectError(file, f"records an image of the impossible id {identifier!r}")
@@ -136,6 +150,22 @@ def _image(folder: Path, image: Any) -> RecordedImage:
     return RecordedImage(entry, file_size)
 
 
+def _unusable(image: Any, number: int, error: ProjectError) -> RecordedImage:
+    """An image whose record is malformed: it has a name to report it by, and no pixels and no objects."""
+    name = _text(_mapping(image).get("imageName")) or f"image {number} of {PROJECT_FILE}"
+    entry = ImageEntry(
+        id=f"malformed-{number}",
+        name=name,
+        uri="",
+        slide=None,
+        size=None,
+        mpp=None,
+        opened=False,
+        fault=error.reason,
+    )
+    return RecordedImage(entry, None)
+
+
 def at(image: RecordedImage, slide: Path | None) -> ImageEntry:
     """The entry of a recorded image whose slide was found (or not)."""
     return replace(image.entry, slide=slide)
@@ -145,7 +175,8 @@ def class_colors(folder: Path) -> dict[str, tuple[int, int, int]]:
     """The colours of a project's classes, by the class's full name; {} if none are set."""
     content = _mapping(read_json(folder / "classifiers" / "classes.json"))
     colors = {}
-    for path_class in content.get("pathClasses") or ():
+    listed = content.get("pathClasses")
+    for path_class in listed if isinstance(listed, list) else ():
         name, color = _text(_mapping(path_class).get("name")), _mapping(path_class).get("color")
         if name and isinstance(color, int):
             colors[name] = ((color >> 16) & 255, (color >> 8) & 255, color & 255)
@@ -155,8 +186,8 @@ def class_colors(folder: Path) -> dict[str, tuple[int, int, int]]:
 def read_json(path: Path) -> Any:
     """An auxiliary file of QuPath's; None if it is missing or damaged, which does no harm."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        return bounded.read_json(path)
+    except (OSError, ValueError):
         return None
 
 
@@ -171,7 +202,10 @@ def _mapping(value: object) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """A text without lone surrogates, which no file and no terminal can hold; "" for anything else."""
+    return (
+        value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else ""
+    )
 
 
 def _whole(value: object) -> int:
@@ -191,7 +225,9 @@ def _mpp(metadata: Mapping[str, Any]) -> tuple[float, float] | None:
     for side in ("pixelWidth", "pixelHeight"):
         length = _mapping(calibration.get(side))
         value = length.get("value")
-        if length.get("unit") not in _MICROMETRES or not isinstance(value, int | float) or not value > 0:
+        if length.get("unit") not in _MICROMETRES or not isinstance(value, int | float):
+            return None
+        if not 0 < value < _LARGEST_MPP:
             return None
         sizes.append(float(value))
     return sizes[0], sizes[1]
@@ -200,9 +236,9 @@ def _mpp(metadata: Mapping[str, Any]) -> tuple[float, float] | None:
 def _series(args: object) -> int:
     if isinstance(args, list):
         for flag, value in pairwise(args):
-            if flag == "--series" and str(value).isdigit():
-                return int(value)
+            if flag == "--series" and _WHOLE.fullmatch(str(value)):
+                return int(str(value))
         for flag in args:
-            if str(flag).startswith("--series=") and str(flag)[9:].isdigit():
+            if str(flag).startswith("--series=") and _WHOLE.fullmatch(str(flag)[9:]):
                 return int(str(flag)[9:])
     return 0

@@ -11,6 +11,8 @@ import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
+from .geometries import check_crossings, check_wkb
+
 ELLIPSE_VERTICES = 100
 """As many as QuPath (through JTS) uses for an ellipse."""
 
@@ -70,6 +72,10 @@ def area(outlines: Sequence[ArrayLike]) -> shapely.Geometry:
         simple = shapely.Polygon(rings[0])
         if simple.is_valid:
             return simple
+    try:
+        check_crossings(rings)
+    except ValueError as error:
+        raise RoiError(str(error)) from error
     edges = shapely.unary_union(shapely.MultiLineString([shapely.LineString(ring) for ring in rings]))
     faces = shapely.get_parts(shapely.polygonize([edges]))
     inside = [face for face in faces if sum(_winding(ring, face) for ring in rings) != 0]
@@ -103,8 +109,9 @@ def line(x: ArrayLike, y: ArrayLike) -> shapely.Geometry:
 def geometry(wkb: bytes) -> shapely.Geometry:
     """A geometry from well-known binary. Raises RoiError if it is invalid."""
     try:
+        check_wkb(wkb)
         read = shapely.from_wkb(wkb)
-    except shapely.errors.ShapelyError as error:
+    except (ValueError, shapely.errors.ShapelyError) as error:
         raise RoiError("a damaged geometry") from error
     snap(shapely.get_coordinates(read))
     return read

@@ -11,7 +11,8 @@ import pytest
 import shapely
 
 from cellgennet_qupath.nuclei import Nuclei
-from cellgennet_qupath.qupath.formats.detections import feature_lines
+from cellgennet_qupath.qupath.formats import featurelines
+from cellgennet_qupath.qupath.formats.detections import PROBABILITY, feature_lines
 from cellgennet_qupath.qupath.formats.featurelines import parse_features, parse_lines
 
 
@@ -88,3 +89,13 @@ def test_anything_but_a_nucleus_is_refused(line: str) -> None:
     for lines in ([line], [good, line]):
         with pytest.raises((ValueError, LookupError, TypeError)):
             parse_lines(lines, [])
+
+
+@pytest.mark.parametrize("cells", [False, True])
+def test_what_this_tool_writes_takes_the_fast_way(cells: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow refuses members that it was not told of; every member of our own lines is known to it."""
+    written = nuclei(cells, multiple=False)
+    lines = feature_lines(written, parents=np.full(len(written), "p", dtype=object))
+    monkeypatch.setattr(featurelines, "parse_features", None)
+    read = parse_lines(lines, [*map(str, written.measurements.columns), PROBABILITY])
+    assert len(read.ids) == len(lines)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellgennet_qupath.core.errors import ProjectError
+from cellgennet_qupath.core.errors import ProjectError, SlideError
 from cellgennet_qupath.qupath.formats.qpproj import class_colors, read_project
+from cellgennet_qupath.qupath.images import open_image
 
 
 def written(folder: Path, *images: Any, **more: Any) -> Path:
@@ -183,3 +184,48 @@ def test_any_json_is_read_or_refused(
         assert len(read_project(folder).images) == 1
     except ProjectError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        3,
+        {},
+        {"imageName": "lost"},
+        {"entryID": "../x"},
+        {"entryID": None},
+        {"entryID": [1]},
+        {"entryID": 1.5},
+    ],
+)
+def test_a_malformed_entry_does_not_stop_the_others(tmp_path: Path, malformed: object) -> None:
+    good = {"entryID": 7, "imageName": "good", "serverBuilder": {"builderType": "uri", "uri": "file:/a.png"}}
+    content = {"images": [malformed, good, malformed]}
+    (tmp_path / "project.qpproj").write_text(json.dumps(content), encoding="utf-8")
+    first, second, third = (image.entry for image in read_project(tmp_path).images)
+    assert (second.id, second.name, second.fault) == ("7", "good", "")
+    for entry in (first, third):
+        assert entry.fault
+        assert entry.slide is None
+        assert not entry.opened
+        with pytest.raises(SlideError, match="the project"):
+            open_image(entry)
+    assert first.id != third.id
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"width": 10**400, "height": 5},
+        {"width": "wide", "height": [5]},
+        {"pixelCalibration": {"pixelWidth": {"value": 10**400, "unit": "µm"}}},
+        {"pixelCalibration": [1]},
+        {"channels": 3, "sizeZ": None},
+    ],
+)
+def test_impossible_metadata_count_as_none(tmp_path: Path, metadata: dict[str, object]) -> None:
+    builder = {"builderType": "uri", "uri": "file:/a.png", "metadata": metadata, "args": ["--series", "²"]}
+    content = {"images": [{"entryID": 7, "serverBuilder": builder}]}
+    (tmp_path / "project.qpproj").write_text(json.dumps(content), encoding="utf-8")
+    (image,) = read_project(tmp_path).images
+    assert (image.entry.size, image.entry.mpp, image.entry.series) == (None, None, 0)
