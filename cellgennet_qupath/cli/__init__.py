@@ -26,6 +26,7 @@ COMMANDS = {
     "inspect": "Show a project's images, annotations and training material.",
     "train": "Train a model on a project's annotations.",
     "segment": "Segment every nucleus of every image of a project.",
+    "restore": "Put back the detections that the last run replaced.",
     "export": "Write the measurements of a project to one table.",
     "evaluate": "Score models against expert annotations and write an HTML report.",
     "groovy": "Install the scripts that run these commands from within QuPath.",

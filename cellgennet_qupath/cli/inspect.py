@@ -33,11 +33,16 @@ def command(
     """Show a project's images, sizes, annotations by class, and labels to train on."""
     from ..annotations.overview import describe_project
     from ..core.config import load_config
+    from ..segmentation.record import mixed_settings
     from .reporter import reporter
 
-    classes = load_config(config_file, reporter()).classes
-    with opened(project, backend, slides) as target:
+    listener = reporter()
+    classes = load_config(config_file, listener).classes
+    with opened(project, backend, slides, listener) as target:
         document = describe_project(target, mpp, classes)
+        mixed = mixed_settings(target)
+    if mixed:
+        listener.warn(mixed)
     if as_json:
         print_json(document)
     else:

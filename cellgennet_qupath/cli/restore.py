@@ -1,0 +1,50 @@
+"""``cellgennet restore``: detections as they were before the last run that replaced them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import Backend, opened, project_argument
+from .reporter import reporter
+
+
+@click.command("restore")
+@project_argument
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    help="Only the image of this name, file name or id, or all that match this pattern (repeatable).",
+)
+@click.option("--image-id", "image_ids", multiple=True, help="Only the image of this id (repeatable).")
+def command(
+    project: Path,
+    backend: Backend,
+    slides: Path | None,
+    images: tuple[str, ...],
+    image_ids: tuple[str, ...],
+) -> int:
+    """Put back the detections that the last run replaced, and keep the present ones instead."""
+    from ..core.errors import EntryDataError
+    from ..qupath.choose import chosen
+    from ..qupath.replaced import restore_detections
+
+    listener = reporter()
+    restored, failed = 0, 0
+    with opened(project, backend, slides, listener, writable=True) as target:
+        for entry in chosen(target.entries, images, image_ids, target.path):
+            try:
+                written = restore_detections(target, entry)
+            except EntryDataError as error:
+                failed += 1
+                listener.warn(f"{entry.name}: {error}")
+                continue
+            if written is None:
+                click.echo(f"{entry.name}: no replaced detections are kept.")
+            else:
+                restored += 1
+                click.echo(f"{entry.name}: {written.count} detections restored -> {written.file}")
+    click.echo(f"{restored} images restored.")
+    return 3 if failed else 0

@@ -1,0 +1,89 @@
+"""Ignored areas and the class of ``--within`` in tables: what counts, and in which area."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import shapely
+
+from cellgennet_qupath.qupath.project import Annotation, Plane
+from cellgennet_qupath.segmentation.record import Record, write_record
+from cellgennet_qupath.tables.project import export_project
+from tests.helpers import csv_rows
+
+from .test_export_project import MemoryProject, entry, nuclei
+
+BOXES = [(10, 10, 14, 14), (40, 40, 44, 44), (80, 80, 84, 84)]
+MM2 = 100.0 * 100.0 / 1e6
+"""Of a pixel: large ones, as tables have four decimals."""
+FIRST = Plane()
+
+
+def rows(project: MemoryProject, folder: Path) -> dict[str, dict[str, str]]:
+    export_project(project, folder / "s.csv", summary=True)  # type: ignore[arg-type]
+    return {row["Object type"] + row["Name"]: row for row in csv_rows(folder / "s.csv")}
+
+
+def project_with(folder: Path, *annotations: Annotation) -> MemoryProject:
+    return MemoryProject(folder, [(entry(1, "a", (100.0, 100.0)), nuclei(*BOXES))], {"1": list(annotations)})
+
+
+def annotation(shape: shapely.Geometry, path_class: str, name: str, plane: Plane = FIRST) -> Annotation:
+    return Annotation(name, shape, "Polygon", path_class, name, plane=plane)
+
+
+@pytest.mark.parametrize("path_class", ["Ignore*", "Ignored", "Ignore pen"])
+def test_nuclei_in_ignored_areas_are_not_exported(tmp_path: Path, path_class: str) -> None:
+    project = project_with(tmp_path, annotation(shapely.box(0, 0, 42, 42), path_class, "pen"))
+    assert export_project(project, tmp_path / "t.csv", neighbours=True) == 1  # type: ignore[arg-type]
+    assert len(csv_rows(tmp_path / "t.csv")) == 1, "the centroid (42, 42) is on the border, which is inside"
+
+
+def test_ignored_areas_are_subtracted(tmp_path: Path) -> None:
+    tumor = annotation(shapely.box(0, 0, 50, 50), "Tumor", "tumor")
+    table = rows(
+        project_with(tmp_path, tumor, annotation(shapely.box(0, 0, 20, 50), "Ignore*", "pen")), tmp_path
+    )
+    assert float(table["Image"]["Area mm^2"]) == pytest.approx((100 * 100 - 20 * 50) * MM2)
+    assert table["Image"]["Num Detections"] == "2"
+    assert float(table["Annotationtumor"]["Area mm^2"]) == pytest.approx(30 * 50 * MM2)
+    assert float(table["Annotationtumor"]["Detections per mm^2"]) == pytest.approx(
+        1 / (30 * 50 * MM2), rel=1e-3
+    )
+    assert float(table["Annotationpen"]["Area mm^2"]) == pytest.approx(20 * 50 * MM2)
+    assert table["Annotationpen"]["Num Detections"] == ""
+
+
+def test_areas_of_other_planes_and_classes_are_not_ignored(tmp_path: Path) -> None:
+    whole = shapely.box(0, 0, 100, 100)
+    project = project_with(
+        tmp_path, annotation(whole, "Ignore*", "above", Plane(z=1)), annotation(whole, "ignore", "other")
+    )
+    assert rows(project, tmp_path)["Image"]["Num Detections"] == "3"
+
+
+def test_a_wholly_ignored_annotation_has_no_density(tmp_path: Path) -> None:
+    table = rows(
+        project_with(
+            tmp_path,
+            annotation(shapely.box(0, 0, 20, 20), "Tumor", "tumor"),
+            annotation(shapely.box(0, 0, 50, 50), "Ignore*", "pen"),
+        ),
+        tmp_path,
+    )
+    assert table["Annotationtumor"]["Detections per mm^2"] == ""
+
+
+def test_the_density_after_within_is_that_of_the_class(tmp_path: Path) -> None:
+    project = project_with(tmp_path, annotation(shapely.box(0, 0, 50, 100), "Tumor", "tumor"))
+    plain = rows(project, tmp_path)["Image"]
+    assert float(plain["Area mm^2"]) == pytest.approx(100 * 100 * MM2)
+    one = project.entries[0]
+    record = Record({}, {}, {}, "Tumor", 3, "x", "", "", "", "", "")
+    write_record(project, one, record)  # type: ignore[arg-type]
+    within = rows(project, tmp_path)["Image"]
+    assert float(within["Area mm^2"]) == pytest.approx(50 * 100 * MM2)
+    assert float(within["Detections per mm^2"]) == pytest.approx(
+        2 * float(plain["Detections per mm^2"]), rel=1e-3
+    )
