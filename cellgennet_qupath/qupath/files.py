@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import EntryDataError, ProjectError
+from ..core.files import confined
 from ..core.progress import SILENT, Reporter
 from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, collect, concat
 from .formats.detections import detection_chunks, read_detections, write_detections
@@ -183,8 +184,8 @@ class FilesBackend:
             raise ValueError("the project was opened read-only")
 
     def detections_file(self, entry: ImageEntry) -> Path:
-        """The file of an entry's detections."""
-        return self._kept.detections(entry)
+        """The file of an entry's detections. Raises ProjectError where a link is on the way to it."""
+        return confined(self.work_folder, self._kept.detections(entry))
 
     def data_file(self, entry: ImageEntry) -> Path:
         """QuPath's file of an entry's objects."""

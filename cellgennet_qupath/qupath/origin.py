@@ -13,6 +13,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 from urllib.parse import unquote
 
+from ..core.files import confined, make_folder
 from .project import ImageEntry
 
 SET_ASIDE = "set-aside"
@@ -74,7 +75,8 @@ def set_aside(work_folder: Path, file: Path) -> Path:
     while target.exists():
         number += 1
         target = work_folder / SET_ASIDE / f"{time}-{number}" / file.relative_to(work_folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    confined(work_folder, file)
+    make_folder(work_folder, target.parent)
     file.replace(target)
     return target
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..core.errors import EntryDataError
-from ..core.files import replacing
+from ..core.files import remove_file, replacing
 from ..nuclei import concat
 from .files import FilesBackend
 from .formats.detections import read_detections, write_detections
@@ -65,5 +65,5 @@ def restore_detections(project: Project, entry: ImageEntry) -> WrittenDetections
     nuclei = read_detections(kept[-1])
     keep_detections(project, entry)
     written = project.write_detections(entry, nuclei, WriteOptions(history={"restored": kept[-1].name}))
-    kept[-1].unlink()
+    remove_file(project.work_folder, kept[-1])
     return written

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import EntryDataError, ProjectError
+from ...core.files import make_folder, remove_file
 from ...core.progress import SILENT, Reporter
 from ...nuclei import Nuclei, NucleiChunks, collect, empty
 from ..files import FilesBackend
@@ -108,7 +109,7 @@ class QuPathBackend:
         self._files.require_writable()
         data_file, geojson = self._files.data_file(entry), self._files.detections_file(entry)
         for leftover in geojson.parent.glob(f"{entry.id}.*-*.qpdata*"):  # of a run that was killed
-            leftover.unlink()
+            remove_file(self.work_folder, leftover)
         new_file = geojson.with_name(f"{entry.id}.{os.getpid()}-{time.time_ns()}.qpdata")
         colors = class_colors(self.path)
         before = write.state_of(data_file)
@@ -119,7 +120,7 @@ class QuPathBackend:
             self._check(entry, counts)
 
         try:
-            new_file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.work_folder, new_file.parent)
             content = write.Content(collect(nuclei), colors, options)
             new_data = write.write_new_data(data_file, new_file, server, check, content)
             write.move_in_place(data_file, new_file, new_data.summary, before)
@@ -135,8 +136,8 @@ class QuPathBackend:
                 "Free some disk space and run it again",
             ) from error
         finally:
-            new_file.unlink(missing_ok=True)
-            new_file.with_name(new_file.name + ".json").unlink(missing_ok=True)
+            remove_file(self.work_folder, new_file)
+            remove_file(self.work_folder, new_file.with_name(new_file.name + ".json"))
         if geojson.is_file():  # by the other backend, in an earlier run
             set_aside(self.work_folder, geojson)
         return WrittenDetections(
