@@ -69,6 +69,10 @@ class TrainingError(CellGenNetError):
     """A training run that cannot start, continue or be resumed."""
 
 
+class DamagedStateError(TrainingError):
+    """A checkpoint of a training that is cut off or damaged; its part of the training starts again."""
+
+
 class MissingExtraError(CellGenNetError):
     """An optional part of the installation (an extra) that a command needs and that is not installed."""
 

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from ..core.config import StudentConfig
 from ..core.errors import BundleError
 from .network import Network, build, context
 from .unet import STRIDE
+from .weights import WeightsError, read_weights
 
 
 class Runtime(ABC):
@@ -46,7 +45,9 @@ def load_network(weights: Path, config: StudentConfig, device: torch.device) -> 
     """The trained network, ready for inference. Raises BundleError."""
     model = build(config, device).eval()
     try:
-        model.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        model.load_state_dict(read_weights(weights))
+    except WeightsError as error:
+        raise BundleError(weights, str(error), "Copy the bundle again or train again") from error
+    except RuntimeError as error:
         raise BundleError(weights, "is not the student that the card describes", "Train again") from error
     return model

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch.nn import utils
 
 from ..core.config import StudentConfig
+from ..core.errors import TrainingError
 from . import encoder, unet
+from .weights import WeightsError, read_shapes
 
 Network = unet.StudentUNet | encoder.EncoderUNet
 
@@ -18,6 +21,21 @@ def build(config: StudentConfig, device: torch.device) -> Network:
     plain = config.architecture == "unet"
     model: Network = unet.StudentUNet(config) if plain else encoder.EncoderUNet(config)
     return utils.convert_conv2d_weight_memory_format(model.to(device), torch.channels_last)
+
+
+def check_weights(path: Path, config: StudentConfig) -> None:
+    """Check that a file contains weights for this network, without loading them. Raises TrainingError."""
+    try:
+        shapes = read_shapes(path)
+    except WeightsError as error:
+        raise TrainingError(path, str(error), "Give student.init a student.safetensors") from error
+    with torch.device("meta"):
+        plain = config.architecture == "unet"
+        model: Network = unet.StudentUNet(config) if plain else encoder.EncoderUNet(config)
+    if shapes != {name: tuple(value.shape) for name, value in model.state_dict().items()}:
+        raise TrainingError(
+            path, "contains a student of another shape", "Use the settings it was trained with"
+        )
 
 
 def init_pretrained(model: Network) -> None:

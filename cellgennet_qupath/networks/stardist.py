@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.arrays import DamagedArraysError, read_npz
 from ..core.config import TeacherConfig
-from ..core.errors import TrainingError
+from ..core.errors import DamagedStateError, TrainingError
 from ..core.files import replacing
+from ..core.plain_files import NotPlainError, copy_folder
 
 WEIGHTS = "weights_best.h5"
 """The file of weights in a StarDist model folder."""
@@ -37,6 +39,7 @@ class StarDistModel:
         _set_up(tf, threads)
         tf.keras.utils.set_random_seed(seed)
         self._tf = tf
+        self._best: list[NDArray[np.float32]] = []
         self.folder = folder
         model_config = None
         if config is not None:
@@ -134,31 +137,66 @@ class StarDistModel:
         """The network's weights as they are now."""
         return [np.asarray(value) for value in self._model.keras_model.get_weights()]
 
+    def keep_best(self) -> None:
+        """Remember the weights as they are now as the best ones."""
+        self._best = self.weights()
+
+    def use_best(self) -> None:
+        """Take the weights that ``keep_best`` remembered."""
+        self._model.keras_model.set_weights(self._best)
+
     def save_state(self, path: str | Path, record: dict[str, float]) -> None:
-        """Weights, optimiser and the training loop's numbers, to resume from; whole or not at all."""
+        """Weights, best weights, optimiser and the training loop's numbers; whole or not at all.
+
+        All of it in one file, so that its parts always belong together.
+        """
         arrays = {f"w{i}": value for i, value in enumerate(self._model.keras_model.get_weights())}
         optimizer = self._model.keras_model.optimizer
+        arrays |= {f"b{i}": value for i, value in enumerate(self._best)}
         arrays |= {f"o{i}": np.asarray(value) for i, value in enumerate(optimizer.variables)}
         arrays |= {f"r_{name}": np.float64(value) for name, value in record.items()}
         with replacing(Path(path)) as part, part.open("wb") as file:
             np.savez(file, **arrays)
 
     def load_state(self, path: str | Path) -> dict[str, float]:
-        """Continue from ``save_state``; returns its record. Raises TrainingError if it does not fit."""
+        """Continue from ``save_state``; returns its record.
+
+        Raises DamagedStateError where the file is cut off or damaged, TrainingError where it does not fit;
+        the model is unchanged then.
+        """
+        if not Path(path).is_file():
+            raise self._misfit(path)
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = dict(stored)
-            weights = [arrays[f"w{i}"] for i in range(sum(name.startswith("w") for name in arrays))]
-            self._model.keras_model.set_weights(weights)
-            optimizer = self._model.keras_model.optimizer
-            optimizer.build(self._model.keras_model.trainable_variables)
-            for i, variable in enumerate(optimizer.variables):
-                variable.assign(arrays[f"o{i}"])
-        except (OSError, ValueError, KeyError) as error:
-            raise TrainingError(
-                path, "does not fit the teacher's settings", "Train again without --resume"
-            ) from error
-        return {name[2:]: float(value) for name, value in arrays.items() if name.startswith("r_")}
+            arrays = read_npz(Path(path))
+        except DamagedArraysError as error:
+            raise DamagedStateError(path, str(error), "Train again without --resume") from error
+        network = self._model.keras_model
+        network.optimizer.build(network.trainable_variables)
+        weights = _numbered(arrays, "w", [value.shape for value in network.get_weights()])
+        optimizer = _numbered(arrays, "o", [tuple(v.shape) for v in network.optimizer.variables])
+        # States of version 0.1 have the best weights in a file of their own.
+        best = _numbered(arrays, "b", [value.shape for value in network.get_weights()]) or []
+        if weights is None or optimizer is None:
+            raise self._misfit(path)
+        network.set_weights(weights)
+        for variable, value in zip(network.optimizer.variables, optimizer, strict=True):
+            variable.assign(value)
+        self._best = best or self._best
+        names = [name for name in arrays if name.startswith("r_")]
+        return {name[2:]: float(arrays[name]) for name in names} | {"has_best": float(bool(best))}
+
+    @staticmethod
+    def _misfit(path: str | Path) -> TrainingError:
+        return TrainingError(path, "does not fit the teacher's settings", "Train again without --resume")
+
+
+def _numbered(
+    arrays: dict[str, NDArray[Any]], prefix: str, shapes: list[tuple[int, ...]]
+) -> list[NDArray[Any]] | None:
+    """The arrays ``prefix0``, ``prefix1``, ...; None unless all are there in these shapes."""
+    found = [arrays.get(f"{prefix}{number}") for number in range(len(shapes))]
+    fitting = [a for a, shape in zip(found, shapes, strict=True) if a is not None and a.shape == shape]
+    return fitting if len(fitting) == len(shapes) else None
 
 
 def _set_up(tf: Any, threads: int) -> None:
@@ -178,4 +216,7 @@ def _copy_init(source: Path, folder: Path) -> None:
         raise TrainingError(
             source, "is not a StarDist model folder", "Give teacher.init a folder with config.json"
         )
-    shutil.copytree(source, folder)
+    try:
+        copy_folder(source, folder)
+    except NotPlainError as error:
+        raise TrainingError(error.subject, error.reason, "Replace it by the file itself") from error

@@ -158,16 +158,27 @@ class StarDistProcess:
         """Take the network's weights from an HDF5 file of ``save_weights``."""
         self._value("load_weights", path=str(path.absolute()))
 
+    def keep_best(self) -> None:
+        """Remember the weights as they are now as the best ones."""
+        self._value("keep_best")
+
+    def use_best(self) -> None:
+        """Take the weights that ``keep_best`` remembered."""
+        self._value("use_best")
+
     def weights(self) -> list[NDArray[np.float32]]:
         """The network's weights as they are now."""
         return self._arrays("weights")
 
     def save_state(self, path: Path, record: Mapping[str, float]) -> None:
-        """Weights, optimiser and the training loop's numbers, to resume from; whole or not at all."""
+        """Weights, best weights, optimiser and the training loop's numbers; whole or not at all."""
         self._value("save_state", path=str(path.absolute()), record=dict(record))
 
     def load_state(self, path: Path) -> dict[str, float]:
-        """Continue from ``save_state``; returns its record. Raises TrainingError if it does not fit."""
+        """Continue from ``save_state``; returns its record.
+
+        Raises DamagedStateError where the file is cut off or damaged, TrainingError where it does not fit.
+        """
         return dict(self._value("load_state", path=str(path.absolute())))
 
     def _value(self, call: str, arrays: Mapping[str, NDArray[Any]] | None = None, **arguments: Any) -> Any:

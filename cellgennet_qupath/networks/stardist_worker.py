@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..core.config import TeacherConfig
+from ..core.environment import environment_error
 from ..core.errors import CellGenNetError
 from .messages import Message, receive, send
 from .stardist import StarDistModel
@@ -28,6 +29,8 @@ _CALLS = frozenset(
         "save",
         "save_weights",
         "load_weights",
+        "keep_best",
+        "use_best",
         "weights",
         "save_state",
         "load_state",
@@ -59,8 +62,12 @@ def main() -> None:
             parts = (type(error).__name__, error.subject, error.reason, error.remedy)
             answer = Message({"error": parts})
         except Exception as error:
-            kind = type(error).__name__
-            answer = Message({"failure": [f"{kind}: {error}", traceback.format_exc()]})
+            known = environment_error(error)
+            if known is not None:
+                answer = Message({"error": (type(known).__name__, known.subject, known.reason, known.remedy)})
+            else:
+                kind = type(error).__name__
+                answer = Message({"failure": [f"{kind}: {error}", traceback.format_exc()]})
         try:
             send(answers, answer)
         except OSError:  # the parent has ended

@@ -8,7 +8,16 @@ from pathlib import Path
 
 from ..bundle import TEACHER
 from ..core.config import Config
-from .pseudo_labels import PseudoLabels, predict_views, read_image, write_prediction, write_tile
+from ..core.errors import BundleError, DamagedStateError
+from .pseudo_labels import (
+    PseudoLabels,
+    predict_views,
+    prediction_is_whole,
+    read_image,
+    tile_is_whole,
+    write_prediction,
+    write_tile,
+)
 from .run_folder import TrainingRun
 from .soft_maps import Predict, student_predict
 
@@ -32,12 +41,17 @@ def open_store(run: TrainingRun) -> PseudoLabelStore | None:
 
 
 class PseudoLabelStore:
-    """Tiles and predictions in the folder ``pseudo`` of a run. Nothing is predicted twice."""
+    """Tiles and predictions in the folder ``pseudo`` of a run. Nothing is predicted twice.
+
+    Files of an earlier, interrupted process are verified once; those that are cut off or damaged are reported
+    and made again.
+    """
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
         self._config = run.config
         self._folder = run.folder / "pseudo"
+        self._verified: set[Path] = set()
         self._tiles = [self._folder / "tiles" / f"{number:05d}.npz" for number in range(len(run.data.tiles))]
 
     @property
@@ -48,13 +62,19 @@ class PseudoLabelStore:
     @property
     def teacher_is_complete(self) -> bool:
         """Whether no prediction of the teacher is needed any more."""
-        return not self.uses_teacher or all(file.is_file() for file in self._files(TEACHER))
+        return not self.uses_teacher or all(
+            self._is_whole(file, prediction_is_whole) for file in self._files(TEACHER)
+        )
 
-    def labels(self, number: int, save_average: Callable[[Path], None]) -> PseudoLabels:
+    def labels(self, number: int, save_average: Callable[[Path], None], at_start: bool) -> PseudoLabels:
         """The soft labels of a round, once the teacher's predictions are complete.
 
         save_average : writes the weights of the averaged student to a file. In a round at epoch 0 the
                        student has learnt nothing yet, and the labels are the teacher's alone.
+        at_start     : whether the averaged student is that of the round's start; else predictions of this
+                       round that are missing come from the weights that were written then.
+
+        Raises DamagedStateError where these weights are damaged too.
         """
         config, predictions = self._config, []
         if self.uses_teacher:
@@ -64,8 +84,13 @@ class PseudoLabelStore:
             weights = self._folder / f"{name}.safetensors"
 
             def predict() -> Predict:
-                save_average(weights)
-                return student_predict(weights, config.student, config.threads)
+                if at_start:
+                    save_average(weights)
+                try:
+                    return student_predict(weights, config.student, config.threads)
+                except BundleError as error:
+                    reason = "is needed for this round's pseudo-labels and is missing or damaged"
+                    raise DamagedStateError(weights, reason) from error
 
             self._predict_missing(name, predict)
             predictions.append(self._files(name))
@@ -79,7 +104,7 @@ class PseudoLabelStore:
     def _predict_missing(self, name: str, open_network: Callable[[], Predict]) -> None:
         self._write_tiles()
         pairs = list(zip(self._files(name), self._tiles, strict=True))
-        missing = [(file, tile) for file, tile in pairs if not file.is_file()]
+        missing = [(file, tile) for file, tile in pairs if not self._is_whole(file, prediction_is_whole)]
         if not missing:
             return
         predict = open_network()
@@ -88,6 +113,7 @@ class PseudoLabelStore:
             for file, tile in missing:
                 prediction = predict_views(predict, read_image(tile), self._config.pseudo.views)
                 write_prediction(file, prediction)
+                self._verified.add(file)
                 task.advance(1, f"{(prediction.mean[..., 0] > 0.5).mean():.0%} nuclei")
 
     def _files(self, name: str) -> list[Path]:
@@ -95,5 +121,19 @@ class PseudoLabelStore:
 
     def _write_tiles(self) -> None:
         for file, tile in zip(self._tiles, self._run.data.tiles, strict=True):
-            if not file.is_file():
+            if not self._is_whole(file, tile_is_whole):
                 write_tile(file, tile.read())
+                self._verified.add(file)
+
+    def _is_whole(self, file: Path, check: Callable[[Path], bool]) -> bool:
+        """Whether a file is there and undamaged; a damaged one is reported and removed."""
+        if file in self._verified:
+            return True
+        if not file.is_file():
+            return False
+        if check(file):
+            self._verified.add(file)
+            return True
+        self._run.reporter.warn(f"{file}: is cut off or damaged and is made again.")
+        file.unlink()
+        return False

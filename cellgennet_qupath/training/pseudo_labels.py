@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.arrays import DamagedArraysError, read_npz
 from ..core.config import PseudoConfig
 from ..core.files import replacing
 from .batches import UnlabelledBatch
 from .data import UnlabelledTile
 from .patches import recolour
 from .soft_maps import Predict
+
+_MOST_BYTES = 2 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,29 @@ def write_prediction(path: Path, prediction: AveragedPrediction) -> None:
     """Write a prediction, in 8 bits a value."""
     # Under the name that earlier versions gave the standard deviation, so that their runs can be resumed.
     _save(path, mean=_levels(prediction.mean), spread=_levels(prediction.std))
+
+
+def tile_is_whole(path: Path) -> bool:
+    """Whether a file of ``write_tile`` is there and undamaged."""
+    arrays = _stored(path)
+    if set(arrays) != {"image", "usable"}:
+        return False
+    rows, columns = arrays["image"].shape[:2]
+    return bool(rows and arrays["usable"].shape == (rows // 2, columns // 2))
+
+
+def prediction_is_whole(path: Path) -> bool:
+    """Whether a file of ``write_prediction`` is there and undamaged."""
+    arrays = _stored(path)
+    return set(arrays) == {"mean", "spread"} and arrays["mean"].shape == arrays["spread"].shape
+
+
+def _stored(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a file; none where it is missing, cut off or damaged."""
+    try:
+        return read_npz(path, _MOST_BYTES) if path.is_file() else {}
+    except DamagedArraysError:
+        return {}
 
 
 def _normalised(image: NDArray[np.uint8]) -> NDArray[np.float32]:

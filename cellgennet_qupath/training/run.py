@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..bundle import STUDENT, TEACHER, Bundle, Card, load_bundle, now, versions, write_bundle
+from ..bundle import STUDENT, TEACHER, Bundle, Card, check_output, load_bundle, now, versions, write_bundle
 from ..core.config import Config
-from ..core.errors import Interrupted
+from ..core.errors import Interrupted, TrainingError
 from ..core.extras import require
+from ..core.files import confined
 from ..core.progress import SILENT, Reporter
 from ..qupath.project import Project
 from .data import TrainingData, load_training_data
@@ -65,18 +66,21 @@ def train_project(
     mpp          : pixel size of images that have none.
     write_report : writes the page about the training that becomes part of the bundle.
 
+    All that can be refused is checked before the first slide is read. An older bundle at ``output`` is
+    replaced only after the training has succeeded.
     Raises MissingExtraError, SupervisionError, TrainingError, BundleError; Interrupted on Ctrl-C.
     """
     require("train", "cellgennet train")
     started = time.monotonic()
+    teacher = check_plan(output, config, stage, reporter)
     data = load_training_data(project, config, mpp, reporter)
     facts = data.describe()
     reporter.say(
         f"{facts['training_nuclei']} nuclei in {facts['training_windows']} labelled windows to train on, "
         f"{facts['validation_nuclei']} in {facts['validation_windows']} to validate on."
     )
-    folder = project.work_folder / "runs" / f"train-{output.stem}"
-    teacher = load_bundle(output).teacher if stage == "student" else None
+    name = output.resolve().name.removesuffix(".cgn")
+    folder = confined(project.work_folder, project.work_folder / "runs" / f"train-{name}")
     try:
         trained = train_model(data, folder, config, stage, resume, reporter, teacher, write_report)
     except KeyboardInterrupt as error:
@@ -84,7 +88,7 @@ def train_project(
             project.path, "training was stopped; its checkpoints are kept", "Continue with --resume"
         ) from error
     card = Card(
-        name=output.stem,
+        name=name,
         created=now(),
         mpp=data.mpp,
         classes=[config.classes.detection_class],
@@ -96,6 +100,26 @@ def train_project(
         versions=versions(),
     )
     return write_bundle(output, card, trained.files, folder / "report")
+
+
+def check_plan(output: Path, config: Config, stage: Stage, reporter: Reporter) -> Path | None:
+    """Check where a training writes and what it starts from; returns the teacher that it takes, if any.
+
+    Raises BundleError and TrainingError.
+    """
+    if check_output(output):
+        reporter.say(f"{output} exists: it is replaced when the training has succeeded.")
+    teacher = load_bundle(output, reporter).teacher if stage == "student" else None
+    init = config.teacher.init
+    if init is not None and teacher is None and not (init / "config.json").is_file():
+        raise TrainingError(
+            init, "is not a StarDist model folder", "Give teacher.init a folder with config.json"
+        )
+    if config.student.init is not None and stage != "teacher":
+        from ..networks.network import check_weights  # with torch, which the teacher does not need
+
+        check_weights(config.student.init, config.student)
+    return teacher
 
 
 @dataclass(frozen=True)

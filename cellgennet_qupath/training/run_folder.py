@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,13 @@ import yaml
 from ..bundle import STUDENT, TEACHER, now, versions
 from ..core.config import Config
 from ..core.errors import TrainingError
-from ..core.files import replacing
+from ..core.files import remove_tree, replacing
+from ..core.plain_files import NotPlainError, read_text
+from ..core.plain_yaml import YamlError, read_yaml
 from ..core.progress import Reporter
 from .data import TrainingData
+
+_MOST_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class TrainingRun:
     def histories(self) -> dict[str, list[dict[str, float]]]:
         """The losses of each epoch, by network."""
         files = {network: self.history_file(network) for network in ("teacher", "student")}
-        return {network: read_json(file) for network, file in files.items() if file.is_file()}
+        stored = {network: read_json(file) for network, file in files.items() if file.is_file()}
+        return {network: history for network, history in stored.items() if isinstance(history, list)}
 
 
 def prepare_run(
@@ -65,31 +69,63 @@ def prepare_run(
 ) -> TrainingRun:
     """A run in its folder, which is emptied unless the run is resumed.
 
-    Raises TrainingError where a run on other data or with other settings was to be resumed.
+    A run whose record is cut off or damaged starts again, with a warning. Raises TrainingError where a run
+    on other data or with other settings was to be resumed, and ProjectError where the folder is a link or
+    holds one.
     """
     identity = _identity(data, config)
     record = folder / "run.yaml"
-    if resume and record.is_file():
-        if yaml.safe_load(record.read_text(encoding="utf-8")).get("identity") != identity:
+    stored = _stored_identity(record) if resume and record.is_file() else None
+    if stored is not None:
+        if stored != identity:
             raise TrainingError(
                 folder,
                 "annotations, images or settings changed since the run began, so it cannot be resumed",
                 "Train again without --resume",
             )
-    else:
-        if resume:
-            reporter.warn("Nothing to resume: training starts from the beginning.")
-        if folder.exists():
-            shutil.rmtree(folder)
-        (folder / "report").mkdir(parents=True)
-        content = {
-            "identity": identity,
-            "begun": now(),
-            "versions": versions(),
-            "config": config.model_dump(mode="json"),
-        }
-        record.write_text(yaml.safe_dump(content), encoding="utf-8")
+        return TrainingRun(folder, data, config, resume, reporter)
+    if resume and record.is_file():
+        reporter.warn(f"{record}: is cut off or damaged: training starts from the beginning.")
+    elif resume:
+        reporter.warn("Nothing to resume: training starts from the beginning.")
+    remove_tree(folder.parent, folder)
+    (folder / "report").mkdir(parents=True)
+    content = {
+        "identity": identity,
+        "begun": now(),
+        "versions": versions(),
+        "config": config.model_dump(mode="json"),
+    }
+    with replacing(record) as part:
+        part.write_text(yaml.safe_dump(with_checksum(content)), encoding="utf-8")
     return TrainingRun(folder, data, config, resume, reporter)
+
+
+def _stored_identity(record: Path) -> str | None:
+    """The identity of the run that began in a folder; None where its record is not whole."""
+    try:
+        content = read_yaml(record)
+    except (OSError, NotPlainError, YamlError):
+        return None
+    if not isinstance(content, dict) or not is_whole(content):
+        return None
+    identity = content.get("identity")
+    return identity if isinstance(identity, str) else None
+
+
+def with_checksum(content: dict[str, Any]) -> dict[str, Any]:
+    """Plain values with their own checksum, under the name ``sha256``."""
+    return content | {"sha256": _checksum(content)}
+
+
+def is_whole(content: dict[str, Any]) -> bool:
+    """Whether plain values agree with their checksum. Those of version 0.1 have none and are believed."""
+    rest = {name: value for name, value in content.items() if name != "sha256"}
+    return "sha256" not in content or content["sha256"] == _checksum(rest)
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _identity(data: TrainingData, config: Config) -> str:
@@ -102,8 +138,12 @@ def _identity(data: TrainingData, config: Config) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a file of ``write_json``."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The content of a file of ``write_json``; None where it is missing, cut off or damaged."""
+    try:
+        content = json.loads(read_text(path, _MOST_BYTES))
+    except (OSError, NotPlainError, ValueError, RecursionError):
+        return None
+    return None if isinstance(content, dict) and not is_whole(content) else content
 
 
 def write_json(path: Path, value: object) -> None:

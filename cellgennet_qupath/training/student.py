@@ -5,6 +5,8 @@ Batches come as NumPy arrays; ``student_stage`` decides which.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,17 +14,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..core.config import LossConfig, PseudoConfig, StudentConfig
-from ..core.errors import TrainingError
+from ..core.errors import DamagedStateError, TrainingError
 from ..core.files import replacing
 from ..networks.device import bfloat16_pays
 from ..networks.network import Network, build, init_pretrained
 from ..networks.unet import STRIDE
+from ..networks.weights import WeightsError, read_metadata, read_weights
 from . import losses
 from .batches import LabelledBatch, UnlabelledBatch
 
@@ -176,17 +178,34 @@ class StudentTrainer:
         """The averaged student as safetensors, written whole or not at all."""
         _save(self._average.state_dict(), path, {})
 
-    def save_checkpoint(self, path: Path) -> None:
-        """Everything that is needed to resume exactly, as safetensors."""
+    def save_checkpoint(self, path: Path, history: Sequence[Mapping[str, float]] = ()) -> None:
+        """Everything that is needed to resume exactly, as safetensors, with its checksum.
+
+        history : the terms of the loss in each epoch so far.
+        """
         tensors = {f"model.{k}": v for k, v in self._model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
         for index, state in self._optimiser.state_dict()["state"].items():
             tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
-        _save(tensors, path, {"step": str(self.step_count)})
+        facts = {"step": str(self.step_count), "history": json.dumps(list(history))}
+        _save(tensors, path, facts | {"sha256": _digest(tensors, facts)})
 
-    def load_checkpoint(self, path: Path) -> None:
-        """Continue from ``save_checkpoint``. Raises TrainingError if it does not fit."""
-        tensors = _load(path)
+    def load_checkpoint(self, path: Path) -> list[dict[str, float]]:
+        """Continue from ``save_checkpoint``; returns its ``history``.
+
+        Raises DamagedStateError where the file is cut off or damaged, TrainingError where it does not fit.
+        The trainer cannot be used after either.
+        """
+        damaged = DamagedStateError(path, "is cut off or damaged", "Train again without --resume")
+        try:
+            tensors, facts = read_weights(path), read_metadata(path)
+            expected = facts.pop("sha256", None)
+            # Checkpoints of version 0.1 have neither a checksum nor the history.
+            if expected is not None and expected != _digest(tensors, facts):
+                raise damaged
+            step, history = int(facts["step"]), json.loads(facts.get("history", "[]"))
+        except (WeightsError, ValueError, KeyError) as error:
+            raise damaged from error
         try:
             self._model.load_state_dict(_under(tensors, "model."))
             self._average.load_state_dict(_under(tensors, "average."))
@@ -199,8 +218,8 @@ class StudentTrainer:
         self._optimiser.load_state_dict(
             {"state": state, "param_groups": self._optimiser.state_dict()["param_groups"]}
         )
-        with safe_open(path, framework="pt") as file:
-            self.step_count = int(file.metadata()["step"])
+        self.step_count = step
+        return list(history)
 
 
 def _init_weights(model: Network, weights: Path) -> None:
@@ -241,6 +260,16 @@ def _save(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -
 
 def _load(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(path, f"cannot be read as weights ({error})", "Train again") from error
+        return read_weights(path)
+    except WeightsError as error:
+        raise TrainingError(path, str(error), "Give student.init a whole file") from error
+
+
+def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
+    """SHA-256 of tensors with their names and shapes, and of facts about them."""
+    digest = hashlib.sha256(json.dumps(sorted(facts.items())).encode())
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

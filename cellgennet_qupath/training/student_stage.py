@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.config import Config
+from ..core.errors import DamagedStateError, TrainingError
 from ..core.parallel import ordered_map
+from ..core.progress import Task
 from ..networks.device import best_device, set_threads
 from ..segmentation.decode import NOMINAL_MPP, DecodingConfig, decode
 from .batches import LabelledBatch, UnlabelledBatch
@@ -40,51 +44,94 @@ def student_stage(
 
 
 def _trained(run: TrainingRun, store: PseudoLabelStore | None) -> StudentTrainer:
-    """The student at the end of its training, resumed at its checkpoint if there is one.
+    """The student at the end of its training, resumed at its checkpoint if there is a whole one."""
+    checkpoint = run.state / "student.safetensors"
+    trainer = _new_trainer(run, store)
+    history: list[dict[str, float]] = []
+    if run.resume and checkpoint.is_file():
+        try:
+            history = trainer.load_checkpoint(checkpoint) or _history_of_version_0_1(run, trainer)
+        except TrainingError as error:
+            trainer = _start_again(run, store, error)
+    try:
+        return _train(run, store, trainer, history, checkpoint)
+    except DamagedStateError as error:
+        # The weights of a round's start: only training up to it again gives its pseudo-labels.
+        return _train(run, store, _start_again(run, store, error), [], checkpoint)
 
-    The training runs in sections: on labels alone, then with the soft labels of each round.
-    """
-    config = run.config
-    epochs, steps = config.student.epochs, config.student.steps_per_epoch
-    total = epochs * steps
-    starts = rounds(config) if store is not None else []
-    trainer = StudentTrainer(
+
+def _new_trainer(run: TrainingRun, store: PseudoLabelStore | None) -> StudentTrainer:
+    config, steps = run.config, run.config.student.steps_per_epoch
+    return StudentTrainer(
         config.student,
         config.loss,
         config.pseudo,
-        total,
+        config.student.epochs * steps,
         config.seed,
         best_device(),
-        [epoch * steps for epoch in starts],
+        [epoch * steps for epoch in _starts(run, store)],
     )
-    checkpoint, history_file = run.state / "student.safetensors", run.history_file("student")
-    history: list[dict[str, float]] = []
-    if run.resume and checkpoint.is_file():
-        trainer.load_checkpoint(checkpoint)
-        history = read_json(history_file)[: trainer.step_count // steps]
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _start_again(run: TrainingRun, store: PseudoLabelStore | None, error: TrainingError) -> StudentTrainer:
+    run.reporter.warn(f"{error.subject}: {error.reason}: the student's training starts again.")
+    return _new_trainer(run, store)
+
+
+def _starts(run: TrainingRun, store: PseudoLabelStore | None) -> list[int]:
+    """The epochs before which a round of pseudo-labels is made."""
+    return rounds(run.config) if store is not None else []
+
+
+def _history_of_version_0_1(run: TrainingRun, trainer: StudentTrainer) -> list[dict[str, float]]:
+    """The losses so far, which checkpoints did not contain."""
+    stored = read_json(run.history_file("student")) or []
+    return list(stored[: trainer.step_count // run.config.student.steps_per_epoch])
+
+
+def _train(
+    run: TrainingRun,
+    store: PseudoLabelStore | None,
+    trainer: StudentTrainer,
+    history: list[dict[str, float]],
+    checkpoint: Path,
+) -> StudentTrainer:
+    """Train to the end, in sections: on labels alone, then with the soft labels of each round."""
+    config = run.config
+    epochs, steps = config.student.epochs, config.student.steps_per_epoch
     sampler = PatchSampler(run.data.training, config.student.patch + 2 * CONTEXT)
-    with run.reporter.track("student", total, "steps") as task:
+    write_json(run.history_file("student"), history)
+    with run.reporter.track("student", epochs * steps, "steps") as task:
         task.advance(trainer.step_count)
-        for section, end in enumerate([*starts, epochs]):
-            if trainer.step_count >= end * steps:
-                continue
-            pseudo = None
-            if section and store is not None:
-                pseudo = store.labels(section - 1, trainer.save_weights)
-            draw = partial(_batches, config, sampler, pseudo)
-            batches = ordered_map(draw, range(trainer.step_count, end * steps), 1)
-            while trainer.step_count < end * steps:
-                epoch_terms: dict[str, list[float]] = {}
-                for batch in islice(batches, steps):
-                    terms = trainer.step(*batch)
-                    for name, value in terms.items():
-                        epoch_terms.setdefault(name, []).append(value)
-                    task.advance(1, f"loss {terms['total']:.3f}")
-                history.append({name: sum(values) / len(values) for name, values in epoch_terms.items()})
-                write_json(history_file, history)
-                trainer.save_checkpoint(checkpoint)
+        begin = 0
+        for section, end in enumerate([*_starts(run, store), epochs]):
+            if trainer.step_count < end * steps:
+                pseudo = None
+                if section and store is not None:
+                    at_start = trainer.step_count == begin * steps
+                    pseudo = store.labels(section - 1, trainer.save_weights, at_start)
+                draw = partial(_batches, config, sampler, pseudo)
+                batches = ordered_map(draw, range(trainer.step_count, end * steps), 1)
+                while trainer.step_count < end * steps:
+                    terms = _epoch(trainer, islice(batches, steps), task)
+                    history.append(terms)
+                    trainer.save_checkpoint(checkpoint, history)
+                    write_json(run.history_file("student"), history)
+            begin = end
     return trainer
+
+
+def _epoch(
+    trainer: StudentTrainer, batches: Iterable[tuple[LabelledBatch, UnlabelledBatch | None]], task: Task
+) -> dict[str, float]:
+    """Train on the batches of an epoch; returns the mean of each term of the loss."""
+    values: dict[str, list[float]] = {}
+    for batch in batches:
+        terms = trainer.step(*batch)
+        for name, value in terms.items():
+            values.setdefault(name, []).append(value)
+        task.advance(1, f"loss {terms['total']:.3f}")
+    return {name: sum(column) / len(column) for name, column in values.items()}
 
 
 def _batches(

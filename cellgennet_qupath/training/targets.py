@@ -25,10 +25,9 @@ def objectness(objects: NDArray[np.int32]) -> NDArray[np.float32]:
         if bounds is None:
             continue
         around = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in bounds)
-        mask = (objects[around] == label).astype(np.uint8)
-        padded = np.pad(mask, 1)
-        distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-        inside = mask > 0
+        inside = objects[around] == label
+        # Not OpenCV's transform: on several threads its last digit changes from run to run.
+        distance = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
         out[around][inside] = (distance / distance.max())[inside]
     return out
 

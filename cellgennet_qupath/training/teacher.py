@@ -10,6 +10,7 @@ import numpy as np
 
 from ..annotations.windows import Window
 from ..core.config import TeacherConfig
+from ..core.errors import TrainingError
 from ..core.progress import Reporter
 from ..networks.stardist_process import StarDistProcess
 from .patches import CONTEXT, Patch, PatchSampler, generator, recolour
@@ -17,6 +18,7 @@ from .targets import mean_radius, stardist_batch
 
 _STATE = "teacher_state.npz"
 _BEST = "teacher_best.h5"
+"""The best weights of a run that version 0.1 began; now they are part of the state."""
 _VALIDATION_BATCHES = 6
 
 
@@ -33,7 +35,8 @@ def train_teacher(
     """Train a new teacher and leave it with its best weights; returns the losses of each epoch.
 
     Stops when the validation loss has not improved for ``config.patience`` epochs. With ``resume`` it
-    continues from the checkpoint in ``state`` and ends with the same weights as an uninterrupted run.
+    continues from the checkpoint in ``state`` and ends with the same weights as an uninterrupted run. A
+    checkpoint that is cut off or damaged is reported, and the training starts again.
     """
     size = config.patch + 2 * CONTEXT
     sampler = PatchSampler(training, size)
@@ -56,9 +59,19 @@ def train_teacher(
     state.mkdir(parents=True, exist_ok=True)
     best, waited, first = np.inf, 0.0, 0
     if resume and (state / _STATE).is_file():
-        record = teacher.load_state(state / _STATE)
-        first, best, waited = int(record["epoch"]), record["best"], record["waited"]
-        history = [{"loss": record[f"loss{e}"], "validation": record[f"validation{e}"]} for e in range(first)]
+        try:
+            record = teacher.load_state(state / _STATE)
+        except TrainingError as error:
+            reporter.warn(f"{error.subject}: {error.reason}: the teacher's training starts again.")
+        else:
+            first, best, waited = int(record["epoch"]), record["best"], record["waited"]
+            history = [
+                {"loss": record[f"loss{e}"], "validation": record[f"validation{e}"]} for e in range(first)
+            ]
+            if not record["has_best"]:
+                teacher.load_weights(state / _BEST)
+                teacher.keep_best()
+                teacher.load_state(state / _STATE)
     total = config.epochs * config.steps_per_epoch
     with reporter.track("teacher", total, "steps") as task:
         task.advance(first * config.steps_per_epoch)
@@ -77,7 +90,7 @@ def train_teacher(
             waited += 1
             if validation_loss < best:
                 best, waited = validation_loss, 0.0
-                teacher.save_weights(state / _BEST)
+                teacher.keep_best()
             record = {"epoch": epoch + 1.0, "best": best, "waited": waited}
             for e, line in enumerate(history):
                 record |= {f"{name}{e}": value for name, value in line.items()}
@@ -86,7 +99,8 @@ def train_teacher(
         reporter.say(
             f"Teacher: stopped after {len(history)} epochs, the last {config.patience} without improvement."
         )
-    teacher.load_weights(state / _BEST)
+    if history:
+        teacher.use_best()
     return history
 
 

@@ -5,18 +5,19 @@ All of it in one process of StarDist, which ends before the student's training s
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import TEACHER
+from ..bundle import TEACHER, sha256
+from ..core.errors import TrainingError
+from ..core.plain_files import NotPlainError, copy_folder, regular_files
 from ..networks.stardist import WEIGHTS
 from ..networks.stardist_process import StarDistProcess
 from .pseudo_label_store import PseudoLabelStore
-from .run_folder import TrainingRun, read_json, write_json
+from .run_folder import TrainingRun, read_json, with_checksum, write_json
 from .soft_maps import teacher_predict
 from .teacher import train_teacher
 from .tune import best_of, rounded, score_windows, sentence
@@ -34,11 +35,12 @@ def teacher_stage(
     store  : where the teacher's predictions on unlabelled tissue are kept, if they are used.
     """
     finished = run.folder / "teacher.json"
-    tuned: dict[str, dict[str, float]] | None = read_json(finished) if finished.is_file() else None
+    tuned = _finished(run, finished) if finished.is_file() else None
     if tuned is not None and (store is None or store.teacher_is_complete):
         return tuned
     with _opened(run, source, tuned is not None) as teacher:
         if tuned is None:
+            history = None
             if source is None:
                 history = train_teacher(
                     teacher,
@@ -52,10 +54,29 @@ def teacher_stage(
                 )
                 write_json(run.history_file(TEACHER), history)
             tuned = _tuned(teacher, run)
-            write_json(finished, tuned)
+            files = {
+                file.relative_to(run.teacher).as_posix(): sha256(file) for file in regular_files(run.teacher)
+            }
+            write_json(finished, with_checksum(tuned | {"history": history, "files": files}))
         if store is not None and store.uses_teacher:
             store.predict_missing(TEACHER, teacher_predict(teacher, tuned["thresholds"]))
     return tuned
+
+
+def _finished(run: TrainingRun, file: Path) -> dict[str, Any] | None:
+    """The thresholds and scores of the finished teacher; None, with a warning, where a part is not whole."""
+    stored = read_json(file)
+    if not isinstance(stored, dict) or not {"thresholds", "scores"} <= set(stored):
+        run.reporter.warn(f"{file}: is cut off or damaged: the teacher is finished again.")
+        return None
+    for name, expected in stored.get("files", {}).items():
+        part = run.teacher / name
+        if not part.is_file() or sha256(part) != expected:
+            run.reporter.warn(f"{part}: is missing or damaged: the teacher is finished again.")
+            return None
+    if stored.get("history") is not None:
+        write_json(run.history_file(TEACHER), stored["history"])
+    return {name: stored[name] for name in ("thresholds", "scores")}
 
 
 def _opened(run: TrainingRun, source: Path | None, trained: bool) -> StarDistProcess:
@@ -66,7 +87,10 @@ def _opened(run: TrainingRun, source: Path | None, trained: bool) -> StarDistPro
     if source is None:
         run.teacher.parent.mkdir(exist_ok=True)
         return StarDistProcess(run.teacher, run.config.teacher, threads, run.config.seed)
-    shutil.copytree(source, run.teacher, dirs_exist_ok=True)
+    try:
+        copy_folder(source, run.teacher)
+    except NotPlainError as error:
+        raise TrainingError(error.subject, error.reason, "Replace it by the file itself") from error
     teacher = StarDistProcess(run.teacher, threads=threads)
     teacher.load_weights(run.teacher / WEIGHTS)
     return teacher

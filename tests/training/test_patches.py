@@ -8,7 +8,7 @@ import pytest
 from cellgennet_qupath.annotations.labels import UNKNOWN, LabelRasters, Split
 from cellgennet_qupath.annotations.windows import LabelledWindow
 from cellgennet_qupath.geometry.rectangle import Rectangle
-from cellgennet_qupath.training.patches import PatchSampler, generator, recolour
+from cellgennet_qupath.training.patches import PatchSampler, generator, recolour, renumbered
 from cellgennet_qupath.training.targets import objectness, touching
 
 
@@ -98,3 +98,24 @@ def test_recolouring_keeps_shape_and_range_and_moves_colours() -> None:
     assert out.min() >= -0.5
     assert out.max() <= 1.5
     assert np.abs(out - image).mean() > 0.01
+
+
+def test_labels_above_16_bits_give_the_same_targets() -> None:
+    objects = np.full((64, 64), UNKNOWN, np.int32)
+    objects[4:60, 4:60] = 0
+    objects[10:20, 10:20], objects[30:50, 30:40] = 1, 2
+    high = np.where(objects > 0, objects * 65_536, objects).astype(np.int32)
+    assert np.array_equal(renumbered(high), objects)
+    assert np.array_equal(renumbered(objects), objects)
+    assert np.array_equal(objectness(renumbered(high)), objectness(objects))
+    empty = np.zeros((4, 4), np.int32)
+    assert np.array_equal(renumbered(empty), empty)
+
+
+def test_object_probability_by_hand_and_the_same_in_every_repetition() -> None:
+    objects = np.zeros((9, 9), np.int32)
+    objects[2:7, 2:7] = 1
+    objects[2:7, 7:9] = 2  # touches it
+    first = objectness(objects)
+    assert first[4, 4] == 1 and first[2, 2] == np.float32(1 / 3) and first[4, 3] == np.float32(2 / 3)
+    assert all(np.array_equal(objectness(objects), first) for _ in range(20))
