@@ -80,7 +80,7 @@ def judge(evaluation: Evaluation) -> Verdict:
     if not true:
         headline = f"There are no outlined nuclei to compare {method} with."
     elif not predicted:
-        headline = f"{method} predicted no nucleus on these images."
+        headline = f"{method} is not good enough on these images yet: it predicted no nucleus."
     sentences = [
         f"It was compared with {_number(true, 'nucleus', 'nuclei')} outlined by hand in "
         f"{_number(len(rows), _noun(evaluation))}."
