@@ -30,8 +30,10 @@ from .slide_windows import SlideWindow, TrainingSlide, WindowCache
 
 _MARGIN = 64
 """Samples of real tissue around labels, so that patches there show context instead of padding."""
-_LARGEST = 1024
+_LARGEST = 640
 """Samples per side of a window; of larger ones, only a few would fit into the memory for windows."""
+_MOST_HELD_OUT = 8
+"""Windows held out where there is no validation region; they are in memory while thresholds are tuned."""
 _CELL = 32
 """Side, in samples, of the squares in which a tile's tissue is looked up."""
 _MIN_TISSUE = 0.3
@@ -257,7 +259,10 @@ def _ensure_validation(
             "are tuned on the training regions, so the scores of this model say little."
         )
         return training, [training[i] for i in with_nuclei]
-    held = {with_nuclei[i] for i in range(len(with_nuclei) // 2, len(with_nuclei), 5)}
+    # Every fifth, from the median number of nuclei upwards: few nuclei make poor thresholds.
+    ranked = sorted(with_nuclei, key=lambda i: training[i].n_nuclei)
+    chosen = ranked[len(ranked) // 2 :: 5]
+    held = set(chosen[:: -(-len(chosen) // _MOST_HELD_OUT)])
     reporter.warn(
         f"No region of class {name} with outlined nuclei: {len(held)} of {len(training)} labelled windows "
         f"are held out ({', '.join(sorted({training[i].source for i in held}))})."

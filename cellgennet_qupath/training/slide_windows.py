@@ -16,8 +16,8 @@ from ..qupath.images import open_image
 from ..qupath.project import ImageEntry
 from ..slides.normalisation import Normalisation
 
-_MEMORY = 160 << 20
-"""Bytes of windows kept in memory; at 7 bytes per sample 24 megapixels, more than most projects have."""
+_MEMORY = 64 << 20
+"""Bytes of windows kept in memory; at 5 bytes per sample 13 megapixels, about as many as 40 regions have."""
 
 _CUT, _WITHHELD = -2, -3
 """Packed labels besides nuclei, background (0) and unknown (-1): foreground without an object, withheld."""
@@ -35,10 +35,10 @@ class TrainingSlide:
 
 
 class _Packed(NamedTuple):
-    """A window's pixels, uint8 (rows, columns, 3), and its packed labels, int32 (rows, columns)."""
+    """A window's pixels, uint8 (rows, columns, 3), and its packed labels, int16 or int32 (rows, columns)."""
 
     pixels: NDArray[np.uint8]
-    labels: NDArray[np.int32]
+    labels: NDArray[np.signedinteger]
 
 
 class WindowCache:
@@ -112,12 +112,15 @@ class SlideWindow:
         packed = labels.objects
         packed[(packed == UNKNOWN) & (labels.foreground == 1)] = _CUT
         packed[labels.withheld] = _WITHHELD
-        return _Packed(pixels, packed)
+        few = packed.max(initial=0) <= np.iinfo(np.int16).max
+        return _Packed(pixels, packed.astype(np.int16) if few else packed)
 
     def _render(self) -> tuple[LabelRasters, NDArray[np.int32]]:
         return render_window(self.slide.supervision, self.split, self.where, self.slide.downsample)
 
 
-def _unpacked(packed: NDArray[np.int32]) -> LabelRasters:
+def _unpacked(packed: NDArray[np.signedinteger]) -> LabelRasters:
     foreground = np.where((packed > 0) | (packed == _CUT), 1, np.where(packed == 0, 0, UNKNOWN))
-    return LabelRasters(np.maximum(packed, UNKNOWN), foreground.astype(np.int8), packed == _WITHHELD)
+    return LabelRasters(
+        np.maximum(packed, UNKNOWN).astype(np.int32), foreground.astype(np.int8), packed == _WITHHELD
+    )

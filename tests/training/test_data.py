@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from cellgennet_qupath.core.errors import SupervisionError
 from cellgennet_qupath.core.progress import Reporter, Silent
 from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.qupath.project import Annotation, ImageEntry, ObjectCounts, Project
-from cellgennet_qupath.training.data import SlideTile, TrainingData, load_training_data
+from cellgennet_qupath.training.data import SlideTile, TrainingData, _ensure_validation, load_training_data
 from cellgennet_qupath.training.patches import PatchSampler, generator
 from cellgennet_qupath.training.slide_windows import SlideWindow, WindowCache
 from tests.helpers import Recorder, annotation
@@ -259,3 +259,23 @@ def test_validation_inside_training_is_not_trained_on(tmp_path: Path) -> None:
     assert isinstance(window, SlideWindow)
     x, y = 140 - window.where.box.x0, 30 - window.where.box.y0
     assert not window.known[y : y + 70, x : x + 120].any()
+
+
+def test_windows_of_median_size_are_held_out_and_few_of_them(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    for count in (1, 3, 2):
+        project.add(*region()[: 1 + count])
+    assert [window.n_nuclei for window in load(project, CONFIG, None, Silent()).validation] == [2]
+    windows = [Counted(number % 7 + 1) for number in range(100)]
+    training, held_out = _ensure_validation(cast(Any, windows), [], CONFIG, Silent())
+    assert 4 <= len(held_out) <= 8
+    assert len(training) + len(held_out) == 100
+    assert min(window.n_nuclei for window in held_out) >= 4
+
+
+@dataclass(frozen=True)
+class Counted:
+    """As much of a window as the choice of windows to hold out needs."""
+
+    n_nuclei: int
+    source: str = "slide"
