@@ -47,6 +47,6 @@ for (def given : [["--cells", cellgennet.option("cells", cells)], ["--existing",
 model = cellgennet.option("model", model)
 within = cellgennet.option("within", within)
 
-def done = cellgennet.withOpenAnnotations { cellgennet.segment([entry.getID()], model, within, more) }
+def done = cellgennet.withOpenAnnotations { cellgennet.segment([], model, within, ["--image-id", entry.getID()] + more) }
 if (done.contains(entry.getID()))
     cellgennet.say(cellgennet.bringIn(entry, getCurrentImageData(), "") + " nuclei in " + entry.getImageName() + ". Save the image to keep them.")

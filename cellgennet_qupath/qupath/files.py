@@ -13,7 +13,7 @@ import numpy as np
 from ..core.errors import EntryDataError, ProjectError
 from ..core.files import confined
 from ..core.progress import SILENT, Reporter
-from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, collect, concat
+from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, collect, concat, empty
 from .formats.detections import detection_chunks, read_detections, write_detections
 from .formats.geojson import read_annotations, read_objects
 from .formats.outlines import drawn, roi_names
@@ -22,7 +22,7 @@ from .formats.qpproj import DATA_FILE, at, class_colors, read_project
 from .kept import KeptFiles
 from .locate import SizeOf, find_slides
 from .lock import ProjectLock
-from .origin import origin_of
+from .origin import origin_of, set_aside
 from .parents import parents_of
 from .project import (
     ROOT,
@@ -71,6 +71,7 @@ class FilesBackend:
         self.entries: Sequence[ImageEntry] = tuple(
             at(image, slide) for image, slide in zip(recorded.images, located, strict=True)
         )
+        self._reporter = reporter
         self._read: dict[str, tuple[tuple[int, int], QpData]] = {}
         self._lock = ProjectLock(self.work_folder, reporter=reporter) if writable else None
         if self._lock is not None:
@@ -154,7 +155,7 @@ class FilesBackend:
         self.require_writable()
         file = self.detections_file(entry)
         if options.existing == "keep" and self._kept.is_usable(file):
-            earlier = read_detections(file)
+            earlier = self._readable_detections(entry, file)
             new = collect(nuclei)
             nuclei = concat([earlier, new.take(~np.isin(new.ids, earlier.ids))])
         parents = None
@@ -166,6 +167,15 @@ class FilesBackend:
             file=file,
             note="In QuPath, drag the file onto the open image, or run cellgennet_import_detections.groovy.",
         )
+
+    def _readable_detections(self, entry: ImageEntry, file: Path) -> Nuclei:
+        """Detections to be kept; a damaged file is moved to ``set-aside`` and has none."""
+        try:
+            return read_detections(file)
+        except EntryDataError as error:
+            moved = set_aside(self.work_folder, file)
+            self._reporter.warn(f"{entry.name}: {file} {error.reason}, so it was moved to {moved.parent}.")
+            return empty()
 
     def close(self) -> None:
         """Release the lock."""

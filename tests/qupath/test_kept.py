@@ -110,6 +110,19 @@ def test_files_of_older_versions_are_compared_by_what_they_contain(tmp_path: Pat
     assert "beyond the image" in warning
 
 
+def test_damaged_detections_do_not_stop_a_run_that_keeps_them(tmp_path: Path) -> None:
+    folder = make_project(tmp_path / "p", make_slide(tmp_path / "liver.tif", b"liver"))
+    write(folder)
+    file = folder / "cellgennet" / "detections" / "1.geojson.gz"
+    half = file.read_bytes()[:-30]
+    file.write_bytes(half)
+    (warning,) = write(folder, OTHERS, existing="keep")
+    assert "damaged, so it was moved to" in warning
+    assert read(folder) == (1, [])
+    (moved,) = (folder / "cellgennet" / "set-aside").glob("*/detections/1.geojson.gz")
+    assert moved.read_bytes() == half
+
+
 def test_annotations_drawn_on_another_slide_are_set_aside(tmp_path: Path) -> None:
     folder = make_project(tmp_path / "p", make_slide(tmp_path / "liver.tif", b"liver"))
     file = folder / "cellgennet" / "annotations" / "1.geojson"
