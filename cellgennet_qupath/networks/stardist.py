@@ -20,6 +20,7 @@ from ..core.config import TeacherConfig
 from ..core.errors import DamagedStateError, TrainingError
 from ..core.files import replacing
 from ..core.plain_files import NotPlainError, copy_folder
+from .stardist_config import INIT_REMEDY, check_stardist_folder
 
 WEIGHTS = "weights_best.h5"
 """The file of weights in a StarDist model folder."""
@@ -63,8 +64,8 @@ class StarDistModel:
                     train_background_reg=0,
                     train_tensorboard=False,
                 )
-        elif not (folder / "config.json").is_file():
-            raise TrainingError(folder, "is not a StarDist model folder", "Name a folder with config.json")
+        else:
+            check_stardist_folder(folder, "Name a folder with config.json")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._model = StarDist2D(model_config, name=folder.name, basedir=str(folder.parent))
@@ -212,10 +213,7 @@ def _set_up(tf: Any, threads: int) -> None:
 
 
 def _copy_init(source: Path, folder: Path) -> None:
-    if not (source / "config.json").is_file():
-        raise TrainingError(
-            source, "is not a StarDist model folder", "Give teacher.init a folder with config.json"
-        )
+    check_stardist_folder(source, INIT_REMEDY)
     try:
         copy_folder(source, folder)
     except NotPlainError as error:

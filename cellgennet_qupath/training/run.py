@@ -9,10 +9,11 @@ from typing import Literal
 
 from ..bundle import STUDENT, TEACHER, Bundle, Card, check_output, load_bundle, now, versions, write_bundle
 from ..core.config import Config
-from ..core.errors import Interrupted, TrainingError
+from ..core.errors import Interrupted
 from ..core.extras import require
 from ..core.files import confined
 from ..core.progress import SILENT, Reporter
+from ..networks.stardist_config import INIT_REMEDY, check_stardist_folder
 from ..qupath.project import Project
 from .data import TrainingData, load_training_data
 from .pseudo_label_store import open_store
@@ -111,10 +112,8 @@ def check_plan(output: Path, config: Config, stage: Stage, reporter: Reporter) -
         reporter.say(f"{output} exists: it is replaced when the training has succeeded.")
     teacher = load_bundle(output, reporter).teacher if stage == "student" else None
     init = config.teacher.init
-    if init is not None and teacher is None and not (init / "config.json").is_file():
-        raise TrainingError(
-            init, "is not a StarDist model folder", "Give teacher.init a folder with config.json"
-        )
+    if init is not None and teacher is None:
+        check_stardist_folder(init, INIT_REMEDY)
     if config.student.init is not None and stage != "teacher":
         from ..networks.network import check_weights  # with torch, which the teacher does not need
 
