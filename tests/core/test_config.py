@@ -61,3 +61,41 @@ def test_runs_of_earlier_versions_are_recognised_as_the_same() -> None:
     # Of the version before the settings were renamed: its runs can be resumed.
     digest = hashlib.sha256(Config().fingerprint_text().encode()).hexdigest()
     assert digest == "8609b1bac77e4ec7f327a8a5d73c28ef4ba7dfaa0d85a4189716066c1721e119"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("teacher: {depth: 5, grid: 4}", "multiple of grid"),
+        ("student: {patch: 640}", r"student\.patch"),
+        ("student: {batch: 100000}", r"student\.batch"),
+        ("loss: {bce: .inf}", r"loss\.bce"),
+        ("student: {learning_rate: .nan}", "learning_rate"),
+        ("- 1", "no settings"),
+        ("a: &a [*a]", "contains itself"),
+        ("seed: " + "[" * 100 + "]" * 100, "nested too deeply"),
+        ("# " + "x" * 300_000, "too large"),
+        ("a: \x00", "not valid YAML"),
+    ],
+)
+def test_impossible_settings_are_one_line_that_names_them(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as refused:
+        load_config(written(tmp_path, text))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_folder_or_a_missing_file_of_settings_is_one_line(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing.yaml"):
+        with pytest.raises(ConfigError):
+            load_config(path)
+
+
+def test_aliases_of_yaml_can_be_used(tmp_path: Path) -> None:
+    text = "teacher: &steps {epochs: 3, steps_per_epoch: 5}\nstudent: *steps\n"
+    config = load_config(written(tmp_path, text))
+    assert config.student.epochs == config.teacher.epochs == 3
+
+
+def test_patches_larger_than_tiles_are_possible_without_pseudo_labels(tmp_path: Path) -> None:
+    text = "student: {patch: 640}\nloss: {distillation: 0}\n"
+    assert load_config(written(tmp_path, text)).student.patch == 640
