@@ -239,3 +239,16 @@ def test_any_bytes_are_read_or_refused(tail: bytes, skim: bool) -> None:
         list(ObjectStream(start + tail, skim=["Spot"] if skim else []))
     except JavaStreamError as error:
         assert str(error)
+
+
+def test_a_long_line_of_superclasses_is_refused_though_none_is_nested() -> None:
+    """Each class names the one before as its superclass, by reference: every line is one longer."""
+
+    def classes(count: int) -> bytes:
+        # A class object ("v") takes a handle after that of its description, so descriptions are even.
+        above = [b"p", *(reference(2 * number) for number in range(count - 1))]
+        return b"".join(b"vr" + utf("C") + bytes(8) + b"\x02\x00\x00" + b"x" + one for one in above)
+
+    assert len(read(classes(MAX_DEPTH))[-1].line) == MAX_DEPTH
+    with pytest.raises(JavaStreamError, match="classes nested too deeply"):
+        read(classes(MAX_DEPTH + 1))
