@@ -31,6 +31,7 @@ Number = Annotated[float, Field(ge=-1000, le=1000)]
 class Card(BaseModel):
     """The content of ``model.yaml``. ``mpp`` is in µm per pixel; times are ISO 8601, UTC.
 
+    stain         : of the slides it was trained on: "H&E"; "" if they looked otherwise.
     checksums     : SHA-256 of every other file of the bundle.
     card_checksum : SHA-256 of what segmentation reads of the card, see ``card_checksum``; bundles of
                     version 0.1 have none.
@@ -44,6 +45,7 @@ class Card(BaseModel):
     licence: str = "unspecified"
     attribution: str = ""
     mpp: float | None = Field(default=None, ge=0.001, le=1000)
+    stain: str = "H&E"
     classes: Annotated[list[Text], Field(max_length=100)] = ["Nucleus"]
     decoding: dict[str, Number] = {}
     teacher_thresholds: dict[str, Number] = {}
@@ -55,7 +57,7 @@ class Card(BaseModel):
     checksums: dict[str, str] = {}
 
 
-_ONLY_FOR_READERS = frozenset({"licence", "attribution", "training", "metrics", "versions"})
+_ONLY_FOR_READERS = frozenset({"licence", "attribution", "stain", "training", "metrics", "versions"})
 """Fields of the card that nothing depends on."""
 
 

@@ -115,6 +115,10 @@ class FilesBackend:
         data = self.data(entry)
         return stains_of(data.image_type, data.stains)
 
+    def image_type(self, entry: ImageEntry) -> str:
+        """QuPath's name of the image type; "" if not set. Raises EntryDataError."""
+        return self.data(entry).image_type
+
     def detections(self, entry: ImageEntry) -> Nuclei:
         """The nuclei that this tool wrote last. Raises EntryDataError.
 

@@ -187,6 +187,9 @@ class Project(Protocol):
         Raises EntryDataError.
         """
 
+    def image_type(self, entry: ImageEntry) -> str:
+        """QuPath's name of the image type ("BRIGHTFIELD_H_E" ...); "" if not set. Raises EntryDataError."""
+
     def detections(self, entry: ImageEntry) -> Nuclei:
         """The nuclei that this tool wrote for an entry, as they are now. Raises EntryDataError."""
 

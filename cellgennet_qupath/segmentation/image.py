@@ -21,12 +21,13 @@ from ..qupath.origin import origin_of
 from ..qupath.parents import parents_of
 from ..qupath.project import ImageEntry, WrittenDetections
 from ..qupath.replaced import keep_detections
+from ..slides.appearance import Colours
 from ..slides.normalisation import estimate
 from ..slides.tissue import tissue_mask
 from .assemble import SlideNuclei
 from .checkpoint import Checkpoint
 from .plan import Area, geometry_of_class, ignored_geometry, plan_tiles
-from .prepare import Prepared, Run, prepare, warn_if_coarse
+from .prepare import Prepared, Run, prepare, warn_if_coarse, warn_of_appearance
 from .record import (
     Digesting,
     Present,
@@ -187,11 +188,14 @@ def _plan(run: Run, image: Prepared) -> tuple[SlideTask, list[Tile]]:
     """All that decides which nuclei are on the slide, and the tiles to segment."""
     reader = image.reader
     tissue = tissue_mask(reader, image.calibration.mpp)
+    colours = Colours()
+    normalisation = estimate(reader, image.downsample, run.model.normalisation, tissue, colours)
+    warn_of_appearance(run, image, tissue, colours)
     area = Area(tissue, image.within, image.ignored)
     task = SlideTask(
         pixels=reader,
         model=run.model,
-        normalisation=estimate(reader, image.downsample, run.model.normalisation, tissue),
+        normalisation=normalisation,
         downsample=image.downsample,
         mpp=image.measured_in,
         area=area,

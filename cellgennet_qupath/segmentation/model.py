@@ -28,6 +28,7 @@ class Model:
     block       : longest side of a block, the network's input without context, in input samples. Small
                   blocks waste less around a small area, large ones less in a large one. It affects the
                   last digits of the maps, so it does not depend on the tiles.
+    stain       : of the slides it was trained on, "" if unknown.
     """
 
     predictor: MapPredictor
@@ -37,6 +38,7 @@ class Model:
     path_class: str
     fingerprint: str
     block: int = 2048
+    stain: str = ""
 
     @classmethod
     def from_bundle(
@@ -59,6 +61,7 @@ class Model:
             normalisation=bundle.config.normalisation,
             path_class=bundle.card.classes[0] if bundle.card.classes else "",
             fingerprint=bundle.fingerprint,
+            stain=bundle.card.stain,
         )
 
     @property

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..core.config import NormalisationConfig
 from ..geometry.coordinates import grid_size
+from .appearance import Colours
 from .areas import Void
 from .reader import SlideReader
 from .tissue import TissueMask
@@ -48,7 +49,11 @@ class Normalisation:
 
 
 def estimate(
-    reader: SlideReader, downsample: float, config: NormalisationConfig, mask: TissueMask | None = None
+    reader: SlideReader,
+    downsample: float,
+    config: NormalisationConfig,
+    mask: TissueMask | None = None,
+    colours: Colours | None = None,
 ) -> Normalisation:
     """Percentiles of each channel over a slide's tissue, at the working resolution ``downsample``.
 
@@ -56,6 +61,8 @@ def estimate(
     whole, larger ones in 24 tiles of 256 x 256 samples at fixed positions evenly distributed over the
     tissue. Without tissue (or a mask) all pixels count. The ends of the scale keep a minimum distance, so
     that a single nucleus on glass stands out from noise. Colours of areas without data never count.
+
+    colours : to which the pixels that count are added.
     """
     voids = () if mask is None else mask.voids
     columns, rows = grid_size(reader.width, reader.height, downsample)
@@ -66,6 +73,8 @@ def estimate(
         inside = np.ones((h, w), bool) if mask is None else mask.window(x, y, w, h, downsample)
         for void in voids:
             inside &= ~void.matches(pixels)
+        if colours is not None:
+            colours.add(pixels[inside])
         for c in range(3):
             backup[c] += np.bincount(pixels[..., c].ravel(), minlength=256)
             counts[c] += np.bincount(pixels[..., c][inside], minlength=256)

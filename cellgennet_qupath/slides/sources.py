@@ -4,8 +4,11 @@ Every source returns 8-bit RGB. Other pixels are converted in one way everywhere
 
 - grey becomes three equal channels; "white is zero" is inverted;
 - alpha is composited over white; other extra samples are ignored;
+- YCbCr that a decoder leaves as it is (JPEG 2000 of Aperio, 33003) becomes RGB;
+- 8-bit samples are taken as they are, whatever range the file states;
 - other integers are scaled to 0..255 from a fixed range: the file's SMinSampleValue and SMaxSampleValue
-  if stated, else the range of its bits per sample. Floating-point pixels need a stated range.
+  if stated, else the bits that its samples use: 10, 12 or 14 bits in 16 are recognised from the largest
+  sample. Floating-point pixels need a stated range.
 """
 
 from __future__ import annotations
@@ -31,6 +34,12 @@ from .pixel_size import stated_mpp
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_APERIO_YCBCR = 33003
+_RAW_COLOURS = (1, 5, 8, 32773, 32946, 33003, 33004, 33005, 34712, 34925, 50000)
+"""Compressions whose decoders return samples as stored; those of JPEG, WebP and JPEG XL return RGB."""
+_BIT_DEPTHS = (10, 12, 14, 16)
+_LOOKED_AT = 4_000_000
+_STRIPS = 8
 _RE_EXPORT = "Copy it again from its source, or export it again"
 
 
@@ -61,6 +70,7 @@ class SampleFormat:
     inverted: bool = False
     alpha: bool = False
     premultiplied: bool = False
+    ycbcr: bool = False
 
     def to_rgb(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """8-bit RGB (rows, columns, 3) from stored samples (rows, columns) or (rows, columns, channels)."""
@@ -70,6 +80,8 @@ class SampleFormat:
             pixels = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
         colours = 3 if pixels.shape[2] >= 3 else 1
         rgb = pixels[..., :colours]
+        if self.ycbcr and colours == 3:
+            rgb = _rgb_of_ycbcr(rgb)
         if self.inverted:
             rgb = 255 - rgb
         if self.alpha:
@@ -77,6 +89,24 @@ class SampleFormat:
             own = rgb if self.premultiplied else rgb * opacity
             rgb = np.clip(np.rint(own + 255 * (1 - opacity)), 0, 255).astype(np.uint8)
         return np.repeat(rgb, 3, axis=2) if colours == 1 else np.ascontiguousarray(rgb)
+
+
+def _rgb_of_ycbcr(ycbcr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB of 8-bit YCbCr (..., 3) in the full range of JFIF (ITU-R BT.601), rounded."""
+    y, cb, cr = (ycbcr[..., channel].astype(np.float32) for channel in range(3))
+    cb, cr = cb - 128, cr - 128
+    rgb = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=-1)
+    return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
+
+
+def bits_used(largest: int) -> int:
+    """Bits per sample of a camera's picture in 16-bit integers, from its largest sample: 10, 12, 14 or 16.
+
+    Less than 10 count as 16, so that a dark picture is not taken for a bright one.
+    """
+    if largest < 2**8:
+        return 16
+    return next(bits for bits in _BIT_DEPTHS if largest < 2**bits)
 
 
 class TiffSource:
@@ -164,9 +194,13 @@ class TiffSource:
             inverted=photometric == kinds.MINISWHITE,
             alpha=extra in alphas,
             premultiplied=extra == tifffile.EXTRASAMPLE.ASSOCALPHA,
+            ycbcr=page.compression == _APERIO_YCBCR
+            or (photometric == kinds.YCBCR and page.compression in _RAW_COLOURS),
         )
 
     def _value_range(self, page: tifffile.TiffPage) -> tuple[float, float]:
+        if page.dtype == np.uint8 and page.bitspersample == 8:
+            return 0.0, 255.0
         stated = [page.tags.valueof(name) for name in ("SMinSampleValue", "SMaxSampleValue")]
         ends = [float(np.asarray(v).ravel()[0]) for v in stated if v is not None]
         if len(ends) == 2 and ends[1] > ends[0]:
@@ -175,7 +209,18 @@ class TiffSource:
             raise SlideError(
                 self._path, f"has {page.dtype} pixels without a stated range", "Export it as 8-bit RGB"
             )
-        return 0.0, float(2**page.bitspersample - 1)
+        bits = page.bitspersample
+        if bits == 16:
+            bits = bits_used(self._largest_sample())
+        return 0.0, float(2**bits - 1)
+
+    def _largest_sample(self) -> int:
+        """The largest of some samples: the coarsest level if it is small, else strips over all of level 0."""
+        level = len(self._levels) - 1
+        width, height = self._extent(self._levels[level].shape)
+        rows = max(1, min(height, _LOOKED_AT // width // _STRIPS))
+        starts = np.unique(np.linspace(0, height - rows, _STRIPS).round().astype(int)).tolist()
+        return max(int(self._read_array(level, 0, y, width, y + rows).max(initial=0)) for y in starts)
 
     def _read_array(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[Any]:
         if level not in self._arrays:
@@ -227,7 +272,8 @@ class PictureSource:
             pixels = np.concatenate([pixels[..., 2::-1], pixels[..., 3:]], axis=2)
         if raw.dtype.kind != "u":
             raise SlideError(path, f"has {raw.dtype} pixels", "Export it as 8-bit RGB")
-        form = SampleFormat(high=float(2 ** (8 * raw.dtype.itemsize) - 1), alpha=channels in (2, 4))
+        bits = 8 if raw.dtype == np.uint8 else bits_used(int(pixels[..., :3].max(initial=0)))
+        form = SampleFormat(high=float(2**bits - 1), alpha=channels in (2, 4) and bits in (8, 16))
         self._pixels = form.to_rgb(pixels)
         self.sizes = [(self._pixels.shape[1], self._pixels.shape[0])]
         self.properties: Mapping[str, object] = {}

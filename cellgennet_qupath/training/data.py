@@ -21,6 +21,7 @@ from ..geometry.coordinates import grid_size
 from ..geometry.rectangle import Rectangle
 from ..qupath.images import open_image
 from ..qupath.project import ImageEntry, Project
+from ..slides.appearance import Colours
 from ..slides.normalisation import estimate
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
 from ..slides.reader import SlideReader
@@ -68,6 +69,7 @@ class TrainingData:
     images : how many images were read.
     tiles  : unlabelled tissue.
     notes  : what was odd about annotations and images, one sentence each.
+    stain  : "H&E" if no image has other colours, else "" (unknown).
     """
 
     mpp: float | None
@@ -76,6 +78,7 @@ class TrainingData:
     validation: Sequence[Window]
     tiles: Sequence[TileSource]
     notes: Sequence[str] = ()
+    stain: str = "H&E"
 
     def describe(self) -> dict[str, int]:
         """Counts for messages and for the model card."""
@@ -149,6 +152,7 @@ def load_training_data(
     training: list[SlideWindow] = []
     validation: list[SlideWindow] = []
     cache = WindowCache()
+    unlike_h_and_e = False
     with reporter.track("reading labels", len(readable), "images") as task:
         for entry, supervision, calibration in readable:
             if target is not None and calibration.mpp is None:
@@ -159,9 +163,11 @@ def load_training_data(
                 continue
             downsample = 1.0 if target is None else downsample_for(calibration, target)
             with open_image(entry) as reader:
-                normalisation = estimate(
-                    reader, downsample, config.normalisation, tissue_mask(reader, calibration.mpp)
-                )
+                tissue, colours = tissue_mask(reader, calibration.mpp), Colours()
+                for finding in tissue.findings:
+                    reporter.warn(f"{entry.name}: {finding}.")
+                normalisation = estimate(reader, downsample, config.normalisation, tissue, colours)
+                unlike_h_and_e |= bool(colours.unlike_h_and_e())
                 slide = TrainingSlide(entry, supervision, calibration.mpp, downsample, normalisation)
             slides.append(slide)
             training += _windows(slide, Split.TRAINING, cache)
@@ -173,7 +179,9 @@ def load_training_data(
         )
     learnt, held_out = _ensure_validation(training, validation, config, reporter)
     tiles = _choose_tiles(slides, config)
-    return TrainingData(target, len(slides), learnt, held_out, tiles, listener.warnings)
+    return TrainingData(
+        target, len(slides), learnt, held_out, tiles, listener.warnings, "" if unlike_h_and_e else "H&E"
+    )
 
 
 def _nothing_to_train_on(

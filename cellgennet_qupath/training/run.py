@@ -92,6 +92,7 @@ def train_project(
         name=name,
         created=now(),
         mpp=data.mpp,
+        stain=data.stain,
         classes=[config.classes.detection_class],
         decoding=trained.decoding,
         teacher_thresholds=trained.thresholds,

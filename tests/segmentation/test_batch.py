@@ -84,6 +84,9 @@ class MemoryProject:
     def stains(self, entry: ImageEntry) -> StainVectors | None:
         return None
 
+    def image_type(self, entry: ImageEntry) -> str:
+        return ""
+
     def detections(self, entry: ImageEntry) -> Nuclei:
         return self.found.get(entry.id, empty())
 

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -19,6 +20,7 @@ from scipy import ndimage
 from cellgennet_qupath.core.errors import SlideError
 from cellgennet_qupath.geometry.coordinates import grid_size
 from cellgennet_qupath.slides.reader import SlideReader, level_downsample, open_slide
+from cellgennet_qupath.slides.sources import bits_used
 
 Pixels = NDArray[np.uint8]
 
@@ -339,3 +341,82 @@ def test_stacks_and_odd_channels_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(floats, RGB.astype(np.float32), photometric="rgb")
     with pytest.raises(SlideError, match="float32 pixels without a stated range"):
         open_slide(floats)
+
+
+def ycbcr(image: Pixels) -> Pixels:
+    return np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]])
+
+
+@pytest.mark.parametrize("compression", [33003, 33005])
+def test_jpeg_2000_of_aperio_in_either_colour_space(tmp_path: Path, compression: int) -> None:
+    image = noise(256, 512)
+    stored = ycbcr(image) if compression == 33003 else image
+    tiles = [
+        imagecodecs.jpeg2k_encode(
+            stored[:, x : x + 256].copy(), codecformat="j2k", mct=False, reversible=True
+        )
+        for x in (0, 256)
+    ]
+    path = tmp_path / "a.svs"
+    tifffile.imwrite(
+        path, iter(tiles), shape=image.shape, dtype="uint8", tile=(256, 256), photometric="rgb",
+        compression=compression, metadata=None,
+        description="Aperio Image Library v11\r\n512x256 (256x256) J2K/YUV16 Q=70|AppMag = 40|MPP = 0.25",
+    )  # fmt: skip
+    with open_slide(path) as reader:
+        read = reader.read_grid(0, 0, 512, 256, 1.0).astype(int)
+    assert np.abs(read - image).max() <= (3 if compression == 33003 else 0)
+
+
+@pytest.mark.parametrize("kind", ["plain", "zlib", "jpeg"])
+def test_ycbcr_without_and_with_a_decoder_that_converts(tmp_path: Path, kind: str) -> None:
+    image = noise(64, 64)
+    path = tmp_path / "a.tif"
+    if kind == "jpeg":
+        tifffile.imwrite(path, image, photometric="rgb", compression="jpeg", tile=(64, 64), metadata=None)
+    else:
+        compression = None if kind == "plain" else kind
+        tifffile.imwrite(
+            path,
+            ycbcr(image),
+            photometric="ycbcr",
+            compression=compression,
+            subsampling=(1, 1),
+            metadata=None,
+        )
+    with open_slide(path) as reader:
+        read = reader.read_grid(0, 0, 64, 64, 1.0).astype(int)
+    assert np.abs(read - image).mean() <= (8 if kind == "jpeg" else 1)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["tif", "tiled", "png"])
+def test_fewer_bits_in_16(tmp_path: Path, bits: int, kind: str) -> None:
+    image = noise(200, 300)
+    wide = np.rint(image * ((2**bits - 1) / 255)).astype(np.uint16)
+    wide[0, 0] = 2**bits - 1
+    path = tmp_path / f"a.{kind.replace('tiled', 'tif')}"
+    if kind == "png":
+        path.write_bytes(cv2.imencode(".png", wide[..., ::-1])[1].tobytes())
+    else:
+        tile = (64, 64) if kind == "tiled" else None
+        tifffile.imwrite(path, wide, photometric="rgb", tile=tile, metadata=None)
+    with open_slide(path) as reader:
+        read = reader.read_grid(0, 0, 300, 200, 1.0).astype(int)
+    assert np.abs(read[1:] - image[1:]).max() <= 1
+
+
+def test_a_dark_picture_is_not_taken_for_few_bits() -> None:
+    assert [bits_used(n) for n in (0, 255, 256, 1023, 1024, 4095, 4096, 16383, 16384, 65535)] == [
+        16, 16, 10, 10, 12, 12, 14, 14, 16, 16,
+    ]  # fmt: skip
+
+
+def test_8_bit_samples_are_taken_as_they_are(tmp_path: Path) -> None:
+    image = noise(64, 64)
+    path = tmp_path / "a.tif"
+    for kind, low, high in ((1, 60, 200), (3, 60, 200), (3, 0, 4095)):
+        tags = [(340, kind, 3, (low,) * 3, True), (341, kind, 3, (high,) * 3, True)]
+        tifffile.imwrite(path, image, photometric="rgb", metadata=None, extratags=tags)
+        with open_slide(path) as reader:
+            assert np.array_equal(reader.read_grid(0, 0, 64, 64, 1.0), image)

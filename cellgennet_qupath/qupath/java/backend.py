@@ -87,6 +87,10 @@ class QuPathBackend:
         """The stains of a brightfield entry, QuPath's own for its type where none are set; else None."""
         return self._files.stains(entry)
 
+    def image_type(self, entry: ImageEntry) -> str:
+        """QuPath's name of the image type; "" if not set."""
+        return self._files.image_type(entry)
+
     def detections(self, entry: ImageEntry) -> Nuclei:
         """The nuclei that this tool wrote or a user imported, as they are now. Raises EntryDataError."""
         hierarchy = self._hierarchy(entry)
