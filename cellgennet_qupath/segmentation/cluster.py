@@ -7,6 +7,8 @@ All workers need the project, the slides and the bundle under the same paths. Un
 from __future__ import annotations
 
 import logging
+import queue
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,14 +24,14 @@ from ..geometry.grid import Tile
 from .task import SlideTask
 from .workers import MOST_LOSSES, Done, segment_tiles, workers_lost
 
-_PATIENCE = "25s"
+_PATIENCE = 25.0
 _POLL = 5.0
 _SILENCE = 20.0
 
 _SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "1GB",
     "distributed.scheduler.allowed-failures": MOST_LOSSES,
-    "distributed.comm.timeouts.connect": _PATIENCE,
+    "distributed.comm.timeouts.connect": f"{_PATIENCE:g}s",
     # No memory management by Dask: our own blocks and queues are bounded.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -50,7 +52,7 @@ def dask_workers(address: str, worker_timeout: float | None = None) -> Iterator[
     """
     with dask.config.set(_SETTINGS):
         try:
-            client = distributed.Client(address, timeout=_PATIENCE)
+            client = _connected(address)
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"--dask {address}",
@@ -62,6 +64,29 @@ def dask_workers(address: str, worker_timeout: float | None = None) -> Iterator[
             yield workers
         finally:
             client.close(timeout=1 if workers.lost else _SILENCE)
+
+
+def _connected(address: str) -> distributed.Client:
+    """A client. Dask's own timeout does not end the wait for a scheduler that is reached and never answers.
+
+    Raises OSError and ValueError.
+    """
+    outcome: queue.Queue[Any] = queue.Queue()
+
+    def connect() -> None:
+        try:
+            outcome.put(distributed.Client(address, timeout=_PATIENCE))
+        except Exception as error:
+            outcome.put(error)
+
+    threading.Thread(target=connect, daemon=True).start()
+    try:
+        found = outcome.get(timeout=_PATIENCE + 2)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {_PATIENCE:g} s") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 class DaskWorkers:

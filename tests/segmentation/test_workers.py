@@ -65,7 +65,12 @@ def local() -> Iterator[LocalWorkers]:
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[distributed.LocalCluster]:
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None
+        # Without an address the port is always 8787, which another run may hold.
+        n_workers=1,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        memory_limit=None,
     ) as found:
         yield found
 
@@ -233,13 +238,13 @@ def test_groups_share_all_tiles_out(plan: tuple[SlideTask, list[Tile]]) -> None:
 
 
 def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", "1s")
+    monkeypatch.setattr(cluster, "_PATIENCE", 1.0)
     with pytest.raises(UsageError, match="no scheduler"), dask_workers("tcp://127.0.0.1:9"):
         pass
 
 
 def test_a_scheduler_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", "1s")
+    monkeypatch.setattr(cluster, "_PATIENCE", 1.0)
     begin = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = "tcp://{}:{}".format(*silent.getsockname())
