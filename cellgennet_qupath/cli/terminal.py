@@ -7,6 +7,7 @@ terminal, and characters that a code page lacks would end the program. Both are 
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Iterator
@@ -56,9 +57,10 @@ def _units(character: str) -> str:
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
-class SafeStream:
+class SafeStream(io.TextIOBase):
     """A text stream for ``print`` and click that writes printable text in the encoding of another stream.
 
+    Closing it leaves the other stream open, as libraries keep and close what they believe to be stderr.
     A reader that has gone (``| head``) does not end the work: the rest of the output is dropped.
     colours : let the colours of terminals through.
     """
@@ -69,12 +71,12 @@ class SafeStream:
         self._gone = False
 
     @property
-    def encoding(self) -> str:
+    def encoding(self) -> str:  # type: ignore[override]
         """The encoding of the stream."""
         return self._stream.encoding or "utf-8"
 
     @property
-    def errors(self) -> str | None:
+    def errors(self) -> str | None:  # type: ignore[override]
         """How the stream treats characters that it cannot encode; none reach it."""
         return self._stream.errors
 

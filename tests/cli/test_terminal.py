@@ -61,6 +61,14 @@ def test_an_unknown_encoding_becomes_ascii() -> None:
     assert encodable("ä", "no-such-code-page") == "\\u00e4"
 
 
+def test_libraries_may_close_what_they_believe_to_be_standard_error() -> None:
+    raw = io.StringIO()
+    stream = SafeStream(raw, colours=False)
+    stream.writelines(["a", "b"])
+    stream.close()
+    assert raw.getvalue() == "ab"
+
+
 def test_a_reader_that_has_gone_does_not_end_the_work() -> None:
     class Gone(io.StringIO):
         def write(self, text: str) -> int:
