@@ -79,7 +79,7 @@ def main(data: Path, output: Path, runs: Path, start: Path | None, config_file: 
         licence="CC BY 4.0",
         attribution=ATTRIBUTION,
         mpp=MPP,
-        classes=[config.classes.nucleus],
+        classes=[config.classes.detection_class],
         decoding=RULE.model_dump(),
         config=settings.model_dump(mode="json"),
         training=data_set.describe()

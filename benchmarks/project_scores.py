@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cellgennet_qupath.annotations.labels import Split, interpret
+from cellgennet_qupath.annotations.labels import Split
+from cellgennet_qupath.annotations.reader import interpret
 from cellgennet_qupath.bundle import Bundle, load_bundle, now, versions
 from cellgennet_qupath.geometry.coordinates import grid_size
 from cellgennet_qupath.geometry.raster import rasterize

@@ -42,8 +42,6 @@ from .stains import stains_of
 class FilesBackend:
     """A project read from its files (see ``Project``). Writes below ``<project>/cellgennet`` only.
 
-    not_found : why, by entry id, for entries whose slide was not found.
-
     Annotations come from ``data.qpdata``, or from ``cellgennet/annotations/<id>.geojson`` (or
     ``.geojson.gz``) if that is newer. Detections go to ``cellgennet/detections/<id>.geojson.gz``;
     ``counts`` counts QuPath's own objects, not these. Files that were made from other slides are not used
@@ -67,9 +65,10 @@ class FilesBackend:
             raise ProjectError(slides, "is not a folder", "Name the folder that contains the slides")
         self.path = recorded.folder
         self.version = recorded.version
-        located, self.not_found = find_slides(recorded, slides, size_of)
+        located, missing = find_slides(recorded, slides, size_of)
         self.entries: Sequence[ImageEntry] = tuple(
-            at(image, slide) for image, slide in zip(recorded.images, located, strict=True)
+            at(image, slide, missing.get(image.entry.id, ""))
+            for image, slide in zip(recorded.images, located, strict=True)
         )
         self._reporter = reporter
         self._read: dict[str, tuple[tuple[int, int], QpData]] = {}

@@ -18,9 +18,8 @@ def open_image(entry: ImageEntry) -> SlideReader:
             entry.name, f"the project {entry.fault}", "Remove the image from the project and add it again"
         )
     if entry.slide is None:
-        raise SlideError(
-            entry.name, f"its slide was not found ({entry.uri})", "Name its folder with --slides DIR"
-        )
+        why = entry.missing or f"its slide was not found ({entry.uri})"
+        raise SlideError(entry.name, why, "Name the folder of the slide with --slides DIR")
     if entry.rotated:
         raise SlideError(
             entry.name,

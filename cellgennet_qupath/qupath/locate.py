@@ -101,8 +101,8 @@ def _settle(project: RecordedProject, found: list[_Found]) -> None:
                 whose = next((project.images[n].entry.name for n in numbers if n != number), "")
                 belongs = f"belongs to the image {whose}" if owner else f"fits several images ({names})"
                 found[number] = _Found(
-                    reason=f"{one.slide} has the recorded name but {belongs} (name the folder of the slide "
-                    f"recorded at {entry.uri} with --slides DIR)"
+                    reason=f"{one.slide} has the recorded name but {belongs}; the slide recorded at "
+                    f"{entry.uri} was not found"
                 )
 
 
@@ -133,7 +133,7 @@ class _Finder:
                 return found
         if there is not None:
             return _Found(there)
-        unknown = f"no file named {recorded.name} was found (name its folder with --slides DIR)"
+        unknown = f"no file named {recorded.name} was found"
         return _Found(reason="; ".join(dict.fromkeys(reasons)) or unknown)
 
     def _recorded_places(self, recorded: PurePath) -> Iterator[Path]:
@@ -170,7 +170,7 @@ class _Finder:
         best = [c for c, number in zip(candidates, alike, strict=True) if number == max(alike)]
         if len(best) > 1:
             several = f"{len(best)} files named {recorded.name} fit ({best[0]}, {best[1]})"
-            reasons.append(f"{several}: choose with --slides DIR")
+            reasons.append(f"{several}")
             return None
         return _Found(best[0], alike=max(alike))
 

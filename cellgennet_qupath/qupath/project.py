@@ -76,6 +76,7 @@ class ImageEntry:
     series   : index of the image inside a multi-image file.
     opened   : whether the entry was ever opened in QuPath (has data).
     fault    : why the project's record of the image cannot be used; "" for a whole one.
+    missing  : why no slide was found; "" where one was.
     rotated  : the recorded server rotates or crops the slide (its pixels are not the file's own).
     """
 
@@ -93,6 +94,7 @@ class ImageEntry:
     pixel_type: str = "UINT8"
     channels: int = 3
     fault: str = ""
+    missing: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from .. import __version__
 from ..bundle import Bundle
 from ..core.config import ClassNames
+from ..core.environment import environment_error
 from ..core.errors import CellGenNetError, EntryDataError, Interrupted, UsageError
 from ..core.extras import require
 from ..core.files import confined, remove_tree
@@ -160,5 +161,6 @@ def _isolated(run: Run, entry: ImageEntry) -> ImageResult:
     except Exception as error:
         # A bug of ours (or too little memory) on one slide must not cost the night's other slides.
         _LOG.debug("segmenting %s failed", entry.name, exc_info=True)
-        reason = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+        known = environment_error(error)
+        reason = str(known or f"unexpected {type(error).__name__}: {' '.join(str(error).split())}")
     return ImageResult(entry.id, entry.name, "failed", 0, reason, time.monotonic() - begin)

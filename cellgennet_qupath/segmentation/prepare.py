@@ -25,7 +25,7 @@ from .options import SegmentOptions
 from .plan import segmented_geometry
 
 if TYPE_CHECKING:
-    import distributed
+    from .workers import Workers
 
 _COARSE = 2.5
 
@@ -47,7 +47,7 @@ class Run:
     classes: ClassNames
     model_name: str
     folder: Path
-    client: distributed.Client | None
+    client: Workers | None
     reporter: Reporter
 
 

@@ -67,7 +67,7 @@ def test_an_entry_that_was_never_opened_has_nothing(project: Path) -> None:
         assert opened.annotations(two) == []
         assert opened.counts(two).total == 0
         assert opened.stains(two) is None
-        assert "two.tif" in opened.not_found["2"]
+        assert "two.tif" in opened.entries[1].missing
 
 
 def test_own_annotations_win_where_they_are_newer(project: Path) -> None:

@@ -166,9 +166,9 @@ def _unusable(image: Any, number: int, error: ProjectError) -> RecordedImage:
     return RecordedImage(entry, None)
 
 
-def at(image: RecordedImage, slide: Path | None) -> ImageEntry:
-    """The entry of a recorded image whose slide was found (or not)."""
-    return replace(image.entry, slide=slide)
+def at(image: RecordedImage, slide: Path | None, missing: str = "") -> ImageEntry:
+    """The entry of a recorded image whose slide was found, or ``missing`` for a reason."""
+    return replace(image.entry, slide=slide, missing=missing)
 
 
 def class_colors(folder: Path) -> dict[str, tuple[int, int, int]]:

@@ -34,8 +34,6 @@ from . import objects as javaobjects
 class QuPathBackend:
     """A project read and written by QuPath (see ``Project``).
 
-    not_found : why, by entry id, for entries whose slide was not found.
-
     Annotations, counts and detections are what QuPath itself reads. ``write_detections`` changes only two
     of QuPath's files, ``data.qpdata`` and ``summary.json`` of the entry; the project file and the recorded
     slide URIs stay as they are. It does not need the slide. The new ``data.qpdata`` is written beside the
@@ -57,7 +55,6 @@ class QuPathBackend:
         self._files = FilesBackend(path, slides, size_of, writable, reporter)
         self.path = self._files.path
         self.entries: Sequence[ImageEntry] = self._files.entries
-        self.not_found = self._files.not_found
         self._last: tuple[str, tuple[int, int], Any] | None = None
         file = self.path / PROJECT_FILE
         try:
