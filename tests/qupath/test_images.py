@@ -36,7 +36,8 @@ def test_an_image_is_opened_at_its_full_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"slide": None}, "its slide was not found"),
+        ({"slide": None}, "its slide was not found .*--slides"),
+        ({"slide": None, "missing": "a.svs belongs to the image B"}, "belongs to the image B.*--slides"),
         ({"rotated": True}, ROTATED),
         ({"size": (640, 480)}, OTHER_SIZE),
         ({"series": 1}, "a.png"),
