@@ -19,12 +19,14 @@ _FILL_EXTENT = 40.0  # µm
 _UNIFORM_EXTENT = 100.0  # µm
 _UNIFORM_SHARE = 0.01
 _GAPS = 25.0  # µm
-"""Holes up to this width in black: bright objects on a dark background have more of them than ``_HOLES``."""
+"""Width of holes in fill: bright objects on a dark background are many more than the following allow."""
 _HOLES = 0.25
+_MOST_HOLES = 10
 
 _INK_EXTENT = 100.0  # µm
 """Ink is longer than this; granules of pigment, megakaryocytes and folds across a nucleus are not."""
 _INK_MARGIN = 2  # samples
+_MOST_INK = 0.5
 _WHITE = 0.99
 """Quantile of the brightest channel that counts as white."""
 
@@ -104,7 +106,14 @@ def _without_gaps(samples: NDArray[np.bool_], um: float) -> bool:
     radius = max(1, round(_GAPS / um / 2))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     closed = cv2.morphologyEx(samples.astype(np.uint8), cv2.MORPH_CLOSE, disc)
-    return float(closed.sum()) <= (1 + _HOLES) * float(samples.sum())
+    if float(closed.sum()) > (1 + _HOLES) * float(samples.sum()):
+        return False
+    # Objects as small as nuclei, surrounded by this colour: it is the background of a dark image.
+    _, _, stats, _ = cv2.connectedComponentsWithStats((~samples).astype(np.uint8), connectivity=4)
+    left, top, width, height = stats[1:, :4].T
+    inside = (left > 0) & (top > 0) & (left + width < samples.shape[1]) & (top + height < samples.shape[0])
+    small = np.maximum(width, height) <= max(2, _GAPS / um)
+    return int((inside & small).sum()) <= _MOST_HOLES
 
 
 def find_ink(image: NDArray[np.uint8], um: float, fill: NDArray[np.bool_]) -> Area:
@@ -140,6 +149,8 @@ def find_ink(image: NDArray[np.uint8], um: float, fill: NDArray[np.bool_]) -> Ar
             ink |= long
     if not ink.any():
         return Area(ink)
+    if ink.mean() > _MOST_INK or not _without_gaps(ink, um):  # a dark background, or a stain of that colour
+        return Area(np.zeros(fill.shape, bool))
     side = 2 * _INK_MARGIN + 1
     return Area(cv2.dilate(ink.astype(np.uint8), np.ones((side, side), np.uint8)) > 0)
 

@@ -43,6 +43,9 @@ _STRIPS = 8
 _RE_EXPORT = "Copy it again from its source, or export it again"
 
 
+_AS_OME_TIFF = "Export it from QuPath as OME-TIFF (File > Export images) and add that file to the project"
+
+
 class Source(Protocol):
     """The levels of an image.
 
@@ -290,9 +293,16 @@ def open_source(path: Path, series: int) -> Source:
     """The source for a file, chosen by its content. Raises SlideError."""
     if not path.exists():
         raise SlideError(path, "does not exist", "Check the path, or say where slides are with --slides")
+    if path.is_dir():
+        zarr_marks = ("zarr.json", ".zgroup", ".zattrs")
+        kind = "is an OME-Zarr" if any((path / mark).exists() for mark in zarr_marks) else "is a folder"
+        raise SlideError(path, f"{kind}, which cannot be opened as a slide", _AS_OME_TIFF)
     try:
         with path.open("rb") as file:
             start = file.read(4)
+            file.seek(128)
+            if file.read(4) == b"DICM":
+                raise SlideError(path, "is a DICOM file, which cannot be opened as a slide", _AS_OME_TIFF)
         if not start:
             raise SlideError(path, "is empty", _RE_EXPORT)
         if start in _TIFF_STARTS:

@@ -110,12 +110,16 @@ def test_a_black_image_has_no_tissue(tmp_path: Path) -> None:
     assert mask.share == 0.0
 
 
-def test_dark_between_bright_objects_is_not_fill() -> None:
+@pytest.mark.parametrize("number", [40, 300, 900])
+@pytest.mark.parametrize("background", [(0, 0, 0), (0, 10, 20), (5, 5, 5), (60, 60, 60)], ids=str)
+def test_dark_between_bright_objects_is_not_fill(number: int, background: tuple[int, int, int]) -> None:
     rng = np.random.default_rng(3)
-    image = np.zeros((400, 400, 3), np.uint8)
-    for x, y in rng.uniform(0, 400, (900, 2)):
+    image = np.full((400, 400, 3), background, np.uint8)
+    for x, y in rng.uniform(0, 400, (number, 2)):
         cv2.circle(image, (int(x), int(y)), 4, (20, 30, 220), -1)
-    assert not find_fill(image, UM).samples.any()
+    nothing = find_fill(image, UM)
+    assert not nothing.samples.any()
+    assert not find_ink(image, UM, nothing.samples).samples.any()
     assert not find_text(image, 1, (400, 400)).samples.any()
 
 

@@ -420,3 +420,16 @@ def test_8_bit_samples_are_taken_as_they_are(tmp_path: Path) -> None:
         tifffile.imwrite(path, image, photometric="rgb", metadata=None, extratags=tags)
         with open_slide(path) as reader:
             assert np.array_equal(reader.read_grid(0, 0, 64, 64, 1.0), image)
+
+
+@pytest.mark.parametrize("kind", ["zarr 3", "zarr 2", "folder", "DICOM"])
+def test_kinds_that_are_not_read_are_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "slide"
+    if kind == "DICOM":
+        path.write_bytes(bytes(128) + b"DICM" + bytes(64))
+    else:
+        path.mkdir()
+        if kind != "folder":
+            (path / ("zarr.json" if kind == "zarr 3" else ".zgroup")).write_text("{}")
+    with pytest.raises(SlideError, match=f"{'OME-Zarr' if 'zarr' in kind else kind}.*Export it from QuPath"):
+        open_slide(path)
