@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 import cv2
@@ -27,6 +28,9 @@ _TEXT_SIDE = 3072
 
 _TISSUE_TINT = 0.02
 _TISSUE_DENSITY = 0.04
+_KEPT = 4
+_RECENT: dict[tuple[str, int, int, int, float], TissueMask] = {}
+_LOCK = threading.Lock()
 
 _LEFT_OUT = {
     "fill": "uniform areas without data (unscanned or padded)",
@@ -117,9 +121,24 @@ def tissue_mask(reader: SlideReader, mpp: float | None = None) -> TissueMask:
     ``areas``).
 
     mpp : µm per full-resolution pixel, by default the file's; 0.25 is assumed if it is unknown.
-    A sample of the mask is about 8 µm; the longer side has 256 to 2048 of them.
+    A sample of the mask is about 8 µm; the longer side has 256 to 2048 of them. The masks of the last few
+    slides are kept, because training asks for one at every tile.
     """
     known = mpp or (reader.mpp[0] if reader.mpp else 0.25)
+    state = reader.path.stat()
+    key = (str(reader.path.absolute()), reader.series, state.st_size, state.st_mtime_ns, known)
+    with _LOCK:
+        mask = _RECENT.pop(key, None)
+    if mask is None:
+        mask = _tissue_mask(reader, known)
+    with _LOCK:
+        _RECENT[key] = mask
+        while len(_RECENT) > _KEPT:
+            del _RECENT[next(iter(_RECENT))]
+    return mask
+
+
+def _tissue_mask(reader: SlideReader, known: float) -> TissueMask:
     longest = max(reader.width, reader.height)
     downsample = min(_MICRONS_PER_SAMPLE / known, longest / _SMALLEST_SIDE)
     downsample = max(1.0, round(downsample), longest / _LARGEST_SIDE)

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -52,6 +53,20 @@ def test_a_field_without_glass_is_all_tissue(tmp_path: Path, colour: tuple[int, 
 @pytest.mark.parametrize("colour", [GLASS, (255, 255, 255), (228, 226, 224)])
 def test_an_empty_slide_has_no_tissue(tmp_path: Path, colour: tuple[int, int, int]) -> None:
     assert mask_of(tmp_path, field(colour, 2)).share == 0.0
+
+
+def test_a_mask_is_kept_until_the_file_or_the_pixel_size_changes(tmp_path: Path) -> None:
+    image = field(GLASS, 2)
+    image[200:600, 300:700] = field((200, 120, 170), 4, (400, 400))
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, image)
+    with open_slide(path) as reader:
+        first = tissue_mask(reader, 1.0)
+        assert tissue_mask(reader, 1.0) is first
+        assert tissue_mask(reader, 0.5) is not first
+    tifffile.imwrite(path, image[:500])
+    with open_slide(path) as reader:
+        assert tissue_mask(reader, 1.0).tissue.shape != first.tissue.shape
 
 
 def test_a_real_slide(shared: Path) -> None:
