@@ -173,7 +173,7 @@ def test_files_that_an_operating_system_leaves_are_ignored(bundle: Bundle) -> No
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        (lambda card: card.update(stain="H&E"), ["stain"]),
+        (lambda card: card.update(shade="blue"), ["shade"]),
         (lambda card: card["config"].update(loss={"bar": 1}), ["loss.bar"]),
         (lambda card: card["config"].update(augmentation={"x": 1}, teacher={"grid": 8}), ["augm", "teacher"]),
         (lambda card: card["config"].update(student={"warp": 1, "batch": 2}), None),

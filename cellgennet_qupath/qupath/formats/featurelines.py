@@ -110,6 +110,8 @@ def _all_polygons(lines: Sequence[str], names: Sequence[str]) -> FeatureColumns:
     fields = [("objectType", pa.string()), ("classification", _CLASS), ("measurements", measured_fields)]
     schema = [("type", pa.string()), ("id", pa.string()), ("parent", pa.string())]
     schema += [("geometry", _GEOMETRY), ("nucleusGeometry", _GEOMETRY), ("properties", pa.struct(fields))]
+    if not all(line.startswith("{") for line in lines):
+        raise ValueError("a line is not a feature")  # Arrow itself ends the process at a leading `null`
     raw = "\n".join(lines).encode()
     table = pyarrow.json.read_json(
         pa.BufferReader(raw),
