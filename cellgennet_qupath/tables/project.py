@@ -19,6 +19,7 @@ from ..core.progress import SILENT, Reporter
 from ..measure.neighbourhood import neighbourhood
 from ..qupath.project import Annotation, DetectionChunk, ImageEntry, Project
 from ..segmentation.record import mixed_settings
+from ..slides.pixel_size import implausible
 from .cells import writable
 from .counted import counted_chunks, within_of
 from .formats import FORMATS, Chunks, Writer, ending_of
@@ -53,6 +54,13 @@ def export_project(
     mixed = mixed_settings(project)
     if mixed:
         reporter.warn(mixed)
+    for entry in project.entries:
+        reason = "" if entry.mpp is None else implausible(entry.mpp)
+        if reason:
+            reporter.warn(
+                f"{entry.name}: {reason} in the project, so its centroids, areas and densities are wrong. "
+                "Correct the pixel size in QuPath (Image tab) and segment again."
+            )
     if IMAGE in path.name:
         return _each(project, path, write, neighbours, reporter)
     chunks = _all_chunks(project, neighbours, reporter)

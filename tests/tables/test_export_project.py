@@ -401,3 +401,16 @@ def test_parquet_with_cells_has_both_outlines(tmp_path: Path) -> None:
 def test_a_summary_is_a_table(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"not a summary format.*\.csv"):
         export(tmp_path, "t.h5ad", TWO, summary=True)
+
+
+@pytest.mark.parametrize("size", [0.00025, 25400 / 72, 250.0])
+def test_an_impossible_pixel_size_is_reported(tmp_path: Path, size: float) -> None:
+    listener = Recorder()
+    images: Images = (
+        (entry(1, "good"), nuclei((0, 0, 9, 9))),
+        (entry(2, "odd", (size, size)), nuclei((0, 0, 9, 9))),
+    )
+    export(tmp_path, "t.csv", images, reporter=listener)
+    (warning,) = listener.warnings
+    assert warning.startswith("odd: has pixels of")
+    assert "Correct the pixel size in QuPath" in warning
