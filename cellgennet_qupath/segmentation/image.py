@@ -64,6 +64,11 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
             if record.current and record.inputs == _inputs(run, image) and present.state in _DONE:
                 return _earlier(run, entry, record, present)
             _report_edits(run, entry, record, present)
+        elif record is None and (run.folder / entry.id / _DONE_BEFORE).is_file():
+            run.reporter.say(
+                f"{entry.name}: an earlier version of this package segmented it without recording what its "
+                "nuclei were made from, so it is segmented again."
+            )
         checkpoint = Checkpoint(run.folder / entry.id, image.fingerprint)
         if checkpoint.damaged:
             run.reporter.warn(
@@ -98,6 +103,8 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
 
 
 _DONE = ("unchanged", "edited")
+_DONE_BEFORE = "done.json"
+"""Mark of a finished image, left by versions without records."""
 
 
 def _inputs(run: Run, image: Prepared) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from cellgennet_qupath.qupath.formats.detections import read_detections
 from cellgennet_qupath.qupath.project import Annotation, Project
 from cellgennet_qupath.qupath.replaced import kept_detections, restore_detections
 from cellgennet_qupath.segmentation.batch import segment_project
+from cellgennet_qupath.segmentation.checkpoint import Checkpoint
 from cellgennet_qupath.segmentation.model import Model
 from cellgennet_qupath.segmentation.options import SegmentOptions
 from cellgennet_qupath.segmentation.record import mixed_settings
@@ -354,3 +355,28 @@ def test_exact_names_come_before_ids_and_patterns(project: MemoryProject) -> Non
     assert image_names(project, images=["1"], image_ids=["4"]) == ["1", "scan 2"]
     with pytest.raises(UsageError, match=r"--image-id 9: .*1 \(3\)"):
         image_names(project, image_ids=["9"])
+
+
+def test_what_a_version_without_records_finished_is_done_again_and_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    begin = Checkpoint.__init__
+
+    def noting(self: Checkpoint, place: Path, *arguments: Any) -> None:
+        made.append(place)
+        begin(self, place, *arguments)
+
+    monkeypatch.setattr(Checkpoint, "__init__", noting)
+    first, _, _ = run(folder)
+    (folder / "cellgennet" / "segmented" / "1.json").unlink()
+    made[0].mkdir(parents=True)
+    (made[0] / "done.json").write_text("{}", encoding="utf-8")
+    listener = Recorder()
+    with FilesBackend(folder, writable=True, reporter=listener) as project:
+        options = SegmentOptions(tile=128, mpp=0.25)
+        (again,) = segment_project(
+            project, replace(model(), predictor=ColourReader()), options, reporter=listener
+        )
+    assert again.count == first.count
+    assert any("earlier version" in line and "segmented again" in line for line in listener.lines)
