@@ -121,7 +121,10 @@ def with_checksum(content: dict[str, Any]) -> dict[str, Any]:
 def is_whole(content: dict[str, Any]) -> bool:
     """Whether plain values agree with their checksum. Those of version 0.1 have none and are believed."""
     rest = {name: value for name, value in content.items() if name != "sha256"}
-    return "sha256" not in content or content["sha256"] == _checksum(rest)
+    try:
+        return "sha256" not in content or content["sha256"] == _checksum(rest)
+    except TypeError:  # names of several types, which this tool does not write
+        return False
 
 
 def _checksum(content: dict[str, Any]) -> str:

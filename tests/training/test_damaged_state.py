@@ -164,6 +164,17 @@ def test_plain_values_are_read_whole_or_not_at_all(tmp_path: Path, damage: Damag
     assert read_json(file) is None
 
 
+@pytest.mark.parametrize(
+    "text", ["1: a\nb: c\nsha256: d\n", "x: {1: a, b: c}\nsha256: d\n", "[1]", "null: 1"]
+)
+def test_a_record_of_other_values_is_not_whole(tmp_path: Path, text: str) -> None:
+    listener = Recorder()
+    prepare_run(tmp_path / "run", drawn_data(), TINY, False, listener)
+    (tmp_path / "run" / "run.yaml").write_text(text, encoding="utf-8")
+    prepare_run(tmp_path / "run", drawn_data(), TINY, True, listener)
+    assert len(listener.warnings) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "part", ["state/teacher_state.npz", "teacher.json", "stardist/teacher/weights_best.h5"]
