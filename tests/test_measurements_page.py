@@ -61,7 +61,8 @@ def folder(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_every_column_is_described(folder: Path) -> None:
     page = PAGE.read_text(encoding="utf-8")
     table = pd.read_csv(folder / "nuclei.csv")
-    assert len(table) == 879 + 1155 + 422 + 1016
+    # Two of the third slide's nuclei are inside its Ignore* area.
+    assert len(table) == 879 + 1155 + (422 - 2) + 1016
     for name in table.columns:
         assert f"`{name.replace('Eosin', 'Hematoxylin')}`" in page, name
     assert table.drop(columns=["Name"]).notna().all(axis=None)
