@@ -91,17 +91,23 @@ def validates(number: int) -> bool:
     return number % 10 == 9
 
 
+def labelled(item: LabelledImage, split: Split) -> LabelledWindow:
+    """A whole image with all its labels."""
+    truth = item.truth()
+    rows, columns = truth.shape
+    return _window(item, truth, Rectangle(0, 0, columns, rows), split)
+
+
 def labelled_everywhere(root: Path, datasets: Sequence[str]) -> TrainingData:
     """All labels of the train images; every tenth image is for validation."""
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
     everything = images(root, "train", datasets)
     for number, item in enumerate(everything):
-        truth = item.truth()
-        rows, columns = truth.shape
-        split = Split.VALIDATION if validates(number) else Split.TRAINING
-        window = _window(item, truth, Rectangle(0, 0, columns, rows), split)
-        (validation if split is Split.VALIDATION else training).append(window)
+        if validates(number):
+            validation.append(labelled(item, Split.VALIDATION))
+        else:
+            training.append(labelled(item, Split.TRAINING))
     return TrainingData(MPP, len(everything), training, validation, [])
 
 
