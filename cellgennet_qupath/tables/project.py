@@ -65,9 +65,12 @@ def export_project(
         return _each(project, path, write, neighbours, reporter)
     chunks = _all_chunks(project, neighbours, reporter)
     first = next(chunks, None)
-    if first is None:
-        raise _no_detections(project)
-    return _written(path, write, chain([first], chunks))
+    if first is not None:
+        return _written(path, write, chain([first], chunks))
+    # No nuclei in any image is a result, if they were looked for.
+    if summary and any(_segmented(project, entry) for entry in project.entries):
+        return _written(path, write, ())
+    raise _no_detections(project)
 
 
 def _writer(path: Path, project: Project, summary: bool, reporter: Reporter) -> Writer:

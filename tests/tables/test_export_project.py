@@ -382,6 +382,23 @@ def test_images_without_nuclei_have_rows_in_a_summary(tmp_path: Path) -> None:
     assert counts == ["0", "0", "2", "", "", "1", "0", "", "", ""]
 
 
+def test_a_summary_of_a_project_without_any_nuclei_has_rows(tmp_path: Path) -> None:
+    images = [(entry(7, "glass"), empty()), (replace(entry(8, "never"), opened=False), empty())]
+    project = MemoryProject(tmp_path, images, {"7": [region("Tumor", (0, 0, 20, 20))]})
+    assert export_project(project, tmp_path / "s.csv", summary=True) == 0  # type: ignore[arg-type]
+    rows = csv_rows(tmp_path / "s.csv")
+    assert [(row["Image"], row["Num Detections"]) for row in rows] == [
+        ("glass", "0"),
+        ("glass", "0"),
+        ("never", ""),
+    ]
+    with pytest.raises(ExportError, match="no detections"):
+        export_project(project, tmp_path / "t.csv")  # type: ignore[arg-type]
+    none = MemoryProject(tmp_path, images[1:])
+    with pytest.raises(ExportError, match="cellgennet segment"):
+        export_project(none, tmp_path / "n.csv", summary=True)  # type: ignore[arg-type]
+
+
 def test_parquet_with_cells_has_both_outlines(tmp_path: Path) -> None:
     detected = nuclei((2, 2, 6, 6), (20, 20, 26, 26))
     detected = replace(detected, cells=np.array([shapely.box(0, 0, 12, 8), None], object))
