@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cellgennet_qupath.geometry.coordinates import full_to_index
+from cellgennet_qupath.geometry.coordinates import full_to_edge
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.slides.reader import open_slide
@@ -76,7 +76,7 @@ def with_outlines(picture: NDArray[np.uint8], nuclei: Nuclei, corner: tuple[int,
     drawn = picture.copy()
     for polygon in shapely.get_parts(nuclei.polygons):
         points = shapely.get_coordinates(polygon.exterior) - corner
-        index = full_to_index(points, 1 / ENLARGED)
+        index = full_to_edge(points, 1 / ENLARGED) - 0.5
         fixed = np.rint(index * 2**_SUBPIXEL_BITS).astype(np.int32)
         cv2.polylines(drawn, [fixed], True, COLOR, 2, cv2.LINE_AA, _SUBPIXEL_BITS)
     return drawn

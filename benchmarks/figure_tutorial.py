@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from cellgennet_qupath.geometry.coordinates import full_to_index
+from cellgennet_qupath.geometry.coordinates import full_to_edge
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.slides.reader import open_slide
 
@@ -80,7 +80,7 @@ def outline(
     """Draw a shape's outlines on the enlarged picture, whose first full-resolution pixel is ``corner``."""
     for part in shapely.get_parts(shape):
         points = shapely.get_coordinates(part.exterior) - corner
-        fixed = np.rint(full_to_index(points, 1 / ENLARGED) * 2**_SUBPIXEL_BITS).astype(np.int32)
+        fixed = np.rint((full_to_edge(points, 1 / ENLARGED) - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)
         cv2.polylines(picture, [fixed], True, color, 2, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 

@@ -290,6 +290,7 @@ def evaluate(
     from .evaluation.checks import check_inputs
     from .evaluation.predictors import predictors_for
     from .evaluation.run import evaluate as scored
+    from .qupath.open import is_project_path
     from .report.evaluation_files import REPORT, check_output
     from .report.evaluation_page import write_report
 
@@ -297,7 +298,7 @@ def evaluate(
     check_output(folder)
     models = [_bundle(bundle, reporter) for bundle in _several(bundles)]
     others = {name: Path(place) for name, place in (predictions or {}).items()}
-    is_project = _is_project(target)
+    is_project = not isinstance(target, str | os.PathLike) or is_project_path(Path(target))
     if is_project:
         from .evaluation.regions import project_regions
 
@@ -377,10 +378,3 @@ def _opened(
     if isinstance(project, str | os.PathLike):
         return open_project(project, writable=writable, reporter=reporter)
     return nullcontext(project)
-
-
-def _is_project(target: Project | StrPath) -> bool:
-    if not isinstance(target, str | os.PathLike):
-        return True
-    path = Path(target)
-    return path.is_file() or (path / "project.qpproj").is_file()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -15,9 +14,6 @@ from numpy.typing import NDArray
 
 OWN_MARK = "ce119e00-"
 """The first part of all ids that this tool assigns (see ``own_id``)."""
-
-_OWN = re.compile(OWN_MARK + r"[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-
 
 CHUNK = 20_000
 """Nuclei per chunk; an image can have millions."""
@@ -157,11 +153,6 @@ def own_id(content: bytes) -> str:
     digest = hashlib.blake2b(content, digest_size=12).hexdigest()
     variant = "89ab"[int(digest[7], 16) % 4]
     return f"{OWN_MARK}{digest[:4]}-8{digest[4:7]}-{variant}{digest[8:11]}-{digest[11:23]}"
-
-
-def is_own_id(identifier: str) -> bool:
-    """Whether an id was made by ``own_id``."""
-    return _OWN.fullmatch(identifier) is not None
 
 
 def empty() -> Nuclei:

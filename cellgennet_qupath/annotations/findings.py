@@ -149,9 +149,8 @@ def holds_region(count: int) -> Finding:
 def holds_nuclei(count: int) -> Finding:
     """Outlines around nuclei."""
     sentence = (
-        f"{_some(count, 'outline', 'enclose')} several outlined nuclei and {_it(count, 'is', 'are')} "
-        "left out: "
-        "give such outlines a class of their own, for example Gland."
+        f"{_some(count, 'outline', 'enclose')} several outlined nuclei and {_it(count, 'is', 'are')} left "
+        "out: give such outlines a class of their own, for example Gland."
     )
     return Finding(Kind.HOLDS_NUCLEI, count, "", sentence)
 
@@ -159,9 +158,8 @@ def holds_nuclei(count: int) -> Finding:
 def too_large(count: int) -> Finding:
     """Outlines larger than any nucleus."""
     sentence = (
-        f"{_some(count, 'outline', 'are')} too large for a nucleus, so {_it(count, 'its', 'their')} "
-        "area counts "
-        "as unknown: give such outlines a class of their own, and check the pixel size."
+        f"{_some(count, 'outline', 'are')} too large for a nucleus, so {_it(count, 'its', 'their')} area "
+        "counts as unknown: give such outlines a class of their own, and check the pixel size."
     )
     return Finding(Kind.TOO_LARGE, count, "", sentence)
 
@@ -170,8 +168,8 @@ def too_small(count: int) -> Finding:
     """Outlines that are slips of the hand."""
     sentence = (
         f"{_some(count, 'outline', 'are')} too small for a nucleus (below 1 µm²), so "
-        f"{_it(count, 'its', 'their')} "
-        "area counts as unknown: delete such outlines, and check the pixel size."
+        f"{_it(count, 'its', 'their')} area counts as unknown: delete such outlines, and check the pixel "
+        "size."
     )
     return Finding(Kind.TOO_SMALL, count, "", sentence)
 
@@ -180,8 +178,7 @@ def drawn_twice(count: int) -> Finding:
     """Outlines of nuclei that have another outline."""
     sentence = (
         f"{_some(count, 'outline', 'repeat')} a nucleus that is outlined already: each nucleus counts "
-        "once, with "
-        "its largest outline. Delete the duplicates in QuPath."
+        "once, with its largest outline. Delete the duplicates in QuPath."
     )
     return Finding(Kind.DRAWN_TWICE, count, "", sentence)
 
@@ -209,8 +206,7 @@ def filled(count: int) -> Finding:
     """Nuclei with holes."""
     sentence = (
         f"{_some(count, 'nucleus outline', 'have')} holes, which count as part of the nucleus. To fill "
-        "them in "
-        "QuPath, choose Objects > Annotations > Fill holes."
+        "them in QuPath, choose Objects > Annotations > Fill holes."
     )
     return Finding(Kind.FILLED, count, "", sentence)
 

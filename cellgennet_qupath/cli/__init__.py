@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..core.environment import environment_error
+from ..core.environment import environment_error, in_one_line
 from ..core.errors import CellGenNetError, Interrupted
 from .interrupt import Interrupts
 from .terminal import printable, safe_output
@@ -110,11 +110,8 @@ def _run(arguments: list[str]) -> int:
         known = environment_error(error)
         if known is not None:
             return _failed(str(known), known.exit_code, debug)
-        kind = type(error).__name__
-        line = (
-            f"internal error ({kind}: {error}). This is a bug: please report it with the output of --debug."
-        )
-        return _failed(" ".join(line.split()), 1, debug)
+        what = f"internal error ({in_one_line(error).rstrip('.')})"
+        return _failed(f"{what}. This is a bug: please report it with the output of --debug.", 1, debug)
     return result if isinstance(result, int) else 0
 
 

@@ -70,11 +70,12 @@ def command(
     PROJECT is a QuPath project, whose Validation regions are evaluated, or a folder with images/ and labels/.
     """
     from .. import api
+    from ..qupath.open import is_project_path
 
     listener = reporter()
     others = _named_folders(predictions)
-    is_project = project.is_file() or (project / "project.qpproj").is_file()
-    with opened(project, backend, slides, listener) if is_project else nullcontext(project) as target:
+    project_given = is_project_path(project)
+    with opened(project, backend, slides, listener) if project_given else nullcontext(project) as target:
         assessment = api.evaluate(
             target,
             models or "pretrained",

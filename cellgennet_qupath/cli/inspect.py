@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from .options import Backend, json_option, mpp_option, opened, print_json, project_argument
+from .terminal import printable
 
 
 @click.command("inspect")
@@ -54,9 +55,14 @@ def _print_table(document: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    # Only a terminal has a width; elsewhere rows are not wrapped.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    table = Table(title=Text(f"{document['project']} ({document['backend']} backend)"), title_justify="left")
+    def safe(text: str) -> Text:
+        # Rich drops some control characters and counts others as no column.
+        return Text(printable(text))
+
+    # Only a terminal has a width; elsewhere rows are not wrapped. Standard output lets no colours through.
+    width = None if sys.stdout.isatty() else 200
+    console = Console(highlight=False, color_system=None, width=width)
+    table = Table(title=safe(f"{document['project']} ({document['backend']} backend)"), title_justify="left")
     for heading in ("id", "image", "size", "µm/px", "annotations", "regions", "detections"):
         table.add_column(heading, overflow="fold")
     for image in document["images"]:
@@ -71,13 +77,13 @@ def _print_table(document: dict[str, Any]) -> None:
             str(image["regions"]),
             str(image["detections"]),
         )
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(safe(cell) for cell in row))
     console.print(table)
     for image in document["images"]:
         if image["problem"]:
-            console.print(Text(f"! {image['name']}: {image['problem']}"), soft_wrap=True)
+            console.print(safe(f"! {image['name']}: {image['problem']}"), soft_wrap=True)
         for finding in image["findings"]:
-            console.print(Text(f"! {image['name']}: {finding['sentence']}"), soft_wrap=True)
+            console.print(safe(f"! {image['name']}: {finding['sentence']}"), soft_wrap=True)
     training = sum(image["trainable"]["nuclei"] for image in document["images"])
     images = sum(bool(image["trainable"]["nuclei"]) for image in document["images"])
     validation = sum(image["trainable"]["validation_nuclei"] for image in document["images"])

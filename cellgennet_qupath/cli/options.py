@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -19,6 +20,16 @@ Backend = Literal["auto", "qupath", "files"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 FOLDER_OR_FILE = click.Path(path_type=Path)
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds. Click's own type also takes ``nan``, which is below and above no bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number within bounds", param, ctx)
+        return number
 
 
 def project_argument(function: F) -> F:
@@ -57,7 +68,7 @@ mpp_option = click.option(
     help="Pixel size in micrometres, for images without one or with an impossible one.",
 )
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=0), default=None, help="Processor threads to use; 0: all."
+    "--threads", type=click.IntRange(0, 1024), default=None, help="Processor threads to use; 0: all."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 

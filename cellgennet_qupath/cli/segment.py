@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from .options import Backend, json_option, mpp_option, opened, print_json, project_argument, threads_option
+from .options import (
+    Backend,
+    FiniteRange,
+    json_option,
+    mpp_option,
+    opened,
+    print_json,
+    project_argument,
+    threads_option,
+)
 from .reporter import reporter
 
 if TYPE_CHECKING:
@@ -36,7 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--cells",
-    type=click.FloatRange(min=0, max=100, min_open=True),
+    type=FiniteRange(min=0, max=100, min_open=True),
     metavar="MICROMETRES",
     help="Expand nuclei into cells by this distance.",
 )
@@ -60,7 +69,7 @@ if TYPE_CHECKING:
 @click.option("--dask", metavar="ADDRESS", help="Distribute tiles over the workers of this Dask scheduler.")
 @click.option(
     "--worker-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, max=604_800, min_open=True),
     metavar="SECONDS",
     help="With --dask: end if no worker is connected for this long; default: wait.",
 )

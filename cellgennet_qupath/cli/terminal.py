@@ -14,23 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO, cast
 
-_UNSAFE = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tab and line feed, marks that reverse the direction of text, lone surrogates."""
-_PLAIN = re.compile(_UNSAFE)
-_COLOURED = re.compile(rf"\x1b\[[0-9;]*m|({_UNSAFE})")
 
 
 def printable(text: str) -> str:
     """A text in which characters that are not safe to print are written as ``\\uXXXX``."""
-    return _PLAIN.sub(_escaped, text)
+    return _UNSAFE.sub(_escaped, text)
 
 
 def _escaped(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
-
-
-def _keep_colours(match: re.Match[str]) -> str:
-    return _escaped(match) if match[1] else match[0]
 
 
 def encodable(text: str, encoding: str) -> str:
@@ -62,12 +56,10 @@ class SafeStream(io.TextIOBase):
 
     Closing it leaves the other stream open, as libraries keep and close what they believe to be stderr.
     A reader that has gone (``| head``) does not end the work: the rest of the output is dropped.
-    colours : let the colours of terminals through.
     """
 
-    def __init__(self, stream: TextIO, colours: bool) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._colours = colours
         self._gone = False
 
     @property
@@ -82,10 +74,9 @@ class SafeStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write a text; returns its length."""
-        safe = _COLOURED.sub(_keep_colours, text) if self._colours else _PLAIN.sub(_escaped, text)
         if not self._gone:
             try:
-                self._stream.write(encodable(safe, self.encoding))
+                self._stream.write(encodable(printable(text), self.encoding))
             except BrokenPipeError:
                 self._gone = True
         return len(text)
@@ -128,4 +119,4 @@ def safe_output() -> Iterator[None]:
 def _safe(stream: Any) -> TextIO:
     if stream is None or isinstance(stream, SafeStream):  # programs without a console have no streams
         return cast(TextIO, stream)
-    return cast(TextIO, SafeStream(stream, colours=stream.isatty()))
+    return cast(TextIO, SafeStream(stream))

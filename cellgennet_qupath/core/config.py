@@ -20,7 +20,7 @@ from .progress import SILENT, Reporter
 # The upper bounds only exclude typing errors and values that no computer can hold.
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Batch = Annotated[int, Field(ge=1, le=1024)]
-Patch = Annotated[int, Field(ge=64, multiple_of=32)]
+Patch = Annotated[int, Field(ge=64, le=4096, multiple_of=32)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 

@@ -35,7 +35,7 @@ def environment_error(error: BaseException) -> CellGenNetError | None:
     """The line for an exception that a computer, a disk or a file can cause; None for all others."""
     if isinstance(error, CellGenNetError):
         return error
-    text = str(error).lower()
+    text = " ".join(str(error).lower().split())
     if isinstance(error, MemoryError) or any(part in text for part in _MEMORY_TEXTS):
         return _MEMORY
     if isinstance(error, RecursionError):
@@ -57,6 +57,15 @@ def environment_error(error: BaseException) -> CellGenNetError | None:
     if isinstance(error, OSError):
         return _of_system(error)
     return None
+
+
+def in_one_line(error: BaseException) -> str:
+    """Any exception in one line: the cause where it is known, else the name of its class and its message."""
+    known = environment_error(error)
+    if known is not None:
+        return str(known)
+    kind, text = type(error).__name__, " ".join(str(error).split())
+    return f"{kind}: {text[:300].rstrip('.')}." if text else f"{kind}."
 
 
 def _of_system(error: OSError) -> CellGenNetError:

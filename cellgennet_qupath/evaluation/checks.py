@@ -16,6 +16,8 @@ from .regions import EvaluationRegion
 
 _SEVERAL = 3
 """So many regions with at most one object each look like binary masks."""
+_SHOWN = 3
+"""Regions that a warning names."""
 
 
 def check_inputs(
@@ -38,6 +40,7 @@ def check_inputs(
     for bundle in bundles:
         for region in regions:
             downsample_of(region, bundle.card.mpp)
+    _warn_of_seen_nuclei(regions, bundles, reporter)
     for name, folder in predictions.items():
         for sentence in PrecomputedPredictor(name, folder).check(regions):
             reporter.warn(sentence)
@@ -58,6 +61,22 @@ def check_inputs(
             f"{subject}: no label image holds more than one object. If they are binary masks, give every "
             "nucleus a number of its own, for instance with skimage.measure.label(mask)."
         )
+
+
+def _warn_of_seen_nuclei(
+    regions: Sequence[EvaluationRegion], bundles: Sequence[Bundle], reporter: Reporter
+) -> None:
+    """Version 0.1, whose cards have no checksum of their own, also trained on regions for validation."""
+    overlapping = [region.name for region in regions if region.overlaps_training]
+    earlier = [bundle.card.name for bundle in bundles if bundle.card.card_checksum is None]
+    if not overlapping or not earlier:
+        return
+    more = f" and {len(overlapping) - _SHOWN} more" if len(overlapping) > _SHOWN else ""
+    reporter.warn(
+        f"{', '.join(earlier)}: made by version 0.1, which also trained on regions for validation that "
+        f"overlap regions for training ({', '.join(overlapping[:_SHOWN])}{more}). If it was trained on this "
+        "project, its scores are too optimistic: train again."
+    )
 
 
 def _count(region: EvaluationRegion, reporter: Reporter) -> int:

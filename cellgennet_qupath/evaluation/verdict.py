@@ -6,7 +6,6 @@ The limits between good, fair and poor are rules of thumb of this project; docs/
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -220,13 +219,6 @@ def _warnings(evaluation: Evaluation, rows: pd.DataFrame, true: int) -> list[str
         if true and not evaluation.of(method)["predicted_objects"].sum()
     ]
     noun = _noun(evaluation)
-    trained = [region.name for region in evaluation.regions if region.overlaps_training]
-    if trained:
-        warnings.append(
-            f"{_number(len(trained), 'validation region')} overlap{'s' if len(trained) == 1 else ''} a "
-            f"Training region ({_listed(trained)}). A model trained there has seen these nuclei before, so "
-            "its scores are too optimistic."
-        )
     if len(rows) < FEW_IMAGES or true < FEW_NUCLEI:
         warnings.append(
             f"The sample is small ({_number(len(rows), noun)}, {_number(true, 'nucleus', 'nuclei')}), and "
@@ -278,8 +270,3 @@ def _of(part: int, whole: int) -> tuple[int, int]:
 
 def _number(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

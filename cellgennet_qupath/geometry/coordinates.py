@@ -12,11 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def full_to_index(full: ArrayLike, downsample: float, origin: float = 0.0) -> NDArray[np.float64]:
-    """Fractional array indices of full-resolution coordinates, index i being the CENTRE of sample i."""
-    return np.asarray(full, dtype=np.float64) / downsample - 0.5 - origin
-
-
 def edge_to_full(edge: ArrayLike, downsample: float, origin: float = 0.0) -> NDArray[np.float64]:
     """Full-resolution coordinate of sample EDGES: edge i is where sample i begins."""
     return (np.asarray(edge, dtype=np.float64) + origin) * downsample

@@ -7,7 +7,6 @@ Schmidt et al., "Cell Detection with Star-convex Polygons", MICCAI 2018.
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from ..core.arrays import DamagedArraysError, read_npz
 from ..core.config import TeacherConfig
 from ..core.errors import DamagedStateError, TrainingError
-from ..core.files import replacing
+from ..core.files import remove_tree, replacing
 from ..core.plain_files import NotPlainError, copy_folder
 from .stardist_config import INIT_REMEDY, check_stardist_folder
 
@@ -32,7 +31,8 @@ class StarDistModel:
     def __init__(self, folder: Path, config: TeacherConfig | None, threads: int, seed: int) -> None:
         """Open the model in ``folder``, or build a new one there from ``config`` and ``seed``.
 
-        Raises TrainingError where a folder to open or to start from is not a StarDist model folder.
+        Raises TrainingError where a folder to open or to start from is not a StarDist model folder, and
+        ProjectError where the folder for a new one is a link or holds one.
         """
         import tensorflow as tf
         from stardist.models import Config2D, StarDist2D
@@ -44,8 +44,7 @@ class StarDistModel:
         self.folder = folder
         model_config = None
         if config is not None:
-            if folder.exists():
-                shutil.rmtree(folder)
+            remove_tree(folder.parent, folder)
             if config.init is not None:
                 _copy_init(config.init, folder)
             else:

@@ -9,11 +9,17 @@ from ..core.errors import QuPathError
 from ..core.extras import require
 from ..core.progress import SILENT, Reporter
 from .files import FilesBackend
+from .formats.qpproj import PROJECT_FILE
 from .java.installation import find_qupath
 from .locate import SizeOf
 from .project import Project
 
 Backend = Literal["auto", "qupath", "files"]
+
+
+def is_project_path(path: Path) -> bool:
+    """Whether a path given by a user is a project rather than a folder of images: its folder, or a file."""
+    return path.is_file() or (path / PROJECT_FILE).is_file()
 
 
 def open_project(

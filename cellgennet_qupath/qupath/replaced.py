@@ -1,7 +1,11 @@
-"""Detections that a run replaced: kept in ``<project>/cellgennet/replaced/<id>``, and put back from there."""
+"""Detections that a run replaced: kept in ``<project>/cellgennet/replaced/<id>``, and put back from there.
+
+Of each image those of the last ``MOST_KEPT`` runs are kept.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +19,14 @@ from .origin import origin_of
 from .project import ImageEntry, Project, WriteOptions, WrittenDetections
 
 FOLDER = "replaced"
+MOST_KEPT = 5
 _ENDING = ".geojson.gz"
 
 
 def keep_detections(project: Project, entry: ImageEntry, every: bool = False) -> Path | None:
     """Keep a copy of an image's detections before they are replaced; None if there are none.
 
+    Older copies than the last ``MOST_KEPT`` are deleted.
     every : also those of other tools. Raises EntryDataError.
     """
     folder = project.work_folder / FOLDER / entry.id
@@ -36,11 +42,13 @@ def keep_detections(project: Project, entry: ImageEntry, every: bool = False) ->
                 return None
             with replacing(file, project.work_folder) as part:
                 shutil.copyfile(present, part)
+            _delete_older(project, entry, file)
             return file
         chunks = [c.nuclei for c in project.detection_chunks(entry)] if every else [project.detections(entry)]
         if not sum(map(len, chunks)):
             return None
         write_detections(file, concat(chunks), origin=origin_of(entry))
+        _delete_older(project, entry, file)
     except OSError as error:
         raise EntryDataError(
             file, f"cannot be written ({error.strerror or error}); nothing was replaced", "Free some space"
@@ -52,6 +60,13 @@ def kept_detections(project: Project, entry: ImageEntry) -> list[Path]:
     """The files of an image's replaced detections, the oldest first."""
     folder = project.work_folder / FOLDER / entry.id
     return sorted(folder.glob(f"*{_ENDING}"), key=lambda file: (file.stat().st_mtime_ns, file.name))
+
+
+def _delete_older(project: Project, entry: ImageEntry, newest: Path) -> None:
+    older = [file for file in kept_detections(project, entry) if file != newest]
+    for file in older[: 1 - MOST_KEPT]:
+        with contextlib.suppress(OSError):  # in use, on Windows; a later run deletes it
+            remove_file(project.work_folder, file)
 
 
 def restore_detections(project: Project, entry: ImageEntry) -> WrittenDetections | None:

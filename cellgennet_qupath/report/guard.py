@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from ..core.errors import CellGenNetError
+from ..core.environment import in_one_line
 from ..core.progress import Reporter
 
 _logger = logging.getLogger(__name__)
@@ -23,16 +23,5 @@ def guarded(write: Callable[[], Path], reporter: Reporter, what: str = "page") -
         return write()
     except Exception as error:
         _logger.debug("The %s could not be written", what, exc_info=True)
-        reporter.warn(f"No {what} was written: {reason(error)}")
+        reporter.warn(f"No {what} was written: {in_one_line(error)}")
         return None
-
-
-def reason(error: Exception) -> str:
-    """An exception in one line of words; the name of its class where it has no message of ours."""
-    if isinstance(error, CellGenNetError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "memory ran out."
-    kind = type(error).__name__
-    text = " ".join(str(error).split())
-    return f"{kind}: {text[:300]}." if text else f"{kind}."

@@ -110,30 +110,33 @@ def _bracket_width(evaluation: Evaluation, pair: Comparison) -> int:
 
 def training_curves(history: Sequence[Mapping[str, float]]) -> str:
     """The terms of a training loss by epoch."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure((4.7, 3.3), layout="constrained")
-        axes = figure.subplots()
-        epochs = range(1, len(history) + 1)
-        # Terms on unlabelled tissue may start in a later epoch.
-        for number, term in enumerate(dict.fromkeys(term for line in history for term in line)):
-            values = [line.get(term, np.nan) for line in history]
-            axes.plot(epochs, values, color=colour(number), label=term)
-        axes.set(ylim=(0, None), xlabel="epoch", ylabel="loss, mean over the epoch")
-        axes.grid(axis="y")
-        axes.legend(frameon=False)
-        return _svg(figure)
+    # Terms on unlabelled tissue may start in a later epoch.
+    terms = dict.fromkeys(term for line in history for term in line)
+    curves = {term: [line.get(term, np.nan) for line in history] for term in terms}
+    epochs = range(1, len(history) + 1)
+    return _curves(epochs, curves, "-", ylim=(0, None), xlabel="epoch", ylabel="loss, mean over the epoch")
 
 
 def threshold_curve(evaluation: Evaluation) -> str:
     """F1 of nuclei by IoU threshold."""
+    curves = {
+        _short(method, 30): [float(evaluation.of(method)[f"f1@{t:g}"].mean()) for t in THRESHOLDS]
+        for method in evaluation.methods
+    }
+    axes = {"xlabel": "IoU threshold of a detection", "ylabel": "F1, mean over images"}
+    return _curves(THRESHOLDS, curves, "o-", ylim=(0, 1), **axes)
+
+
+def _curves(
+    x: Sequence[float], curves: Mapping[str, Sequence[float]], line: str, **axes_settings: Any
+) -> str:
+    """One curve for each name over the same ``x``."""
     with mpl.rc_context(_STYLE):
         figure = Figure((4.7, 3.3), layout="constrained")
         axes = figure.subplots()
-        for number, method in enumerate(evaluation.methods):
-            rows = evaluation.of(method)
-            means = [float(rows[f"f1@{t:g}"].mean()) for t in THRESHOLDS]
-            axes.plot(THRESHOLDS, means, "o-", color=colour(number), label=_short(method, 30))
-        axes.set(ylim=(0, 1), xlabel="IoU threshold of a detection", ylabel="F1, mean over images")
+        for number, (name, values) in enumerate(curves.items()):
+            axes.plot(x, values, line, color=colour(number), label=name)
+        axes.set(**axes_settings)
         axes.grid(axis="y")
         axes.legend(frameon=False)
         return _svg(figure)

@@ -13,11 +13,11 @@ import shapely
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
+from ..core.environment import in_one_line
 from ..qupath.project import ImageEntry, Project
 from ..segmentation.result import ImageResult
 from ..slides.pixel_size import resolve_mpp
 from ..slides.reader import open_slide
-from .guard import reason
 from .overlay import jpeg
 from .pages import write_page
 
@@ -97,7 +97,7 @@ def slide_card(project: Project, entry: ImageEntry, result: ImageResult, mpp: fl
         return SlideCard(result, size, known, jpeg(picture), jpeg(density) if len(polygons) else "", densest)
     except Exception as error:
         # One slide that cannot be shown does not cost the page, which says why.
-        return SlideCard(result, problem=reason(error))
+        return SlideCard(result, problem=in_one_line(error))
 
 
 def thumbnail_grid(size: tuple[int, int]) -> tuple[float, int, int]:

@@ -14,8 +14,8 @@ from dataclasses import replace
 from .. import __version__
 from ..bundle import Bundle
 from ..core.config import ClassNames
-from ..core.environment import environment_error
-from ..core.errors import CellGenNetError, EntryDataError, Interrupted, UsageError
+from ..core.environment import in_one_line
+from ..core.errors import EntryDataError, Interrupted, UsageError
 from ..core.extras import require
 from ..core.files import confined, remove_tree
 from ..core.progress import SILENT, Reporter
@@ -156,11 +156,8 @@ def _isolated(run: Run, entry: ImageEntry) -> ImageResult:
         return segment_image(run, entry)
     except Interrupted:
         raise
-    except CellGenNetError as error:
-        reason = str(error)
     except Exception as error:
         # A bug of ours (or too little memory) on one slide must not cost the night's other slides.
         _LOG.debug("segmenting %s failed", entry.name, exc_info=True)
-        known = environment_error(error)
-        reason = str(known or f"unexpected {type(error).__name__}: {' '.join(str(error).split())}")
+        reason = in_one_line(error)
     return ImageResult(entry.id, entry.name, "failed", 0, reason, time.monotonic() - begin)

@@ -28,6 +28,10 @@ _WEIGHTS = 128
 NOMINAL_MPP = 0.25
 """µm per pixel assumed for the sizes of nuclei in uncalibrated images."""
 
+# Far above any nucleus: only values that no rule can mean are excluded.
+_Length = Annotated[float, Field(ge=0, le=100)]
+_Area = Annotated[float, Field(ge=0, le=10_000)]
+
 _FOUR_CONNECTED = 4
 _EIGHT_CONNECTED = 8
 
@@ -79,12 +83,12 @@ class DecodingConfig(BaseModel):
 
     foreground: Annotated[float, Field(gt=0, lt=1)] = 0.45
     peak: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    peak_distance_um: Annotated[float, Field(ge=0)] = 2.0
-    blur_um: Annotated[float, Field(ge=0)] = 1.25
+    peak_distance_um: _Length = 2.0
+    blur_um: _Length = 1.25
     valley: Annotated[float, Field(gt=0, le=1)] = 0.95
-    min_area_um2: Annotated[float, Field(ge=0)] = 2.5
-    max_hole_um2: Annotated[float, Field(ge=0)] = 5.0
-    max_extent_um: Annotated[float, Field(gt=0)] = 30.0
+    min_area_um2: _Area = 2.5
+    max_hole_um2: _Area = 5.0
+    max_extent_um: Annotated[float, Field(gt=0, le=1000)] = 30.0
     mean_foreground: Annotated[float, Field(ge=0, le=1)] = 0.7
 
     def at(self, mpp: float) -> Decoding:

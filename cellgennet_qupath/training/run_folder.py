@@ -14,12 +14,13 @@ import yaml
 from ..bundle import STUDENT, TEACHER, now, versions
 from ..core.config import Config
 from ..core.errors import TrainingError
-from ..core.files import remove_tree, replacing
+from ..core.files import confined, make_folder, remove_tree, replacing
 from ..core.plain_files import NotPlainError, read_text
 from ..core.plain_yaml import YamlError, read_yaml
 from ..core.progress import Reporter
 from .data import TrainingData
 
+_RECORD = "run.yaml"
 _MOST_BYTES = 64 * 1024**2
 
 
@@ -74,7 +75,9 @@ def prepare_run(
     holds one.
     """
     identity = _identity(data, config)
-    record = folder / "run.yaml"
+    record = folder / _RECORD
+    if resume and not record.is_file():
+        _take_over(folder, identity, reporter)
     stored = _stored_identity(record) if resume and record.is_file() else None
     if stored is not None:
         if stored != identity:
@@ -89,7 +92,7 @@ def prepare_run(
     elif resume:
         reporter.warn("Nothing to resume: training starts from the beginning.")
     remove_tree(folder.parent, folder)
-    (folder / "report").mkdir(parents=True)
+    make_folder(folder.parent, folder / "report")
     content = {
         "identity": identity,
         "begun": now(),
@@ -99,6 +102,19 @@ def prepare_run(
     with replacing(record) as part:
         part.write_text(yaml.safe_dump(with_checksum(content)), encoding="utf-8")
     return TrainingRun(folder, data, config, resume, reporter)
+
+
+def _take_over(folder: Path, identity: str, reporter: Reporter) -> None:
+    """Move a run to its folder that version 0.1, which cut names at their last dot, kept in another one."""
+    earlier = folder.with_name(folder.stem)
+    if earlier == folder or not (confined(folder.parent, earlier) / _RECORD).is_file():
+        return
+    if _stored_identity(earlier / _RECORD) == identity:
+        remove_tree(folder.parent, folder)
+        earlier.rename(folder)
+        reporter.say(f"{earlier}: a run of version 0.1, which is continued in {folder.name}.")
+    else:
+        reporter.say(f"{earlier}: is a run on other data or with other settings, and is not used.")
 
 
 def _stored_identity(record: Path) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 from ..annotations.windows import Window
 from ..core.config import TeacherConfig
 from ..core.errors import TrainingError
+from ..core.files import make_folder
 from ..core.progress import Reporter
 from ..networks.stardist_process import StarDistProcess
 from .patches import CONTEXT, Patch, PatchSampler, generator, recolour
@@ -56,7 +57,7 @@ def train_teacher(
         if radius is not None:
             teacher.init_radius(radius)
     history: list[dict[str, float]] = []
-    state.mkdir(parents=True, exist_ok=True)
+    make_folder(state.parent, state)
     best, waited, first = np.inf, 0.0, 0
     if resume and (state / _STATE).is_file():
         try:

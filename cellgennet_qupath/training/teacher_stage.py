@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..bundle import TEACHER, sha256
 from ..core.errors import TrainingError
+from ..core.files import make_folder
 from ..core.plain_files import NotPlainError, copy_folder, regular_files
 from ..networks.stardist import WEIGHTS
 from ..networks.stardist_process import StarDistProcess
@@ -85,10 +86,10 @@ def _opened(run: TrainingRun, source: Path | None, trained: bool) -> StarDistPro
     if trained:
         return StarDistProcess(run.teacher, threads=threads)
     if source is None:
-        run.teacher.parent.mkdir(exist_ok=True)
+        make_folder(run.folder, run.teacher.parent)
         return StarDistProcess(run.teacher, run.config.teacher, threads, run.config.seed)
     try:
-        copy_folder(source, run.teacher)
+        copy_folder(source, make_folder(run.folder, run.teacher))
     except NotPlainError as error:
         raise TrainingError(error.subject, error.reason, "Replace it by the file itself") from error
     teacher = StarDistProcess(run.teacher, threads=threads)

@@ -9,7 +9,7 @@ import shapely
 
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.files import FilesBackend
-from cellgennet_qupath.qupath.replaced import keep_detections, kept_detections
+from cellgennet_qupath.qupath.replaced import MOST_KEPT, keep_detections, kept_detections
 from tests.helpers import invoke
 from tests.qupath.test_kept import NUCLEI, OTHERS, make_project, make_slide
 
@@ -42,6 +42,15 @@ def test_replaced_detections_are_put_back_and_back_again(
         assert f"liver.tif: {expected} detections restored" in out
         assert "1 images restored." in out
         assert count(project) == expected
+
+
+def test_only_the_detections_of_the_last_runs_are_kept(project: Path) -> None:
+    with FilesBackend(project, writable=True) as opened:
+        (entry,) = opened.entries
+        files = [keep_detections(opened, entry) for _ in range(MOST_KEPT + 2)]
+        assert [file.name for file in kept_detections(opened, entry)] == [
+            file.name for file in files[-MOST_KEPT:] if file is not None
+        ]
 
 
 def test_without_replaced_detections_nothing_changes(

@@ -11,11 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from cellgennet_qupath.cli import run
+from cellgennet_qupath.cli import cellgennet, run
+from cellgennet_qupath.cli.inspect import _print_table
 from cellgennet_qupath.cli.terminal import SafeStream, encodable, printable
 
 NAMES = [
@@ -31,7 +34,7 @@ NAMES = [
 
 def written(text: str, encoding: str) -> str:
     raw = io.BytesIO()
-    stream = SafeStream(io.TextIOWrapper(raw, encoding=encoding, newline=""), colours=False)
+    stream = SafeStream(io.TextIOWrapper(raw, encoding=encoding, newline=""))
     stream.write(text)
     stream.flush()
     return raw.getvalue().decode(encoding)
@@ -51,10 +54,37 @@ def test_nothing_in_a_name_acts_on_the_terminal(name: str) -> None:
     assert printable(printable(name)) == printable(name)
 
 
-def test_colours_pass_where_they_are_wanted_and_nothing_else() -> None:
-    raw = io.StringIO()
-    SafeStream(raw, colours=True).write("\x1b[1;31mred\x1b[0m \x1b[2J\n")
-    assert raw.getvalue() == "\x1b[1;31mred\x1b[0m \\u001b[2J\n"
+def _numbers(group: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every option of every command that takes a number with a decimal point."""
+    if isinstance(group, click.Group):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            yield from _numbers(command, (*words, name))
+    for parameter in group.params:
+        if isinstance(parameter.type, click.FloatRange | click.types.FloatParamType):
+            yield words, parameter.opts[0]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize(("words", "option"), list(_numbers(cellgennet)))
+def test_no_option_takes_what_is_not_a_number(
+    words: tuple[str, ...], option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words, f"{option}={value}", "nowhere"]) == 2
+    assert option in capsys.readouterr().err
+
+
+def test_names_in_the_table_of_inspect_are_printable(capsys: pytest.CaptureFixture[str]) -> None:
+    image = {"id": "1", "width": 0, "height": 0, "mpp": None, "annotations": {"a\x1b[31m": 1}, "regions": 0}
+    image |= {"detections": 0, "problem": "p\x07", "findings": [{"sentence": "s\x9b"}]}
+    image |= {"trainable": {"nuclei": 0, "validation_nuclei": 0}, "name": "n\x1b[2J\x08"}
+    _print_table({"project": "p\r", "backend": "files", "images": [image]})
+    out = capsys.readouterr().out
+    for shown in ("\\u001b[2J", "\\u0008", "\\u001b[31m", "\\u0007", "\\u009b", "\\u000d"):
+        assert shown in out
+    assert out.isprintable() or not [c for c in out if not c.isprintable() and c != "\n"]
 
 
 def test_an_unknown_encoding_becomes_ascii() -> None:
@@ -63,7 +93,7 @@ def test_an_unknown_encoding_becomes_ascii() -> None:
 
 def test_libraries_may_close_what_they_believe_to_be_standard_error() -> None:
     raw = io.StringIO()
-    stream = SafeStream(raw, colours=False)
+    stream = SafeStream(raw)
     stream.writelines(["a", "b"])
     stream.close()
     assert raw.getvalue() == "ab"
@@ -74,7 +104,7 @@ def test_a_reader_that_has_gone_does_not_end_the_work() -> None:
         def write(self, text: str) -> int:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    stream = SafeStream(Gone(), colours=False)
+    stream = SafeStream(Gone())
     stream.write("a")
     stream.write("b")
     stream.flush()

@@ -150,6 +150,19 @@ def test_every_fault_is_reported_in_one_line_before_any_work(
     assert not report.exists()
 
 
+@pytest.mark.parametrize(("checksum", "overlaps"), [(None, True), (None, False), ("0" * 64, True)])
+def test_only_bundles_of_version_01_have_seen_nuclei_for_validation(
+    data: Path, untrained: Bundle, checksum: str | None, overlaps: bool
+) -> None:
+    card = untrained.card.model_copy(update={"card_checksum": checksum})
+    regions = folder_regions(data, mpp=0.5)
+    listener = Recorder()
+    first = replace(regions[0], overlaps_training=overlaps)
+    check_inputs("data", [first, *regions[1:]], {}, [replace(untrained, card=card)], listener)
+    seen = [line for line in listener.warnings if "regions for training (field 0)" in line]
+    assert len(seen) == len(listener.warnings) == (checksum is None and overlaps)
+
+
 def test_a_missing_pixel_size_is_reported_before_any_work(data: Path, untrained: Bundle) -> None:
     with pytest.raises(CellGenNetError, match="--mpp"):
         check_inputs("d", folder_regions(data), {}, [untrained])

@@ -15,7 +15,7 @@ import pytest
 from cellgennet_qupath.cli import run
 from cellgennet_qupath.core.errors import UsageError
 from cellgennet_qupath.core.resources import groovy_scripts
-from cellgennet_qupath.nuclei import is_own_id
+from cellgennet_qupath.nuclei import OWN_MARK
 from cellgennet_qupath.qupath import scripts
 from cellgennet_qupath.qupath.formats.detections import read_detections
 from cellgennet_qupath.qupath.java.installation import find_qupath
@@ -196,7 +196,7 @@ def test_segment_project_puts_nuclei_into_every_image(qupath: InQuPath, model: P
             expected, found = files.detections(entry), real.detections(entry)
             assert len(expected) == len(found) > 0
             assert set(expected.ids) == set(found.ids)
-            assert all(is_own_id(identifier) for identifier in found.ids)
+            assert all(identifier.startswith(OWN_MARK) for identifier in found.ids)
             assert files.annotations(entry) == before[entry.id]
 
 

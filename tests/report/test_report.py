@@ -105,16 +105,12 @@ def test_a_bad_method_is_called_bad(evaluation: Evaluation) -> None:
     assert verdict.compared[0].startswith("It is worse than ours")
 
 
-def test_warnings_where_validation_is_small_or_was_trained_on(evaluation: Evaluation) -> None:
+def test_warnings_where_validation_is_small(evaluation: Evaluation) -> None:
     results = {key: result for key, result in evaluation.results.items() if key[1] < "field 2"}
     few = judge(replace(evaluation, results=results))
     assert any("2 images" in w and "The sample is small" in w for w in few.warnings)
     assert few.headline.endswith(", but the sample is small.")
     assert "too few images to compare" in few.compared[0]
-    regions = [replace(evaluation.regions[0], overlaps_training=True), *evaluation.regions[1:]]
-    warnings = judge(replace(evaluation, regions=regions)).warnings
-    assert any("1 validation region overlaps a Training region (field 0)" in w for w in warnings)
-    assert not any("Training" in warning for warning in judge(evaluation).warnings)
 
 
 def test_no_true_and_no_predicted_nuclei(tmp_path: Path, shaky: Callable[..., Shaky]) -> None:

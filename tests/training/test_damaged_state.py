@@ -146,6 +146,26 @@ def test_a_run_whose_record_is_damaged_starts_again(tmp_path: Path, damage: Dama
     assert "run.yaml" in line and "damaged" in line
 
 
+@pytest.mark.parametrize("name", ["liver.2024", "a.b.c", "v1.0"])
+def test_a_run_of_version_01_is_found_where_that_version_kept_it(tmp_path: Path, name: str) -> None:
+    listener = Recorder()
+    earlier, folder = tmp_path / f"train-{Path(name).stem}", tmp_path / f"train-{name}"
+    prepare_run(earlier, drawn_data(), TINY, False, listener)
+    (earlier / "state").mkdir()
+    prepare_run(folder, drawn_data(), TINY, True, listener)
+    assert (folder / "state").is_dir() and not earlier.exists()
+    assert listener.lines == [f"{earlier}: a run of version 0.1, which is continued in {folder.name}."]
+
+
+def test_a_run_of_another_name_with_other_settings_stays(tmp_path: Path) -> None:
+    listener = Recorder()
+    earlier = tmp_path / "train-liver"
+    prepare_run(earlier, drawn_data(), TINY.model_copy(update={"seed": 5}), False, listener)
+    prepare_run(tmp_path / "train-liver.2024", drawn_data(), TINY, True, listener)
+    assert (earlier / "run.yaml").is_file()
+    assert "is not used" in listener.lines[0] and "from the beginning" in listener.lines[1]
+
+
 def test_the_folder_of_a_run_may_not_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine", encoding="utf-8")
