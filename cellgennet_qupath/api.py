@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,7 +187,7 @@ def segment(
     bundle: Bundle | StrPath = "pretrained",
     *,
     images: Sequence[str] = (),
-    image_ids: Sequence[str] = (),
+    image_ids: Sequence[str] | Iterator[str] = (),
     within: str | None = None,
     existing: ExistingPolicy = "replace-own",
     cells: float | None = None,
@@ -199,12 +199,14 @@ def segment(
     worker_timeout: float | None = None,
     device: Device | Literal["auto"] = "auto",
     threads: int = 0,
+    on_image: Callable[[ImageResult], None] | None = None,
     reporter: Reporter = LOG,
 ) -> Segmentation:
     """Segment every nucleus of a project's images and write the nuclei into the project as detections.
 
-    images   : names of images or slide files, ids, or patterns (``*``, ``?``); an exact name comes first.
-               ``image_ids``: ids. All images without either.
+    images   : names of images or slide files, or patterns (``*``, ``?``); an exact name comes first.
+               ``image_ids``: ids, or an iterator, which is asked for the next id when an image is done.
+               All images without either.
     within   : only inside annotations of this class; images without one are skipped.
     existing : detections already there: "replace-own" replaces those of earlier runs, "replace-all" all,
                "keep" none. Annotations are never changed. Replaced detections are kept in the project.
@@ -216,6 +218,7 @@ def segment(
     workers  : processes of this computer that share the tiles; ``dask``: a scheduler's address instead,
                ``worker_timeout``: seconds to wait for its first worker.
     device   : what the network runs on; ``threads``: processor threads, 0 for all.
+    on_image : called with the result of each image as soon as its nuclei are written.
 
     An image that fails does not stop the others: see ``Segmentation.failed``. Raises UsageError where no
     image matches, BundleError, and Interrupted (resumable) on Ctrl-C.
@@ -249,7 +252,7 @@ def segment(
             device=device,
             threads=threads,
         )
-        results = segment_project(opened, model, options, reporter=listener)
+        results = segment_project(opened, model, options, reporter=listener, on_image=on_image)
         page = run_page(opened, results, model, listener, mpp)
         return Segmentation(results, model, opened.backend, page)
 

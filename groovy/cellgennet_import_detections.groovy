@@ -27,10 +27,4 @@ if (!new File(home, "library.groovy").isFile())
 def cellgennet = new GroovyClassLoader(getClass().getClassLoader()).parseClass(new File(home, "library.groovy"))
     .getConstructor(File, Script).newInstance(home, this)
 
-def entry = getProjectEntry()
-if (entry == null)
-    throw new IllegalStateException("CellGenNet: open an image of a project first.")
-if (cellgennet.detectionsFile(entry).toFile().exists())
-    cellgennet.say(cellgennet.bringIn(entry, getCurrentImageData(), cellgennet.option("existing", existing)) + " nuclei imported into " + entry.getImageName() + ".")
-else
-    cellgennet.say("no nuclei to import into ${entry.getImageName()} (the file ${cellgennet.detectionsFile(entry)} does not exist). Run cellgennet segment first.")
+cellgennet.importDetections([existing: existing])

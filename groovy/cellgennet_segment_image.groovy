@@ -10,6 +10,7 @@
  *
  * model        the model bundle, a folder NAME.cgn; empty: the pretrained model that comes with CellGenNet
  * within       only inside annotations of this class, e.g. "Tumor"; empty: the whole image
+ * selected     true: only inside the annotations that are selected in the viewer
  * cells        expand nuclei into cells by up to this many micrometres, e.g. "5"; empty: nuclei only
  * existing     what happens to detections that are already in the image:
  *              "replace-own" (or empty) replaces only nuclei from earlier runs,
@@ -19,6 +20,7 @@
  * ---------------------------------------------------------------------------------------------- */
 def model = ""
 def within = ""
+def selected = false
 def cells = ""
 def existing = ""
 def moreOptions = []
@@ -35,18 +37,4 @@ if (!new File(home, "library.groovy").isFile())
 def cellgennet = new GroovyClassLoader(getClass().getClassLoader()).parseClass(new File(home, "library.groovy"))
     .getConstructor(File, Script).newInstance(home, this)
 
-if (cellgennet.batchSize > 1)
-    throw new IllegalStateException("CellGenNet: this script segments only the open image. For several images, run cellgennet_segment_project.groovy.")
-def entry = getProjectEntry()
-if (entry == null)
-    throw new IllegalStateException("CellGenNet: open an image of a project first.")
-def more = cellgennet.option("moreOptions", moreOptions)
-for (def given : [["--cells", cellgennet.option("cells", cells)], ["--existing", cellgennet.option("existing", existing)]])
-    if (given[1])
-        more += given
-model = cellgennet.option("model", model)
-within = cellgennet.option("within", within)
-
-def done = cellgennet.withOpenAnnotations { cellgennet.segment([], model, within, ["--image-id", entry.getID()] + more) }
-if (done.contains(entry.getID()))
-    cellgennet.say(cellgennet.bringIn(entry, getCurrentImageData(), "") + " nuclei in " + entry.getImageName() + ". Save the image to keep them.")
+cellgennet.segmentImage([model: model, within: within, selected: selected, cells: cells, existing: existing, moreOptions: moreOptions])

@@ -2,9 +2,9 @@
  * Segment every nucleus of every image of the project with CellGenNet.
  *
  * When to use it: to segment several images. The model is loaded only once.
- * How to run it: Run > Run segments all images, open or not. The nuclei of the open image appear at once (save it
- * to keep them); the other images are saved. Run > Run for project also segments the whole project, at its first
- * image, but adds the nuclei only to the images that you select.
+ * How to run it: Run > Run segments all images, open or not. The nuclei of an open image appear at once (save it
+ * to keep them); the other images are saved, one after the other. Run > Run for project segments the images that
+ * you select there and no others.
  *
  * Options (edit the values between the two dashed lines):
  *
@@ -15,7 +15,7 @@
  *              "replace-own" (or empty) replaces only nuclei from earlier runs,
  *              "replace-all" removes every detection,
  *              "keep"        removes none
- * images       only images whose name matches, e.g. ["*HE*", "slide 3*"]; empty: all images
+ * images       in Run > Run, only images of these names, e.g. ["*HE*", "slide 3*"]; empty: all images
  * moreOptions  any other options listed by `cellgennet segment --help`, e.g. ["--mpp", "0.25"]
  * ---------------------------------------------------------------------------------------------- */
 def model = ""
@@ -37,22 +37,4 @@ if (!new File(home, "library.groovy").isFile())
 def cellgennet = new GroovyClassLoader(getClass().getClassLoader()).parseClass(new File(home, "library.groovy"))
     .getConstructor(File, Script).newInstance(home, this)
 
-def more = cellgennet.option("moreOptions", moreOptions)
-for (def given : [["--cells", cellgennet.option("cells", cells)], ["--existing", cellgennet.option("existing", existing)]])
-    if (given[1])
-        more += given
-model = cellgennet.option("model", model)
-within = cellgennet.option("within", within)
-
-def entry = getProjectEntry()
-if (cellgennet.batchIndex == 0) {
-    System.setProperty("cellgennet.done", "")
-    def done = cellgennet.withOpenAnnotations { cellgennet.segment(cellgennet.option("images", images), model, within, more) }
-    System.setProperty("cellgennet.done", done.join(" "))
-}
-def done = System.getProperty("cellgennet.done", "").split(" ") as Set
-if (entry != null && done.contains(entry.getID()))
-    cellgennet.say(cellgennet.bringIn(entry, getCurrentImageData(), "") + " nuclei in " + entry.getImageName() + ".")
-// In "Run for project", QuPath itself saves each image.
-if (cellgennet.batchSize == 1)
-    cellgennet.bringInto(done - entry?.getID())
+cellgennet.segmentProject([model: model, within: within, cells: cells, existing: existing, images: images, moreOptions: moreOptions])

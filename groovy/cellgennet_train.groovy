@@ -29,13 +29,4 @@ if (!new File(home, "library.groovy").isFile())
 def cellgennet = new GroovyClassLoader(getClass().getClassLoader()).parseClass(new File(home, "library.groovy"))
     .getConstructor(File, Script).newInstance(home, this)
 
-if (cellgennet.batchIndex > 0)
-    return  // In "Run for project", the run on the first image has trained on all images.
-def target = cellgennet.project.resolve(cellgennet.option("model", model))
-def arguments = ["train", cellgennet.project, "-o", target]
-if (cellgennet.option("config", config))
-    arguments += ["-c", cellgennet.option("config", config)]
-if (cellgennet.option("resume", resume))
-    arguments << "--resume"
-cellgennet.withOpenAnnotations { println cellgennet.run(arguments + ["--backend", "files"] + cellgennet.option("moreOptions", moreOptions)) }
-cellgennet.say("the model is in ${target}. Set it as 'model' in cellgennet_segment_image.groovy or cellgennet_segment_project.groovy.")
+cellgennet.train([model: model, config: config, resume: resume, moreOptions: moreOptions])

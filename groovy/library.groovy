@@ -7,7 +7,10 @@ import com.google.gson.JsonObject
 import java.nio.file.Files
 import java.nio.file.Path
 import java.nio.file.StandardCopyOption
+import java.util.concurrent.LinkedBlockingQueue
+import java.util.concurrent.TimeUnit
 import java.util.zip.GZIPInputStream
+import qupath.lib.gui.QuPathGUI
 import qupath.lib.images.ImageData
 import qupath.lib.io.GsonTools
 import qupath.lib.io.PathIO
@@ -17,6 +20,13 @@ import qupath.lib.projects.ProjectImageEntry
 import qupath.lib.scripting.QP
 
 class CellGenNet {
+
+    private static final String SEPARATOR = ";"
+    private static final String TOOL = "cellgennet.tool"
+    private static final String STOPPED = "cellgennet.stopped"
+    private static final String TRAINED = "cellgennet.trained"
+    private static final int SECONDS_TO_END = 60
+    private static final int SECONDS_BETWEEN_IMAGES = 30
 
     private final Script script
     private final String python
@@ -37,6 +47,88 @@ class CellGenNet {
         this.project = QP.getProject().getPath().getParent()
     }
 
+    // --- what the scripts do ----------------------------------------------------------------------------------
+
+    /** Segment the open image; its nuclei are not saved. Options as in cellgennet_segment_image.groovy. */
+    void segmentImage(Map options) {
+        calmly {
+            if (batchSize > 1)
+                throw new IllegalStateException("CellGenNet: this script segments only the open image. For several images, run cellgennet_segment_project.groovy.")
+            def entry = openEntry()
+            def more = segmentOptions(options)
+            if (option("selected", options.selected))
+                more += selectedAnnotations()
+            def told = withTool(more) { ask(it, entry) }
+            if (told != null)
+                say(bringIn(entry, QP.getCurrentImageData(), "") + " nuclei in " + entry.getImageName() + ". Save the image to keep them.")
+        }
+    }
+
+    /**
+     * Segment images. In "Run for project" the script's image; QuPath saves it. Else all images, or those that
+     * the option "images" names; those that are not open are saved.
+     */
+    void segmentProject(Map options) {
+        calmly {
+            def more = segmentOptions(options)
+            if (batchSize > 1) {
+                segmentInBatch(more)
+                return
+            }
+            def failed = []
+            withTool(more) { tool ->
+                for (def entry : chosen(option("images", options.images))) {
+                    try {
+                        if (ask(tool, entry) != null)
+                            bringIntoOpenOrSaved(entry)
+                    } catch (IOException | IllegalStateException e) {
+                        failed << entry.getImageName()
+                        say(e.getMessage())
+                    }
+                }
+            }
+            if (failed)
+                throw new IllegalStateException("CellGenNet: failed: " + failed.join(", ") + " (see above). All other images are done.")
+        }
+    }
+
+    /** Train a model; once, also in "Run for project", at the image that comes first. */
+    void train(Map options) {
+        calmly {
+            if (follows(System.getProperties().get(TRAINED))) {
+                System.getProperties().put(TRAINED, position())
+                say("the model was trained at the first image of this batch, on all images.")
+                return
+            }
+            def target = project.resolve(option("model", options.model))
+            def arguments = ["train", project, "-o", target]
+            if (option("config", options.config))
+                arguments += ["-c", option("config", options.config)]
+            if (option("resume", options.resume))
+                arguments << "--resume"
+            withOpenAnnotations { script.println(run(arguments + ["--backend", "files"] + option("moreOptions", options.moreOptions))) }
+            System.getProperties().put(TRAINED, position())
+            say("the model is in ${target}. Set it as 'model' in cellgennet_segment_image.groovy or cellgennet_segment_project.groovy.")
+        }
+    }
+
+    /** Import the nuclei that were segmented on a computer without QuPath. */
+    void importDetections(Map options) {
+        def entry = openEntry()
+        if (Files.exists(detectionsFile(entry)))
+            say(bringIn(entry, QP.getCurrentImageData(), option("existing", options.existing)) + " nuclei imported into " + entry.getImageName() + ".")
+        else
+            say("no nuclei to import into ${entry.getImageName()} (the file ${detectionsFile(entry)} does not exist). Run cellgennet segment first.")
+    }
+
+    /** Export the annotations of the image for a computer without QuPath. */
+    void exportAnnotations() {
+        def entry = openEntry()
+        say(writeAnnotations(entry, QP.getCurrentImageData()) + " annotations of " + entry.getImageName() + " written to " + annotationsFile(entry) + ".")
+    }
+
+    // --- options and messages ---------------------------------------------------------------------------------
+
     /** The value of an option: from the command line as name=value (QuPath script --args), else from the script. */
     def option(String name, Object value) {
         def given = script.binding.hasVariable("args") ? script.binding.getVariable("args") : null
@@ -44,7 +136,50 @@ class CellGenNet {
         if (found == null)
             return value
         def text = found.substring(name.length() + 1)
-        return value instanceof List ? (text ? text.split(" ") as List : []) : value instanceof Boolean ? text.toBoolean() : text
+        if (value instanceof List)
+            return text.split(SEPARATOR).collect { it.trim() }.findAll { it }
+        return value instanceof Boolean ? text.toBoolean() : text
+    }
+
+    private List segmentOptions(Map options) {
+        def more = option("moreOptions", options.moreOptions ?: [])
+        for (def given : [["-m", "model"], ["--within", "within"], ["--cells", "cells"], ["--existing", "existing"]])
+            if (option(given[1], options[given[1]]))
+                more = [given[0], option(given[1], options[given[1]])] + more
+        return more
+    }
+
+    private static List selectedAnnotations() {
+        def chosen = QP.getSelectedObjects().findAll { it.isAnnotation() && it.getROI()?.isArea() }
+        if (chosen.isEmpty())
+            throw new IllegalStateException("CellGenNet: select one or more closed annotations first.")
+        return chosen.collectMany { ["--within-id", it.getID().toString()] }
+    }
+
+    private static ProjectImageEntry openEntry() {
+        def entry = QP.getProjectEntry()
+        if (entry == null)
+            throw new IllegalStateException("CellGenNet: open an image of a project first.")
+        return entry
+    }
+
+    /** The images that have one of these names, or fit one of these patterns (* and ?); all without any. */
+    private static List chosen(List names) {
+        def entries = QP.getProject().getImageList()
+        if (!names)
+            return entries
+        def meant = [] as Set
+        for (String name : names) {
+            def fitting = entries.findAll { it.getImageName() == name }
+            if (fitting.isEmpty()) {
+                def pattern = java.util.regex.Pattern.quote(name).replace("*", "\\E.*\\Q").replace("?", "\\E.\\Q")
+                fitting = entries.findAll { it.getImageName().matches(pattern) }
+            }
+            if (fitting.isEmpty())
+                throw new IllegalStateException("CellGenNet: no image is named ${name}. The images are: " + entries.collect { it.getImageName() }.join(", "))
+            meant += fitting.collect { it.getID() }
+        }
+        return entries.findAll { meant.contains(it.getID()) }
     }
 
     /** Index of this image in "Run for project", from 0; 0 in a plain run. */
@@ -62,73 +197,245 @@ class CellGenNet {
         script.println("CellGenNet: " + line)
     }
 
+    /** The user stopped the script. */
+    static class Stopped extends RuntimeException {
+        Stopped() { super("CellGenNet: stopped. To continue, run the script again.") }
+    }
+
+    /** Run an action; where the user stops it, one line says so. In "Run for project" the rest is stopped too. */
+    void calmly(Closure action) {
+        if (stoppedInThisBatch()) {
+            say("stopped, so " + QP.getProjectEntry()?.getImageName() + " is left as it is.")
+            return
+        }
+        try {
+            action()
+        } catch (Stopped stopped) {
+            script.println(stopped.getMessage())
+            System.getProperties().put(STOPPED, position())
+        }
+    }
+
+    // QuPath goes on to the next image after "Kill running script" and gives no sign of a stop.
+    private boolean stoppedInThisBatch() {
+        boolean stopped = follows(System.getProperties().get(STOPPED))
+        if (stopped)
+            System.getProperties().put(STOPPED, position())
+        return stopped
+    }
+
+    private Map position() {
+        return [size: batchSize, index: batchIndex, project: project.toString(), thread: Thread.currentThread().getId(),
+                time: System.currentTimeMillis()]
+    }
+
+    /**
+     * Whether this is the next image of the same "Run for project" as an earlier one: a higher index, on the same
+     * thread, within seconds. QuPath itself gives a batch no name, and does not run every index.
+     */
+    private boolean follows(Map earlier) {
+        return earlier != null && batchSize > 1 && earlier.size == batchSize && earlier.index < batchIndex &&
+            earlier.project == project.toString() && earlier.thread == Thread.currentThread().getId() &&
+            System.currentTimeMillis() - earlier.time < SECONDS_BETWEEN_IMAGES * 1000
+    }
+
+    // --- the command line tool --------------------------------------------------------------------------------
+
     /**
      * Run the command line tool and wait for it. Its messages go to QuPath's log line by line; its standard
      * output is returned. Stopping the script stops the tool; the next run resumes.
      */
     String run(List<String> arguments) {
-        // A list of arguments, not one string, so that spaces and umlauts in paths need no quoting.
-        def command = [python, "-X", "utf8", "-m", "cellgennet_qupath"] + arguments.collect { it.toString() }
-        Process process = null
-        // Registered before the start, because QuPath may be closed at any moment.
-        def end = new Thread({ process?.destroy() })
-        Runtime.getRuntime().addShutdownHook(end)
-        try {
-            process = new ProcessBuilder(command).start()
-        } catch (IOException e) {
-            Runtime.getRuntime().removeShutdownHook(end)
-            // No cause is attached: QuPath would show it instead of this message.
-            throw new IllegalStateException("CellGenNet: cannot start ${python} (${e.getMessage()}). Run 'cellgennet groovy install' again.")
-        }
-        def error = ""
+        def tool = start(arguments)
         def result = new StringBuilder()
-        def told = Thread.start {
-            process.getErrorStream().withReader("UTF-8") { reader ->
-                reader.eachLine { line ->
-                    script.println(line)
-                    if (line.startsWith("Error"))
-                        error = line
-                }
-            }
-        }
-        def printed = Thread.start { result << process.getInputStream().getText("UTF-8") }
         try {
-            int code = process.waitFor()
-            told.join()
-            printed.join()
+            for (def line = tool.replies.take(); line != tool.end; line = tool.replies.take())
+                result << line << "\n"
+            int code = finish(tool)
             if (code == 3)
                 say("some images failed (see above); all others are done.")
             else if (code != 0)
-                throw new IllegalStateException("CellGenNet: " + (error ?: "the tool ended with exit code ${code}; see the lines above"))
+                throw new IllegalStateException("CellGenNet: " + (tool.error ?: "the tool ended with exit code ${code}; see the lines above"))
             return result.toString()
         } catch (InterruptedException e) {
-            process.destroy()
-            process.waitFor()
-            throw new IllegalStateException("CellGenNet: stopped. To continue, run the script again.")
-        } finally {
-            Runtime.getRuntime().removeShutdownHook(end)
+            stop(tool)
+            throw new Stopped()
         }
     }
 
-    /** Segment images of the project (all of them if no names are given) and return the ids of those that are done. */
-    Set<String> segment(List<String> images, String model, String within, List<String> more) {
-        def arguments = ["segment", project, "--backend", "files", "--json"]
-        images.each { arguments += ["--image", it] }
-        if (model)
-            arguments += ["-m", model]
-        if (within)
-            arguments += ["--within", within]
-        def told = GsonTools.getInstance().fromJson(run(arguments + more), JsonObject)
-        def done = [] as Set
-        told.get("images").each { image ->
-            def name = image.get("name").getAsString()
-            if (image.get("status").getAsString() == "done")
-                done << image.get("id").getAsString()
-            say(name + ": " + (image.get("status").getAsString() == "done" ? image.get("detections").getAsString() + " nuclei. " : "")
-                + image.get("reason").getAsString())
+    /** A running tool, kept where scripts that run later find it: process, replies (lines of its output), say. */
+    private Map start(List<String> arguments) {
+        // A list of arguments, not one string, so that spaces and umlauts in paths need no quoting.
+        def command = [python, "-X", "utf8", "-m", "cellgennet_qupath"] + arguments.collect { it.toString() }
+        def tool = [replies: new LinkedBlockingQueue(), end: new Object(), error: "", say: { script.println(it) }]
+        // Registered before the start, because QuPath may be closed at any moment.
+        tool.hook = new Thread({ tool.process?.destroy() })
+        Runtime.getRuntime().addShutdownHook(tool.hook)
+        try {
+            tool.process = new ProcessBuilder(command).start()
+        } catch (IOException e) {
+            Runtime.getRuntime().removeShutdownHook(tool.hook)
+            // No cause is attached: QuPath would show it instead of this message.
+            throw new IllegalStateException("CellGenNet: cannot start ${python} (${e.getMessage()}). Run 'cellgennet groovy install' again.")
         }
-        return done
+        tool.messages = Thread.startDaemon {
+            tool.process.getErrorStream().withReader("UTF-8") { reader ->
+                reader.eachLine { line ->
+                    tool.say(line)
+                    if (line.startsWith("Error"))
+                        tool.error = line
+                }
+            }
+        }
+        Thread.startDaemon {
+            try {
+                tool.process.getInputStream().withReader("UTF-8") { reader -> reader.eachLine { tool.replies.put(it) } }
+            } catch (IOException closed) {
+                // The process was ended, so there are no more lines.
+            } finally {
+                tool.replies.put(tool.end)
+            }
+        }
+        return tool
     }
+
+    private static int finish(Map tool) {
+        int code = tool.process.waitFor()
+        tool.messages.join()
+        unhook(tool)
+        return code
+    }
+
+    private static void stop(Map tool) {
+        tool.process.destroy()
+        // QuPath interrupts once; the tool needs a moment to release the project.
+        try {
+            tool.process.waitFor(SECONDS_TO_END, TimeUnit.SECONDS)
+        } finally {
+            tool.process.destroyForcibly()
+            unhook(tool)
+        }
+    }
+
+    private static void unhook(Map tool) {
+        try {
+            Runtime.getRuntime().removeShutdownHook(tool.hook)
+        } catch (IllegalStateException closing) {
+            // QuPath is being closed; the hook runs now.
+        }
+    }
+
+    /** Segment with one tool that loads the model once; "action" gets it. It is ended afterwards. */
+    private def withTool(List more, Closure action) {
+        def tool = start(segmentArguments(more))
+        try {
+            def result = action(tool)
+            end(tool)
+            return result
+        } catch (InterruptedException | Stopped e) {
+            stop(tool)
+            throw new Stopped()
+        } catch (Throwable e) {
+            stop(tool)
+            throw e
+        }
+    }
+
+    private List segmentArguments(List more) {
+        return ["segment", project, "--backend", "files", "--json", "--image-id", "-"] + more
+    }
+
+    /** Let a tool end by itself: it writes its page and releases the project. */
+    private static void end(Map tool) {
+        tool.process.getOutputStream().close()
+        finish(tool)
+    }
+
+    /**
+     * Have a running tool segment one image, by its annotations as they are now. Returns null where there was
+     * nothing to segment; throws an exception if it failed.
+     */
+    private JsonObject ask(Map tool, ProjectImageEntry entry) {
+        def told = withOpenAnnotations { reply(tool, entry.getID()) }
+        if (told == null)
+            throw new IllegalStateException("CellGenNet: " + (tool.error ?: "the tool ended with exit code ${finish(tool)}; see the lines above"))
+        def status = told.get("status").getAsString()
+        if (status == "failed")
+            throw new IllegalStateException("CellGenNet: " + entry.getImageName() + " FAILED: " + told.get("reason").getAsString())
+        if (status == "done" && told.get("detections").getAsInt() > 0)
+            return told
+        say(entry.getImageName() + ": " + (status == "done" ? "no nuclei: " : "") + told.get("reason").getAsString())
+        return status == "done" ? told : null
+    }
+
+    /** What the tool says about an image; null if it ended without an answer. */
+    private static JsonObject reply(Map tool, String id) {
+        try {
+            def input = tool.process.getOutputStream()
+            input.write((id + "\n").getBytes("UTF-8"))
+            input.flush()
+        } catch (IOException ended) {
+            tool.process.waitFor()
+            tool.messages.join()
+            return null
+        }
+        def line = tool.replies.take()
+        if (line == tool.end) {
+            tool.messages.join()
+            return null
+        }
+        return GsonTools.getInstance().fromJson(line, JsonObject)
+    }
+
+    /**
+     * Segment the image of a script in "Run for project". One tool runs from image to image of a project, as long
+     * as the options are the same; it ends with the last image, or when it is not used for a minute.
+     */
+    private void segmentInBatch(List more) {
+        def entry = openEntry()
+        def arguments = segmentArguments(more).collect { it.toString() }
+        def tool = System.getProperties().get(TOOL)
+        if (tool != null && (tool.arguments != arguments || !tool.process.isAlive())) {
+            System.getProperties().remove(TOOL)
+            if (tool.process.isAlive())
+                end(tool)
+            tool = null
+        }
+        boolean fresh = tool == null
+        if (fresh)
+            tool = keptTool(arguments)
+        tool.say = { script.println(it) }
+        try {
+            def told
+            try {
+                told = ask(tool, entry)
+            } catch (IllegalStateException e) {
+                if (fresh || tool.process.isAlive() || tool.error)
+                    throw e
+                tool = keptTool(arguments)  // it had ended while QuPath was busy with something else
+                told = ask(tool, entry)
+            }
+            if (told != null)
+                say(bringIn(entry, QP.getCurrentImageData(), "") + " nuclei in " + entry.getImageName() + ".")
+            if (batchIndex == batchSize - 1) {
+                System.getProperties().remove(TOOL)
+                end(tool)
+            }
+        } catch (InterruptedException | Stopped e) {
+            System.getProperties().remove(TOOL)
+            stop(tool)
+            throw new Stopped()
+        }
+    }
+
+    private Map keptTool(List arguments) {
+        def tool = start(arguments)
+        tool.arguments = arguments
+        System.getProperties().put(TOOL, tool)
+        return tool
+    }
+
+    // --- annotations ------------------------------------------------------------------------------------------
 
     /** The file from which the tool reads an image's annotations if it is newer than QuPath's own data. */
     Path annotationsFile(ProjectImageEntry entry) {
@@ -168,6 +475,8 @@ class CellGenNet {
         }
     }
 
+    // --- nuclei -----------------------------------------------------------------------------------------------
+
     /** The file to which the tool writes the nuclei of an image. */
     Path detectionsFile(ProjectImageEntry entry) {
         return project.resolve("cellgennet").resolve("detections").resolve(entry.getID() + ".geojson.gz")
@@ -205,14 +514,31 @@ class CellGenNet {
             if (others)
                 say(others + " detections of other tools removed from " + entry.getImageName() + " (replace-all).")
         }
-        def annotations = hierarchy.getAnnotationObjects().collectEntries { [it.getID().toString(), it] }
-        def families = found.groupBy { annotations[parents[it.getID().toString()]] ?: hierarchy.getRootObject() }
+        reportDoubles(entry, hierarchy.getDetectionObjects(), found)
+        def possible = hierarchy.getAnnotationObjects() + (hierarchy.getTMAGrid()?.getTMACoreList() ?: [])
+        def byId = possible.collectEntries { [it.getID().toString(), it] }
+        def families = found.groupBy { byId[parents[it.getID().toString()]] ?: hierarchy.getRootObject() }
         families.each { parent, children -> parent.addChildObjects(children) }
         hierarchy.fireHierarchyChangedEvent(script)
         def history = head.getAsJsonObject("history").entrySet().collectEntries { [it.getKey(), it.getValue().getAsString()] }
         if (history)
             addStep(data, history)
         return found.size()
+    }
+
+    /** Say how many of the objects that stay have the outline of one that is imported. */
+    private void reportDoubles(ProjectImageEntry entry, Collection<PathObject> staying, Collection<PathObject> found) {
+        def outlines = found.collect { outline(it) } as Set
+        int doubles = staying.count { outlines.contains(outline(it)) }
+        if (doubles)
+            say("Warning: " + doubles + " detections that stay in " + entry.getImageName() + " have the same outlines as the nuclei imported now: "
+                + "these nuclei were imported before under other ids, and are now there twice. To have them once, run this script with existing = \"replace-all\".")
+    }
+
+    private static List outline(PathObject object) {
+        def roi = object.getROI()
+        return [roi.getZ(), roi.getT(), roi.getNumPoints()] +
+            [roi.getCentroidX(), roi.getCentroidY(), roi.getBoundsX(), roi.getBoundsY(), roi.getBoundsWidth(), roi.getBoundsHeight()].collect { (it * 100).round() }
     }
 
     /** Whether an object was made by this tool, which its id shows wherever the object was moved. */
@@ -228,27 +554,28 @@ class CellGenNet {
             data.getHistoryWorkflow().addStep(step)
     }
 
-    /** Import nuclei into the saved data of images that are not open; a failure in one does not stop the others. */
-    void bringInto(Set<String> ids) {
-        def failed = []
-        for (def entry : QP.getProject().getImageList()) {
-            if (!ids.contains(entry.getID()))
-                continue
-            try {
-                def data = entry.readImageData()
-                // QuPath 0.5 loses objects when it saves an image that it cannot open.
-                if (data.getServer() == null)
-                    throw new IOException("QuPath cannot open the image")
-                int count = bringIn(entry, data, "")
-                entry.saveImageData(data)
-                data.getServer().close()
-                say(count + " nuclei saved in " + entry.getImageName() + ".")
-            } catch (Exception e) {
-                failed << entry.getImageName()
-                say(entry.getImageName() + " FAILED (" + e.getMessage() + "). Its nuclei are in " + detectionsFile(entry) + ".")
-            }
+    /** Import nuclei into an image where it is open in QuPath, else into its saved data. */
+    private void bringIntoOpenOrSaved(ProjectImageEntry entry) {
+        def data = openData(entry)
+        if (data != null) {
+            say(bringIn(entry, data, "") + " nuclei in " + entry.getImageName() + ". Save the image to keep them.")
+            return
         }
-        if (failed)
-            throw new IllegalStateException("CellGenNet: nuclei could not be imported into " + failed.join(", ") + " (see above).")
+        data = entry.readImageData()
+        // QuPath 0.5 loses objects when it saves an image that it cannot open.
+        if (data?.getServer() == null)
+            throw new IOException("CellGenNet: QuPath cannot open " + entry.getImageName() + ". Its nuclei are in " + detectionsFile(entry) + ".")
+        int count = bringIn(entry, data, "")
+        entry.saveImageData(data)
+        data.getServer().close()
+        say(count + " nuclei saved in " + entry.getImageName() + ".")
+    }
+
+    /** The data of an image that is open: in this script, or in any viewer of the window. */
+    private static ImageData openData(ProjectImageEntry entry) {
+        if (QP.getProjectEntry()?.getID() == entry.getID())
+            return QP.getCurrentImageData()
+        def viewers = QuPathGUI.getInstance()?.getAllViewers() ?: []
+        return viewers.collect { it.getImageData() }.find { it != null && QP.getProject().getEntry(it)?.getID() == entry.getID() }
     }
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -30,6 +30,8 @@ class Kind(StrEnum):
     OUTSIDE_REGIONS = "outside regions"
     EMPTY_REGION = "empty region"
     VALIDATION_IN_TRAINING = "validation in training"
+    PASSED_OVER = "passed over"
+    OUTLINED_TWICE = "detections with equal outlines"
 
 
 @dataclass(frozen=True)
@@ -244,3 +246,26 @@ def validation_in_training(count: int, validation: str, training: str) -> Findin
         f'class "{training}": the common area is used for validation only and not trained on.'
     )
     return Finding(Kind.VALIDATION_IN_TRAINING, count, validation, sentence)
+
+
+def passed_over(kinds: Mapping[str, int], file: str) -> Finding:
+    """Objects in an image's own file of annotations that are not annotations."""
+    names = {"tmaCore": "TMA core", "root": "root object"}
+    parts = [_number(count, names.get(kind, kind)) for kind, count in sorted(kinds.items())]
+    listed = " and ".join([", ".join(parts[:-1]), *parts[-1:]] if len(parts) > 1 else parts)
+    verb = _it(sum(kinds.values()), "is", "are")
+    sentence = (
+        f"{listed} in {file} {verb} passed over: "
+        'only annotations are read from this file (`"objectType": "annotation"`).'
+    )
+    return Finding(Kind.PASSED_OVER, sum(kinds.values()), "", sentence)
+
+
+def outlined_twice(count: int) -> Finding:
+    """Detections that have exactly the outline of another one."""
+    sentence = (
+        f"{_some(count, 'detection', 'have')} exactly the outline of another one, as if a file had been "
+        "imported twice, so nuclei are counted twice: segment with --existing replace-all, or delete them in "
+        "QuPath and import once."
+    )
+    return Finding(Kind.OUTLINED_TWICE, count, "", sentence)

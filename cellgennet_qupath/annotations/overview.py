@@ -9,6 +9,7 @@ from ..core.errors import CellGenNetError
 from ..qupath.images import open_image
 from ..qupath.project import ImageEntry, Project
 from ..slides.pixel_size import resolve_mpp
+from .findings import outlined_twice, passed_over
 from .labels import Split
 from .reader import read_supervision
 
@@ -61,7 +62,12 @@ def _describe(project: Project, entry: ImageEntry, mpp: float | None, classes: C
             "nuclei": supervision.count(Split.TRAINING),
             "validation_nuclei": supervision.count(Split.VALIDATION),
         }
-        image["findings"] = [finding.document() for finding in supervision.findings]
+        found = [*supervision.findings]
+        if counts.passed_over:
+            found.append(passed_over(counts.passed_over, f"cellgennet/annotations/{entry.id}.geojson"))
+        if counts.repeated:
+            found.append(outlined_twice(counts.repeated))
+        image["findings"] = [finding.document() for finding in found]
     except CellGenNetError as error:
         problems.insert(0, _problem(entry, error))
     image["problem"] = "; ".join(problems) or None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,9 +21,11 @@ from .options import (
     threads_option,
 )
 from .reporter import reporter
+from .requests import requested_ids
 
 if TYPE_CHECKING:
     from ..qupath.project import ExistingPolicy
+    from ..segmentation.result import ImageResult
 
 
 @click.command("segment")
@@ -32,9 +37,15 @@ if TYPE_CHECKING:
     "--image",
     "images",
     multiple=True,
-    help="Only the image of this name, file name or id, or all that match this pattern (repeatable).",
+    help="Only the image of this name or file name, or all that match this pattern (repeatable).",
 )
-@click.option("--image-id", "image_ids", multiple=True, help="Only the image of this id (repeatable).")
+@click.option(
+    "--image-id",
+    "image_ids",
+    multiple=True,
+    help="Only the image of this id (repeatable). With -, ids come from standard input, one per line, and "
+    "the result of each image is printed as soon as it is done.",
+)
 @click.option("--within", help="Segment only inside annotations of this class.")
 @click.option(
     "--existing",
@@ -109,6 +120,7 @@ def command(
 
     if dask is not None and workers > 1:
         raise click.UsageError("--workers and --dask cannot be combined.")
+    following = image_ids == ("-",)
     listener = reporter()
     bundle = api.load_bundle(model or "pretrained", reporter=listener)
     with opened(project, backend, slides, listener, writable=True) as target:
@@ -116,7 +128,7 @@ def command(
             target,
             bundle,
             images=images,
-            image_ids=image_ids,
+            image_ids=requested_ids() if following else image_ids,
             within=within,
             existing=existing,
             cells=cells,
@@ -128,8 +140,11 @@ def command(
             worker_timeout=worker_timeout,
             device=device,
             threads=threads or 0,
+            on_image=partial(_print_result, as_json=as_json) if following else None,
             reporter=listener,
         )
+    if following:
+        return 3 if run.failed else 0
     if as_json:
         print_json(
             {
@@ -147,3 +162,9 @@ def command(
         if run.page:
             click.echo(f"Page: {run.page}")
     return 3 if run.failed else 0
+
+
+def _print_result(result: ImageResult, as_json: bool) -> None:
+    line = json.dumps(result.as_dict(), ensure_ascii=False) if as_json else result.sentence()
+    click.echo(line)
+    sys.stdout.flush()

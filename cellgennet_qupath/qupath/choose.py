@@ -15,11 +15,12 @@ def chosen(
 ) -> list[ImageEntry]:
     """The images meant by ``--image`` and ``--image-id``, in the project's order; all without either.
 
-    names : each is the name of an image, or else of a slide's file, or else an id, or else a pattern
-            (``*``, ``?``, ``[...]``) of names and file names. The first of these that fits holds alone.
+    names : each is the name of an image, or else of a slide's file, or else a pattern (``*``, ``?``,
+            ``[...]``) of names and file names. The first of these that fits holds alone.
     ids   : ids of images in the project.
 
-    Raises UsageError where there are no images, or where something fits none of them.
+    Raises UsageError where there are no images, where something fits none of them, and for a name that
+    several images have.
     """
     if not entries:
         raise UsageError(project, "contains no images", "Add slides to the project in QuPath")
@@ -28,11 +29,6 @@ def chosen(
     meant: set[str] = set()
     for name in names:
         fitting = _meant_by(name, entries)
-        if not fitting:
-            listed = ", ".join(entry.name for entry in entries)
-            raise UsageError(
-                f"--image {name}", "no image of the project matches", f"Its images are: {listed}"
-            )
         meant |= fitting
     for identifier in ids:
         if all(entry.id != identifier for entry in entries):
@@ -43,11 +39,14 @@ def chosen(
 
 
 def _meant_by(name: str, entries: Sequence[ImageEntry]) -> set[str]:
-    """The ids of the images that a name, id or pattern means."""
+    """The ids of the images that a name or pattern means."""
+    named = [entry for entry in entries if entry.name == name]
+    if len(named) > 1:
+        listed = ", ".join(f"--image-id {entry.id} ({entry.uri})" for entry in named)
+        raise UsageError(f"--image {name}", f"{len(named)} images have this name", f"Choose: {listed}")
     rules: list[Callable[[ImageEntry], bool]] = [
         lambda entry: entry.name == name,
         lambda entry: entry.slide is not None and entry.slide.name == name,
-        lambda entry: entry.id == name,
         lambda entry: any(
             fnmatch.fnmatchcase(one, name) for one in (entry.name, entry.slide.name if entry.slide else "")
         ),
@@ -56,4 +55,8 @@ def _meant_by(name: str, entries: Sequence[ImageEntry]) -> set[str]:
         fitting = {entry.id for entry in entries if rule(entry)}
         if fitting:
             return fitting
-    return set()
+    listed = ", ".join(entry.name for entry in entries)
+    remedy = f"Its images are: {listed}"
+    if any(entry.id == name for entry in entries):
+        remedy = f"For the image of this id, use --image-id {name}"
+    raise UsageError(f"--image {name}", "no image of the project has this name", remedy)

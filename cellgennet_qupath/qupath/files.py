@@ -15,7 +15,7 @@ from ..core.files import confined
 from ..core.progress import SILENT, Reporter
 from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, collect, concat, empty
 from .formats.detections import detection_chunks, read_detections, write_detections
-from .formats.geojson import read_annotations, read_objects
+from .formats.geojson import DETECTION_TYPES, read_annotations, read_objects
 from .formats.outlines import drawn, roi_names
 from .formats.qpdata import QpData, read_qpdata
 from .formats.qpproj import DATA_FILE, at, class_colors, read_project
@@ -99,7 +99,7 @@ class FilesBackend:
         if newer is None:
             return counts
         annotations, others = read_objects(newer)
-        detections = max(counts.detections, others.total())
+        detections = max(counts.detections, sum(others[kind] for kind in DETECTION_TYPES))
         return replace(
             counts,
             detections=detections,
@@ -107,6 +107,7 @@ class FilesBackend:
             annotations=len(annotations),
             by_class=dict(Counter(annotation.path_class for annotation in annotations)),
             total=counts.total - counts.annotations + len(annotations) + detections - counts.detections,
+            passed_over=dict(others),
         )
 
     def stains(self, entry: ImageEntry) -> StainVectors | None:

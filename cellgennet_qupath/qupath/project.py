@@ -55,6 +55,8 @@ class ObjectCounts:
     by_class : annotations by class, "" for none.
     cells    : how many of the detections are known to be cells.
     total    : all objects but the root, those of a tissue microarray's grid included.
+    repeated : detections in QuPath's own file with exactly the outline of an earlier one, where known.
+    passed_over : objects by type in the entry's own file of annotations that are none, and are not read.
     """
 
     annotations: int = 0
@@ -62,6 +64,8 @@ class ObjectCounts:
     by_class: dict[str, int] = field(default_factory=dict)
     total: int = 0
     cells: int = field(default=0, compare=False)
+    repeated: int = field(default=0, compare=False)
+    passed_over: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -40,8 +40,11 @@ def segment_project(
     options: SegmentOptions = _DEFAULTS,
     *,
     reporter: Reporter = SILENT,
+    on_image: Callable[[ImageResult], None] | None = None,
 ) -> list[ImageResult]:
     """Segment a project's images and write their nuclei into the project.
+
+    on_image : called with the result of each image as soon as its nuclei are written.
 
     An image that fails does not stop the others: its result has the reason. Raises UsageError where no
     image is chosen, MissingExtraError where workers need Dask, BundleError, and Interrupted (resumable) on
@@ -49,37 +52,57 @@ def segment_project(
     """
     if options.dask is not None:
         require("cluster", "--dask")
-    entries = chosen(project.entries, options.images, options.image_ids, project.path)
-    _check_within(project, entries, options.within)
+    entries = _entries(project, options)
+    if isinstance(entries, Sequence):
+        _check_within(project, entries, options.within)
     model = bundle if isinstance(bundle, Model) else _load(bundle, options)
     if not options.resume:
         # Only what this command left: training runs are in the same folder.
         for earlier in (project.work_folder / "runs").glob("segment-*"):
             remove_tree(project.work_folder, earlier)
-        for entry in entries:
-            record = read_record(project, entry)
-            if record is not None and record.current:
-                write_record(project, entry, replace(record, current=False))
+        for entry in entries if isinstance(entries, Sequence) else ():
+            _restart(project, entry)
+    total = len(entries) if isinstance(entries, Sequence) else 0
     results: list[ImageResult] = []
     try:
         with _client(options) as client:
             run = _run(project, bundle, model, options, client, reporter)
             for number, entry in enumerate(entries, start=1):
-                reporter.say(f"[{number}/{len(entries)}] {entry.name}")
+                reporter.say(f"[{number}/{total}] {entry.name}" if total else f"[{number}] {entry.name}")
+                if not total and not options.resume:
+                    _restart(project, entry)
                 result = _isolated(run, entry)
                 results.append(result)
                 if result.status == "failed":
                     reporter.warn(result.sentence())
+                if on_image is not None:
+                    on_image(result)
     except KeyboardInterrupt as error:
+        of = f" of {total}" if total else ""
         raise Interrupted(
             "segment",
-            f"stopped; {len(results)} of {len(entries)} images are done, the next one in part",
+            f"stopped; {len(results)}{of} images are done, the next one in part",
             "Run the same command again to continue",
         ) from error
     mixed = mixed_settings(project)
     if mixed:
         reporter.warn(mixed)
     return results
+
+
+def _entries(project: Project, options: SegmentOptions) -> Iterable[ImageEntry]:
+    """The chosen images; lazily where their ids come from an iterator."""
+    if isinstance(options.image_ids, Sequence):
+        return chosen(project.entries, options.images, options.image_ids, project.path)
+    ids = options.image_ids
+    return (entry for one in ids for entry in chosen(project.entries, (), (one,), project.path))
+
+
+def _restart(project: Project, entry: ImageEntry) -> None:
+    """Make an image count as not done."""
+    record = read_record(project, entry)
+    if record is not None and record.current:
+        write_record(project, entry, replace(record, current=False))
 
 
 def _load(bundle: Bundle, options: SegmentOptions) -> Model:

@@ -20,6 +20,7 @@ from ..qupath.images import open_image
 from ..qupath.origin import origin_of
 from ..qupath.parents import parents_of
 from ..qupath.project import ImageEntry, WrittenDetections
+from ..qupath.repeats import remark
 from ..qupath.replaced import keep_detections
 from ..slides.appearance import Colours
 from ..slides.normalisation import estimate
@@ -56,6 +57,9 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
         if within is None:
             reason = f"no closed annotation of class {run.options.within}"
             return ImageResult(entry.id, entry.name, "skipped", reason=reason)
+    doubles = 0 if run.options.existing == "replace-all" else run.project.counts(entry).repeated
+    if doubles:
+        run.reporter.warn(remark(doubles, entry.name))
     with open_image(entry) as reader:
         image = prepare(run, entry, reader, within, ignored_geometry(annotations, run.classes))
         record = read_record(run.project, entry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class SegmentOptions:
     """How a project is segmented.
 
-    images  : names of images or of slide files, ids, or patterns (``*``, ``?``); what is written exactly
-              comes first, a name before an id. All images if this and ``image_ids`` are empty.
-    image_ids: ids of images.
+    images  : names of images or of slide files, or patterns (``*``, ``?``); what is written exactly comes
+              first. All images if this and ``image_ids`` are empty.
+    image_ids: ids of images. An iterator is asked for the next id when an image is done.
     within  : segment only inside annotations of this class; images without one are skipped.
     resume  : continue what an interrupted or partly failed run left; False starts again.
     tile    : side of a tile's core in samples of the model's resolution; results do not depend on it.
@@ -33,7 +33,7 @@ class SegmentOptions:
     """
 
     images: Sequence[str] = ()
-    image_ids: Sequence[str] = ()
+    image_ids: Sequence[str] | Iterator[str] = ()
     within: str | None = None
     resume: bool = True
     tile: int = 2048

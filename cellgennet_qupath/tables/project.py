@@ -18,6 +18,7 @@ from ..core.files import replacing
 from ..core.progress import SILENT, Reporter
 from ..measure.neighbourhood import neighbourhood
 from ..qupath.project import Annotation, DetectionChunk, ImageEntry, Project
+from ..qupath.repeats import RepeatedOutlines, remark
 from ..segmentation.record import mixed_settings
 from ..slides.pixel_size import implausible
 from .cells import writable
@@ -112,7 +113,7 @@ def _each(project: Project, path: Path, write: Writer, neighbours: bool, reporte
     written: dict[str, int] = {}
     with reporter.track("exporting", len(project.entries), "images") as task:
         for entry in project.entries:
-            chunks = _chunks(project, entry, neighbours)
+            chunks = _chunks(project, entry, neighbours, reporter)
             first = next(chunks, None)
             if first is not None:
                 name = _FORBIDDEN.sub("_", writable(entry.name))
@@ -143,16 +144,17 @@ def _all_chunks(
 ) -> Iterator[tuple[ImageEntry, DetectionChunk]]:
     with reporter.track("exporting", len(project.entries), "images") as task:
         for entry in project.entries:
-            yield from _chunks(project, entry, neighbours)
+            yield from _chunks(project, entry, neighbours, reporter)
             task.advance(1, entry.name)
 
 
 def _chunks(
-    project: Project, entry: ImageEntry, neighbours: bool
+    project: Project, entry: ImageEntry, neighbours: bool, reporter: Reporter
 ) -> Iterator[tuple[ImageEntry, DetectionChunk]]:
     nearby = _neighbours(project, entry) if neighbours else None
-    start = 0
+    start, outlines = 0, RepeatedOutlines()
     for chunk in counted_chunks(project, entry):
+        outlines.add(chunk.nuclei)
         stop = start + len(chunk.nuclei)
         if nearby is not None:
             measured = nearby.iloc[start:stop]
@@ -160,6 +162,8 @@ def _chunks(
         start = stop
         if len(chunk.nuclei):
             yield entry, chunk
+    if outlines.count:
+        reporter.warn(remark(outlines.count, entry.name))
 
 
 def _neighbours(project: Project, entry: ImageEntry) -> pd.DataFrame:

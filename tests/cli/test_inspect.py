@@ -84,12 +84,25 @@ def test_nuclei_that_are_not_annotations_are_named(
 ) -> None:
     annotate(project, feature(REGION, "Validation"), *[feature(shape, kind=kind) for shape in NUCLEI])
     image = inspected(capsys, project)
-    (finding,) = image["findings"]
+    finding, passed_over = image["findings"]
     assert f"4 {kind}s" in finding["sentence"]
+    assert passed_over["sentence"].startswith(
+        f"4 {kind}s in cellgennet/annotations/4.geojson are passed over"
+    )
     assert "docs/tutorial.md" in finding["sentence"]
     assert image["detections"] == 4
     assert image["regions"] == 1
     assert image["trainable"]["validation_nuclei"] == 0
+
+
+def test_objects_of_several_types_are_counted_by_type(
+    capsys: pytest.CaptureFixture[str], project: Path
+) -> None:
+    kinds = ["tile", "cell", "cell", "tmaCore"]
+    annotate(project, feature(REGION, "Training"), *[feature(NUCLEI[0], kind=kind) for kind in kinds])
+    findings = {one["kind"]: one for one in inspected(capsys, project)["findings"]}
+    assert findings["passed over"]["count"] == 4
+    assert findings["passed over"]["sentence"].startswith("2 cells, 1 tile and 1 TMA core in")
 
 
 def test_settings_name_the_classes(capsys: pytest.CaptureFixture[str], project: Path, tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_images_are_chosen_by_pattern(project: MemoryProject) -> None:
     for name in ("liver 1", "liver 2", "spleen"):
         project.add(name, picture())
     assert [r.name for r in segment(project, images=["liver*"])] == ["liver 1", "liver 2"]
-    assert [r.name for r in segment(project, images=["3", "liver 1.png"])] == ["liver 1", "spleen"]
+    assert [r.name for r in segment(project, images=["spleen.png", "liver 1"])] == ["liver 1", "spleen"]
     with pytest.raises(UsageError, match=r"kidney.*liver 1, liver 2, spleen"):
         segment(project, images=["liver*", "kidney"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -343,18 +343,47 @@ def image_names(project: Project, **options: object) -> list[str]:
     return [result.name for result in segment_project(project, model(), chosen)]
 
 
-def test_exact_names_come_before_ids_and_patterns(project: MemoryProject) -> None:
+def test_exact_names_come_before_patterns_and_ids_have_their_own_option(project: MemoryProject) -> None:
     for name in ("3", "1", "scan [2]", "scan 2", "*"):
         project.add(name, picture())
     assert image_names(project, images=["3"]) == ["3"]
     assert image_names(project, images=["scan [2]"]) == ["scan [2]"]
     assert image_names(project, images=["*"]) == ["*"]
     assert image_names(project, images=["scan [[]*"]) == ["scan [2]"]
-    assert image_names(project, images=["5"]) == ["*"]
+    with pytest.raises(UsageError, match=r"--image 5: no image .* use --image-id 5"):
+        image_names(project, images=["5"])
     assert image_names(project, image_ids=["3", "1"]) == ["3", "scan [2]"]
     assert image_names(project, images=["1"], image_ids=["4"]) == ["1", "scan 2"]
     with pytest.raises(UsageError, match=r"--image-id 9: .*1 \(3\)"):
         image_names(project, image_ids=["9"])
+    project.add("3", None)
+    with pytest.raises(UsageError, match=r"2 images have this name.*--image-id 1 .*--image-id 6"):
+        image_names(project, images=["3"])
+
+
+def test_ids_that_come_one_by_one_are_segmented_as_they_come(project: MemoryProject) -> None:
+    for name in ("one", "two", "three", "four"):
+        project.add(name, picture())
+    seen: list[str] = []
+
+    def ids() -> Iterator[str]:
+        yield "3"
+        assert (seen, project.writes) == (["three"], ["3"])
+        yield "1"
+        assert (seen, project.writes) == (["three", "one"], ["3", "1"])
+        yield "3"
+
+    options = SegmentOptions(tile=128, image_ids=ids())
+    results = segment_project(project, model(), options, on_image=lambda result: seen.append(result.name))
+    assert [result.name for result in results] == seen == ["three", "one", "three"]
+    assert project.writes == ["3", "1"]  # the third request found its image done
+
+
+@pytest.mark.parametrize("identifier", ["9", "one", ""])
+def test_an_id_that_does_not_exist_ends_the_requests(project: MemoryProject, identifier: str) -> None:
+    project.add("one", picture())
+    with pytest.raises(UsageError, match="no image has this id"):
+        segment_project(project, model(), SegmentOptions(image_ids=iter([identifier])))
 
 
 def test_what_a_version_without_records_finished_is_done_again_and_said(

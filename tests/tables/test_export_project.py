@@ -86,6 +86,15 @@ TWO: Images = (
 )
 
 
+def test_detections_with_equal_outlines_are_reported(tmp_path: Path) -> None:
+    once, twice = nuclei((0, 0, 9, 5), (20, 0, 29, 5)), nuclei((0, 0, 9, 5), (20, 0, 29, 5), (0, 0, 9, 5))
+    elsewhere = replace(twice, z=np.array([0, 0, 1], np.int32))
+    for name, detected, said in (("once", once, 0), ("twice", twice, 1), ("planes", elsewhere, 0)):
+        recorder = Recorder()
+        export(tmp_path, f"{name}.csv", [(entry(1, "a"), detected)], reporter=recorder)
+        assert sum("1 detection has exactly the outline" in line for line in recorder.warnings) == said
+
+
 def test_the_table_is_qupaths_own(shared: Path, tmp_path: Path) -> None:
     theirs = shared / "qupath" / "table_v0.5" / "detections.csv"
     expected = theirs.read_text(encoding="utf-8")

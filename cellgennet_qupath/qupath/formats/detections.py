@@ -26,7 +26,7 @@ from ...nuclei import CHUNK, Nuclei, NucleiChunks, concat, own_id
 from ..project import WRITE_DEFAULTS, WriteOptions
 from .bounded import open_text, parse_json
 from .featurelines import FeatureColumns, parse_features, parse_lines
-from .geojson import features, is_uuid
+from .geojson import DETECTION_TYPES, features, is_uuid, object_type
 from .outlines import with_area
 
 PROBABILITY = "Detection probability"
@@ -230,7 +230,7 @@ def _own_lines(file: TextIO) -> Iterator[str]:
 
 def _detections_in(collection: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     for feature in collection:
-        if (feature.get("properties") or {}).get("objectType") in ("detection", "cell", "tile"):
+        if object_type(feature) in DETECTION_TYPES:
             yield feature
 
 

@@ -34,20 +34,17 @@ def read_annotations(path: Path) -> list[Annotation]:
 
 
 def read_objects(path: Path) -> tuple[list[Annotation], Counter[str]]:
-    """The same, and how many detections ("detection") and cells ("cell") the file contains."""
+    """The same, and how many objects of each other type the file contains (see ``object_type``)."""
     annotations = []
     others: Counter[str] = Counter()
     for number, feature in enumerate(features(path), start=1):
         try:
-            properties = feature.get("properties") or {}
-            kind = properties.get("objectType") or properties.get("object_type") or feature.get("id")
-            if kind in ("detection", "PathDetectionObject", "cell", "PathCellObject"):
-                others["cell" if kind in ("cell", "PathCellObject") else "detection"] += 1
-            if kind in ("detection", "cell", "tile", "tmaCore", "tma_core", "root") or (
-                isinstance(kind, str) and kind.startswith("Path") and kind != "PathAnnotationObject"
-            ):
-                continue
-            annotations.append(_annotation(feature, properties))
+            for item in _with_children(feature, DEEPEST_OBJECT):
+                kind = object_type(item)
+                if kind == "annotation":
+                    annotations.append(_annotation(item, item.get("properties") or {}))
+                else:
+                    others[kind] += 1
         except (
             LookupError,
             TypeError,
@@ -60,6 +57,50 @@ def read_objects(path: Path) -> tuple[list[Annotation], Counter[str]]:
                 path, f"feature {number} is not an object that QuPath knows", "Export it again from QuPath"
             ) from error
     return annotations, others
+
+
+DEEPEST_OBJECT = 50
+"""Objects inside objects; real hierarchies have a handful of levels."""
+
+_TYPES = {
+    "PathTileObject": "tile",
+    "PathCellObject": "cell",
+    "TMACoreObject": "tmaCore",
+    "tma_core": "tmaCore",
+    "PathDetectionObject": "detection",
+    "PathRootObject": "root",
+    "PathAnnotationObject": "annotation",
+}
+"""QuPath's other names of object types; those of classes were once written as ids."""
+
+DETECTION_TYPES = ("detection", "cell", "tile")
+
+
+def object_type(feature: Mapping[str, Any]) -> str:
+    """The type of object that QuPath makes of a feature: "annotation", "detection", "cell", "tile" and so on.
+
+    The first of ``objectType``, ``object_type`` and ``type`` in its properties, else an id that is the name
+    of a class of objects. Whatever QuPath does not know is an annotation.
+    """
+    properties = feature.get("properties") or {}
+    keys = (key for key in ("objectType", "object_type", "type") if key in properties)
+    key = next(keys, None)
+    written = properties[key] if key else feature.get("id")
+    if key is None and written not in _TYPES:
+        return "annotation"
+    kind = _TYPES.get(str(written), str(written))
+    return kind if kind in _TYPES.values() else "annotation"
+
+
+def _with_children(feature: Mapping[str, Any], levels: int) -> Iterator[Mapping[str, Any]]:
+    """A feature and the child objects in its properties."""
+    if not levels:
+        raise ValueError("objects nested too deeply")
+    yield feature
+    properties = feature.get("properties") or {}
+    children = properties.get("childObjects" if "childObjects" in properties else "children")
+    for child in children if isinstance(children, list) else ():
+        yield from _with_children(child, levels - 1)
 
 
 def _annotation(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> Annotation:

@@ -7,6 +7,7 @@ Nothing but plain containers is made of them: no class is looked up, no code is 
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -51,14 +52,24 @@ class ObjectStream:
            None: a slide has a million detections. They are counted all the same.
     keep : classes whose objects are collected in ``kept`` in order of appearance, wherever they are,
            inside skimmed ones too.
+    mark : beginning of the names of classes whose plain data are marks of the skimmed object that they are
+           in: ``marks`` has one number per skimmed object, equal for objects with equal such data.
 
     Iterate once, to the end; then ``count`` knows all. Raises JavaStreamError.
     """
 
     def __init__(
-        self, data: bytes | memoryview, skim: Collection[str] = (), keep: Collection[str] = ()
+        self,
+        data: bytes | memoryview,
+        skim: Collection[str] = (),
+        keep: Collection[str] = (),
+        mark: str = "",
     ) -> None:
         self.kept: list[JavaObject] = []
+        self.marks = array("q")
+        self._mark = mark
+        self._marking: list[bytes] = []
+        self._marked = False
         self._classes: list[JavaClass] = []
         self._data = memoryview(data).toreadonly()
         self._skim, self._keep = frozenset(skim), frozenset(keep)
@@ -264,7 +275,14 @@ class ObjectStream:
         if not keep:
             # Objects of a skimmed class are never read again: a million references would take too long.
             self._remember(None if described.skim else place)
-            self._skim_data(described)
+            if described.skim and self._mark:
+                around, self._marking = self._marking, []
+                self._skim_data(described)
+                if self._marking:
+                    self.marks.append(hash(b"".join(self._marking)))
+                self._marking = around
+            else:
+                self._skim_data(described)
             return None
         value = JavaObject(described, {}, [])
         self._remember(value)
@@ -285,11 +303,19 @@ class ObjectStream:
         return value
 
     def _skim_data(self, described: JavaClass) -> None:
+        outside = self._marked
+        self._marked = bool(self._mark) and described.name.startswith(self._mark)
+        self._skim_content(described)
+        self._marked = outside
+
+    def _skim_content(self, described: JavaClass) -> None:
         if described.flags & _SC_EXTERNALIZABLE:
             self._external(described, keep=False)
             return
         for part in described.line:
-            self._take(part.primitives.size)
+            plain = self._take(part.primitives.size)
+            if self._marked:
+                self._marking.append(bytes(plain))
             for _ in range(part.references):
                 self._item(keep=False)
             if part.flags & _SC_WRITE_METHOD and part.flags & _SC_SERIALIZABLE:
@@ -323,6 +349,8 @@ class ObjectStream:
         if dtype is not None:
             raw = self._take(size * np.dtype(dtype).itemsize if size >= 0 else -1)
             if not keep:
+                if self._marked:
+                    self._marking.append(bytes(raw))
                 return None
             value = np.frombuffer(raw, dtype) if size else np.empty(0, dtype)
             self._handles[handle] = value

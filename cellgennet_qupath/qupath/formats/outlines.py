@@ -46,6 +46,11 @@ def roi_names(outlines: NDArray[np.object_]) -> NDArray[np.object_]:
     return np.where(boxes, "Rectangle", np.where(plain, "Polygon", "Geometry")).astype(object)
 
 
+def repeats(keys: NDArray[np.int64]) -> int:
+    """How many of n keys are equal to an earlier one."""
+    return len(keys) - len(np.unique(keys))
+
+
 def importable(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
     """Outlines ready to be written: two decimals, valid, Polygon or MultiPolygon of several parts.
 

@@ -25,6 +25,7 @@ from . import roi as rois
 from .bounded import read_bytes, read_json
 from .javastream import ObjectStream
 from .javavalues import JavaEnum, JavaObject, JavaStreamError
+from .outlines import repeats
 
 _OBJECTS = "qupath.lib.objects."
 _ROIS = "qupath.lib.roi."
@@ -94,7 +95,7 @@ def _remedy(path: Path) -> str:
 
 def parse(data: bytes) -> QpData:
     """The content of a ``data.qpdata`` file. Raises JavaStreamError or rois.RoiError."""
-    stream = ObjectStream(data, skim=(_DETECTION,), keep=(_ANNOTATION,))
+    stream = ObjectStream(data, skim=(_DETECTION,), keep=(_ANNOTATION,), mark=_ROIS)
     items = iter(stream)
     version = next(items, None)
     if not isinstance(version, bytes) or not version[2:].startswith(b"Data file version"):
@@ -120,6 +121,7 @@ def parse(data: bytes) -> QpData:
         by_class=dict(Counter(annotation.path_class for annotation in annotations)),
         total=stream.count(_ANY_OBJECT) - stream.count(_ROOT),
         cells=stream.count(_OBJECTS + "PathCellObject"),
+        repeated=repeats(np.array(stream.marks, np.int64)),
     )
     wrapper = _json(server)
     recorded = wrapper.get("server")

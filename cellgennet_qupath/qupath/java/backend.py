@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,10 @@ class QuPathBackend:
     def counts(self, entry: ImageEntry) -> ObjectCounts:
         """Object counts of an entry. Raises EntryDataError."""
         hierarchy = self._hierarchy(entry)
-        return ObjectCounts() if hierarchy is None else javaobjects.counts_of(hierarchy)
+        if hierarchy is None:
+            return ObjectCounts()
+        repeated = int(jvm.compiled("HierarchyChecksum").repeated(hierarchy))
+        return replace(javaobjects.counts_of(hierarchy), repeated=repeated)
 
     def stains(self, entry: ImageEntry) -> StainVectors | None:
         """The stains of a brightfield entry, QuPath's own for its type where none are set; else None."""

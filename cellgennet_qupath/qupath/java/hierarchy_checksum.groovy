@@ -9,6 +9,7 @@ import qupath.lib.measurements.MeasurementList
 import qupath.lib.objects.PathCellObject
 import qupath.lib.objects.PathObject
 import qupath.lib.objects.classes.PathClass
+import qupath.lib.objects.hierarchy.PathObjectHierarchy
 import qupath.lib.plugins.workflow.WorkflowStep
 import qupath.lib.roi.interfaces.ROI
 
@@ -73,6 +74,22 @@ class HierarchyChecksum {
      */
     static long[] compute(ImageData<BufferedImage> data, String which, Collection<UUID> ids) {
         return new HierarchyChecksum(new DetectionFilter(which, ids)).of(data)
+    }
+
+    /** How many detections have exactly the outline, and nucleus, of an earlier one. */
+    static int repeated(PathObjectHierarchy hierarchy) {
+        Set<Long> seen = new HashSet<Long>()
+        int repeated = 0
+        for (PathObject object : hierarchy.getDetectionObjects()) {
+            if (object.getROI() == null)
+                continue
+            long key = shape(object.getROI())
+            if (object instanceof PathCellObject)
+                key = mix(key, shape(((PathCellObject) object).getNucleusROI()))
+            if (!seen.add(key))
+                repeated++
+        }
+        return repeated
     }
 
     private final DetectionFilter filter

@@ -12,8 +12,9 @@ import pytest
 import shapely
 
 from cellgennet_qupath.core.errors import EntryDataError
-from cellgennet_qupath.qupath.formats.geojson import read_annotations
+from cellgennet_qupath.qupath.formats.geojson import object_type, read_annotations, read_objects
 from cellgennet_qupath.qupath.project import Plane
+from tests.qupath.backends import needs_qupath
 
 SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]]}
 ID = str(uuid.UUID(int=7))
@@ -70,6 +71,85 @@ def test_every_member_that_qupath_writes(tmp_path: Path) -> None:
 def test_other_objects_are_left_out(tmp_path: Path, kind: str) -> None:
     features = [feature(objectType=kind), feature(objectType="annotation")]
     assert len(read_annotations(write(tmp_path / "a.geojson", features))) == 1
+
+
+OBJECT_TYPES: list[tuple[dict[str, Any], str]] = [
+    ({}, "annotation"),
+    ({"properties": {"objectType": "annotation"}}, "annotation"),
+    ({"properties": {"objectType": "detection"}}, "detection"),
+    ({"properties": {"objectType": "cell"}}, "cell"),
+    ({"properties": {"objectType": "tile"}}, "tile"),
+    ({"properties": {"objectType": "tmaCore"}}, "tmaCore"),
+    ({"properties": {"objectType": "root"}}, "root"),
+    ({"properties": {"object_type": "cell"}}, "cell"),
+    ({"properties": {"type": "detection"}}, "detection"),
+    ({"properties": {"type": "tile"}}, "tile"),
+    ({"properties": {"type": "tma_core"}}, "tmaCore"),
+    ({"properties": {"type": "Nucleus"}}, "annotation"),
+    ({"properties": {"objectType": "PathCellObject"}}, "cell"),
+    ({"properties": {"objectType": "Detection"}}, "annotation"),
+    ({"properties": {"objectType": "annotation", "type": "cell"}}, "annotation"),
+    ({"properties": {"object_type": "tile", "type": "cell"}}, "tile"),
+    ({"properties": {"objectType": "unheard of", "object_type": "cell"}}, "annotation"),
+    ({"id": "PathDetectionObject"}, "detection"),
+    ({"id": "TMACoreObject"}, "tmaCore"),
+    ({"id": "PathRootObject"}, "root"),
+    ({"id": "PathAnnotationObject"}, "annotation"),
+    ({"id": "detection"}, "annotation"),
+    ({"id": "PathCellObject", "properties": {"objectType": "annotation"}}, "annotation"),
+    ({"id": "PathTileObject", "properties": {"type": "cell"}}, "cell"),
+]
+"""Features, but for their geometry, and the type of object that QuPath 0.5.1 and 0.7.0 make of them."""
+
+
+@pytest.mark.parametrize(("written", "kind"), OBJECT_TYPES, ids=[str(one) for one, _ in OBJECT_TYPES])
+def test_the_type_of_an_object_is_the_one_that_qupath_reads(
+    tmp_path: Path, written: dict[str, Any], kind: str
+) -> None:
+    one = {"type": "Feature", "geometry": SQUARE, **written}
+    annotations, others = read_objects(write(tmp_path / "a.geojson", [one]))
+    assert object_type(one) == kind
+    assert (len(annotations), dict(others)) == ((1, {}) if kind == "annotation" else (0, {kind: 1}))
+
+
+@pytest.mark.qupath
+def test_qupath_itself_reads_these_types(tmp_path: Path) -> None:
+    needs_qupath()
+    from cellgennet_qupath.qupath.java import jvm
+
+    found = []
+    for written, _ in OBJECT_TYPES:
+        one = {"type": "Feature", "geometry": SQUARE, **written}
+        file = jvm.java_class("java.nio.file.Paths").get(str(write(tmp_path / "a.geojson", [one])))
+        (made,) = jvm.java_class("qupath.lib.io.PathIO").readObjects(file)
+        found.append(str(made.getClass().getSimpleName()))
+    names = {
+        "annotation": "PathAnnotationObject",
+        "detection": "PathDetectionObject",
+        "cell": "PathCellObject",
+        "tile": "PathTileObject",
+        "tmaCore": "TMACoreObject",
+        "root": "PathRootObject",
+    }
+    assert found == [names[kind] for _, kind in OBJECT_TYPES]
+
+
+@pytest.mark.parametrize("key", ["childObjects", "children"])
+def test_child_objects_in_properties_are_objects(tmp_path: Path, key: str) -> None:
+    inner = feature(objectType="cell")
+    middle = feature(classification={"name": "Training"}, **{key: [inner, feature()]})
+    outer = {**feature(objectType="root", **{key: [middle]}), key: [feature()]}
+    annotations, others = read_objects(write(tmp_path / "a.geojson", [outer]))
+    assert [one.path_class for one in annotations] == ["Training", ""]
+    assert dict(others) == {"root": 1, "cell": 1}
+
+
+def test_objects_nested_without_end_are_refused(tmp_path: Path) -> None:
+    item = feature()
+    for _ in range(60):
+        item = feature(childObjects=[item])
+    with pytest.raises(EntryDataError, match="feature 1 is not an object that QuPath knows"):
+        read_objects(write(tmp_path / "a.geojson", [item]))
 
 
 def test_what_has_no_type_is_an_annotation_as_in_qupath(tmp_path: Path) -> None:

@@ -252,3 +252,33 @@ def test_a_long_line_of_superclasses_is_refused_though_none_is_nested() -> None:
     assert len(read(classes(MAX_DEPTH))[-1].line) == MAX_DEPTH
     with pytest.raises(JavaStreamError, match="classes nested too deeply"):
         read(classes(MAX_DEPTH + 1))
+
+
+def outlined(*vertices: float, measured: float = 0.0) -> bytes:
+    """An object to skim that has a shape (marked) and a measurement (not marked)."""
+    numbers = struct.pack(f">{len(vertices)}f", *vertices)
+    shape = new(
+        described("shape.Polygon", SERIALIZABLE, b"I" + utf("z") + b"[" + utf("x") + string("[F"), 2),
+        struct.pack(">i", 0) + array("[F", len(vertices), numbers),
+    )
+    values = array("[F", 1, struct.pack(">f", measured))
+    return new(described("Detection", EXTERNALIZABLE), shape + values + END)
+
+
+def test_marks_are_equal_for_equal_shapes_alone() -> None:
+    items = [outlined(1, 2, 3), outlined(1, 2, 4), outlined(1, 2, 3, measured=7), outlined(1, 2)]
+    stream = ObjectStream(STREAM_MAGIC + b"".join(items), skim=["Detection"], mark="shape.")
+    assert list(stream) == [None] * 4
+    assert len(stream.marks) == 4
+    assert stream.marks[0] == stream.marks[2]
+    assert len(set(stream.marks)) == 3
+
+
+def test_an_object_inside_another_has_a_mark_of_its_own() -> None:
+    child = outlined(1, 2, 3)
+    shape = new(described("shape.Box", SERIALIZABLE, b"I" + utf("x"), 1), struct.pack(">i", 5))
+    parent = new(described("Detection", EXTERNALIZABLE), shape + child + END)
+    stream = ObjectStream(STREAM_MAGIC + parent + child, skim=["Detection"], mark="shape.")
+    list(stream)
+    inner, outer, alone = stream.marks
+    assert inner == alone != outer
