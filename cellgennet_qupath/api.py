@@ -189,6 +189,8 @@ def segment(
     images: Sequence[str] = (),
     image_ids: Sequence[str] | Iterator[str] = (),
     within: str | None = None,
+    within_ids: Sequence[str] = (),
+    cores: Sequence[str] = (),
     existing: ExistingPolicy = "replace-own",
     cells: float | None = None,
     resume: bool = True,
@@ -207,7 +209,9 @@ def segment(
     images   : names of images or slide files, or patterns (``*``, ``?``); an exact name comes first.
                ``image_ids``: ids, or an iterator, which is asked for the next id when an image is done.
                All images without either.
-    within   : only inside annotations of this class; images without one are skipped.
+    within   : only inside annotations of this class; ``within_ids``: of these ids; ``cores``: only inside
+               cores of a tissue microarray of these names ("all": all but the missing ones). Images without
+               one are skipped.
     existing : detections already there: "replace-own" replaces those of earlier runs, "replace-all" all,
                "keep" none. Annotations are never changed. Replaced detections are kept in the project.
     cells    : µm by which nuclei are expanded into cells; None for nuclei only.
@@ -241,6 +245,8 @@ def segment(
             images=images,
             image_ids=image_ids,
             within=within,
+            within_ids=within_ids,
+            cores=cores,
             existing=existing,
             cells=cells,
             resume=resume,

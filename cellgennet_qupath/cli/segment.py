@@ -48,6 +48,21 @@ if TYPE_CHECKING:
 )
 @click.option("--within", help="Segment only inside annotations of this class.")
 @click.option(
+    "--within-id",
+    "within_ids",
+    multiple=True,
+    metavar="ID",
+    help="Segment only inside the annotation of this id (repeatable).",
+)
+@click.option(
+    "--core",
+    "cores",
+    multiple=True,
+    metavar="NAME|all",
+    help="Segment only inside this core of a tissue microarray (repeatable); all: every core that is not "
+    "missing.",
+)
+@click.option(
     "--existing",
     type=click.Choice(["replace-own", "replace-all", "keep"]),
     default="replace-own",
@@ -102,6 +117,8 @@ def command(
     images: tuple[str, ...],
     image_ids: tuple[str, ...],
     within: str | None,
+    within_ids: tuple[str, ...],
+    cores: tuple[str, ...],
     existing: ExistingPolicy,
     cells: float | None,
     resume: bool,
@@ -130,6 +147,8 @@ def command(
             images=images,
             image_ids=requested_ids() if following else image_ids,
             within=within,
+            within_ids=within_ids,
+            cores=cores,
             existing=existing,
             cells=cells,
             resume=resume,

@@ -55,7 +55,7 @@ class PrecomputedPredictor:
         for region in regions:
             file = self.file_of(region)
             owner = owners.setdefault(file, region)
-            if (owner.slide, owner.series) != (region.slide, region.series):
+            if (owner.slide, owner.series, owner.view) != (region.slide, region.series, region.view):
                 raise SupervisionError(
                     file,
                     f"could be the result of two images: {owner.name} and {region.name}",

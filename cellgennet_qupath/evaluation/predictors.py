@@ -30,7 +30,6 @@ from ..segmentation.slide import segment_slide
 from ..segmentation.task import SlideTask
 from ..slides.normalisation import estimate
 from ..slides.pixel_size import Calibration, downsample_for
-from ..slides.reader import open_slide
 from ..slides.tissue import tissue_mask
 from .precomputed import PrecomputedPredictor
 from .prediction import Prediction, Predictor, rasterized
@@ -51,7 +50,7 @@ class StudentPredictor:
     def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
         box = region.box
         wanted = shapely.box(box.x0 - _CONTEXT, box.y0 - _CONTEXT, box.x1 + _CONTEXT, box.y1 + _CONTEXT)
-        with open_slide(region.slide, region.series) as reader:
+        with region.open() as reader:
             downsample = downsample_of(region, self.model.mpp)
             tissue = tissue_mask(reader, region.mpp)
             area = Area(tissue, wanted)
@@ -88,7 +87,7 @@ class TeacherPredictor:
         # An even origin: the teacher may predict on a grid of half the resolution.
         x, y = (int(np.floor(v / 2)) * 2 - _CONTEXT for v in corners[:2])
         columns, rows = int(np.ceil(corners[2])) + _CONTEXT - x, int(np.ceil(corners[3])) + _CONTEXT - y
-        with open_slide(region.slide, region.series) as reader:
+        with region.open() as reader:
             tissue = tissue_mask(reader, region.mpp)
             normalisation = estimate(reader, step, self._bundle.config.normalisation, tissue)
             image = normalisation.apply(reader.read_grid(x, y, columns, rows, step))

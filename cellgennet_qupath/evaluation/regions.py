@@ -24,7 +24,8 @@ from ..geometry.rectangle import Rectangle
 from ..qupath.images import open_image
 from ..qupath.project import Annotation, ImageEntry, Project
 from ..slides.pixel_size import resolve_mpp
-from ..slides.reader import open_slide, slide_size
+from ..slides.reader import SlideReader, open_slide, slide_size
+from ..slides.view import AS_STORED, View
 from .label_images import LABEL_ENDINGS, label_size, read_labels
 
 _MARGIN = 32
@@ -38,7 +39,8 @@ class EvaluationRegion:
     """An image with its ground truth: a whole image of a folder, or a window of a slide.
 
     name       : unique among the regions of an evaluation.
-    image      : name of the image that contains it, from the file ``slide`` (image ``series`` of it).
+    image      : name of the image that contains it, from the file ``slide`` (image ``series`` of it, as
+                 ``view`` shows it).
     group      : the tissue or class to which it belongs; "" for none.
     box        : its position in the image, in full-resolution pixels.
     image_size : width and height of the image, in full-resolution pixels.
@@ -61,10 +63,15 @@ class EvaluationRegion:
     overlaps_training: bool
     keys: tuple[str, ...]
     truth: Callable[[], Truth]
+    view: View = AS_STORED
+
+    def open(self) -> SlideReader:
+        """The image that contains it. Raises SlideError."""
+        return open_slide(self.slide, self.series, self.view)
 
     def pixels(self) -> NDArray[np.uint8]:
         """RGB of the box at full resolution, uint8 (rows, columns, 3). Raises SlideError."""
-        with open_slide(self.slide, self.series) as reader:
+        with self.open() as reader:
             return reader.read_grid(self.box.x0, self.box.y0, self.box.columns, self.box.rows, 1.0)
 
 
@@ -251,6 +258,7 @@ def _entry_regions(
                 overlaps_training=bool(shapely.area(shapely.intersection(training, validated)) > 0),
                 keys=(entry.name, Path(entry.name).stem, slide.name, slide.stem, entry.id),
                 truth=_window_truth(supervision, where),
+                view=entry.view,
             )
         )
     return regions

@@ -23,12 +23,13 @@ from .kept import KeptFiles
 from .locate import SizeOf, find_slides
 from .lock import ProjectLock
 from .origin import origin_of, set_aside
-from .parents import parents_of
+from .parents import parents_within
 from .project import (
     ROOT,
     WORK_FOLDER,
     WRITE_DEFAULTS,
     Annotation,
+    Core,
     DetectionChunk,
     ImageEntry,
     ObjectCounts,
@@ -91,6 +92,10 @@ class FilesBackend:
         if newer is not None:
             return read_annotations(newer)
         return list(self.data(entry).annotations)
+
+    def cores(self, entry: ImageEntry) -> list[Core]:
+        """The cores of an entry's tissue microarray, from QuPath's own file. Raises EntryDataError."""
+        return list(self.data(entry).cores)
 
     def counts(self, entry: ImageEntry) -> ObjectCounts:
         """Object counts of an entry. Raises EntryDataError."""
@@ -163,8 +168,15 @@ class FilesBackend:
             new = collect(nuclei)
             nuclei = concat([earlier, new.take(~np.isin(new.ids, earlier.ids))])
         parents = None
-        if options.within:
-            parents = partial(parents_of, annotations=self.annotations(entry), path_class=options.within)
+        cores = self.cores(entry)
+        if options.within or cores:
+            parents = partial(
+                parents_within,
+                annotations=self.annotations(entry),
+                cores=cores,
+                within=options.within,
+                version=self.version,
+            )
         count = write_detections(file, nuclei, class_colors(self.path), options, parents, origin_of(entry))
         return WrittenDetections(
             count=count,

@@ -11,7 +11,7 @@ def open_image(entry: ImageEntry) -> SlideReader:
     """Open an entry's slide, so that its pixels are those on which the entry's objects were drawn.
 
     Use it in a ``with`` block. Raises SlideError where the slide was not found or cannot be read, where
-    the project rotates or crops it, and where its size is not the recorded one.
+    the project changes its pixels in a way that is not exact, and where its size is not the recorded one.
     """
     if entry.fault:
         raise SlideError(
@@ -20,13 +20,13 @@ def open_image(entry: ImageEntry) -> SlideReader:
     if entry.slide is None:
         why = entry.missing or f"its slide was not found ({entry.uri})"
         raise SlideError(entry.name, why, "Name the folder of the slide with --slides DIR")
-    if entry.rotated:
+    if entry.altered:
         raise SlideError(
             entry.name,
-            "it is rotated or cropped in the project, so its pixels are not those of the file",
-            "Add the slide to the project without rotation",
+            f"the project shows it {entry.altered}, so its pixels are not those of the file",
+            "Export it from QuPath as OME-TIFF (File > Export images) and add that file to the project",
         )
-    reader = open_slide(entry.slide, entry.series)
+    reader = open_slide(entry.slide, entry.series, entry.view)
     size = (reader.width, reader.height)
     if entry.size is not None and entry.size != size:
         reader.close()

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..core.files import confined, make_folder
+from ..slides.view import AS_STORED
 from .project import ImageEntry
 
 SET_ASIDE = "set-aside"
@@ -37,6 +38,8 @@ def origin_of(entry: ImageEntry) -> dict[str, Any]:
         "modified": None,
         "digest": None,
     }
+    if entry.view != AS_STORED:
+        origin["view"] = entry.view.document()
     return origin | (_state(entry.slide) or {})
 
 
@@ -53,6 +56,9 @@ def difference(kept: object, entry: ImageEntry) -> str:
         return f"was made from another slide ({_name(kept)}, {size[0]} x {size[1]} pixels)"
     if isinstance(kept.get("series"), int) and kept["series"] != entry.series:
         return f"was made from another image of its file ({_name(kept)})"
+    view = None if entry.view == AS_STORED else entry.view.document()
+    if kept.get("view") != view:
+        return f"was made while the project turned or mirrored the slide otherwise ({_name(kept)})"
     if isinstance(kept.get("digest"), str):
         now = _state(entry.slide, kept)
         if now is not None and now["digest"] == kept["digest"]:

@@ -1,7 +1,8 @@
-"""Which annotation is the parent of a nucleus."""
+"""Which annotation, or core of a tissue microarray, is the parent of a nucleus."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -10,42 +11,68 @@ import shapely
 from numpy.typing import NDArray
 
 from ..nuclei import Nuclei
-from .project import Annotation
+from .formats.outlines import drawn
+from .project import Annotation, Core, Within
 
-_NEAR = 1.0
+NEAR = 1.0
 """Pixels; rounding to 0.01 px can move a nucleus just across the border of its annotation."""
 
+_BY_CELL = (0, 6)
+"""The first version of QuPath in which the centroid of a cell, not of its nucleus, decides on its parent."""
 
-def parents_of(nuclei: Nuclei, annotations: Iterable[Annotation], path_class: str) -> NDArray[np.object_]:
-    """(n,) ids of the annotations of a class that contain the nuclei, "" for none.
 
-    The position of a nucleus is its centroid, as in QuPath. If several annotations contain it, the smallest
-    is its parent.
+def parents_within(
+    nuclei: Nuclei, annotations: Iterable[Annotation], cores: Iterable[Core], within: Within, version: str
+) -> NDArray[np.object_]:
+    """(n,) ids of the parents of nuclei that were wanted ``within``, "" for none, by QuPath's rules.
+
+    version : of the QuPath that wrote the project, which decides on cells; "" if unknown.
+    """
+    if within:
+        return parents_of(nuclei, within.objects(annotations, cores), cells_decide(version), NEAR)
+    return parents_of(nuclei, cores, cells_decide(version))
+
+
+def cells_decide(version: str) -> bool:
+    """Whether a QuPath places a cell by its own centroid, not by that of its nucleus (up to 0.5)."""
+    numbers = re.match(r"v?(\d+)\.(\d+)", version)
+    return numbers is None or (int(numbers[1]), int(numbers[2])) >= _BY_CELL
+
+
+def parents_of(
+    nuclei: Nuclei, objects: Iterable[Annotation], by_cell: bool = False, near: float = 0.0
+) -> NDArray[np.object_]:
+    """(n,) ids of the objects that contain the nuclei, "" for none.
+
+    The position of a nucleus is its centroid, border included. If several objects contain it, the smallest is
+    its parent.
+
+    by_cell : the position of a nucleus with a cell is the centroid of the cell.
+    near    : pixels up to which the nearest object is the parent of a nucleus that none contains.
     """
     parents = np.full(len(nuclei), "", dtype=object)
-    points = np.asarray(shapely.centroid(nuclei.polygons), dtype=object)
+    points = np.asarray(shapely.centroid(drawn(nuclei) if by_cell else nuclei.polygons), dtype=object)
     # Repaired first: the two loops of a figure of eight cancel each other's area.
-    valid = [
-        replace(a, geometry=shapely.make_valid(a.geometry)) for a in annotations if a.path_class == path_class
-    ]
+    valid = [replace(a, geometry=shapely.make_valid(a.geometry)) for a in objects]
     closed = [a for a in valid if shapely.area(a.geometry) > 0]
     for z, t in {(a.plane.z, a.plane.t) for a in closed}:
         here = [a for a in closed if (a.plane.z, a.plane.t) == (z, t)]
         rows = np.flatnonzero((nuclei.z == z) & (nuclei.t == t))
-        chosen = _smallest(points[rows], np.array([a.geometry for a in here], dtype=object))
+        chosen = _smallest(points[rows], np.array([a.geometry for a in here], dtype=object), near)
         ids = np.array([*(a.id for a in here), ""], dtype=object)
         parents[rows] = ids[chosen]
     return parents
 
 
-def _smallest(points: NDArray[np.object_], shapes: NDArray[np.object_]) -> NDArray[np.intp]:
-    """Index of the shape that contains each point, the smallest of several, else the nearest; -1 for none."""
+def _smallest(points: NDArray[np.object_], shapes: NDArray[np.object_], distance: float) -> NDArray[np.intp]:
+    """Index of the smallest shape that contains each point, else of the nearest up to a distance; else -1."""
     order = np.argsort(-shapely.area(shapes), kind="stable")
     tree = shapely.STRtree(shapes[order])
     chosen = np.full(len(points), -1, np.intp)
     if len(points):
-        near, shape = tree.query_nearest(points, max_distance=_NEAR, all_matches=False)
-        chosen[near] = order[shape]
+        if distance:
+            near, shape = tree.query_nearest(points, max_distance=distance, all_matches=False)
+            chosen[near] = order[shape]
         inside, shape = tree.query(points, predicate="intersects")
         smallest_last = np.lexsort((shape, inside))
         chosen[inside[smallest_last]] = order[shape[smallest_last]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ..nuclei import Nuclei, NucleiChunks
+from ..slides.view import AS_STORED, View
 
 WORK_FOLDER = "cellgennet"
 """The one folder inside a project that belongs to this tool."""
@@ -49,6 +50,16 @@ class Annotation:
 
 
 @dataclass(frozen=True)
+class Core(Annotation):
+    """A core of a tissue microarray; drawn, named and stored like an annotation.
+
+    missing : marked as missing in QuPath.
+    """
+
+    missing: bool = False
+
+
+@dataclass(frozen=True)
 class ObjectCounts:
     """How many objects an entry holds in QuPath.
 
@@ -81,7 +92,9 @@ class ImageEntry:
     opened   : whether the entry was ever opened in QuPath (has data).
     fault    : why the project's record of the image cannot be used; "" for a whole one.
     missing  : why no slide was found; "" where one was.
-    rotated  : the recorded server rotates or crops the slide (its pixels are not the file's own).
+    view     : how the project turns and mirrors the slide, and orders its channels.
+    altered  : how else it changes the slide's pixels, which cannot be applied here; "" if not at all.
+    icc      : QuPath converts its colours by the colour profile in the file.
     """
 
     id: str
@@ -94,7 +107,9 @@ class ImageEntry:
     size_z: int = 1
     size_t: int = 1
     opened: bool = True
-    rotated: bool = False
+    view: View = AS_STORED
+    altered: str = ""
+    icc: bool = False
     pixel_type: str = "UINT8"
     channels: int = 3
     fault: str = ""
@@ -141,17 +156,52 @@ ExistingPolicy = Literal["replace-own", "replace-all", "keep"]
 
 
 @dataclass(frozen=True)
+class Within:
+    """The objects of an image inside which nuclei are wanted; the whole image if all is empty.
+
+    path_class : the closed annotations of this class.
+    ids        : the closed annotations of these ids.
+    cores      : the cores of a tissue microarray that have these names; "all" is all that are not missing.
+    """
+
+    path_class: str | None = None
+    ids: tuple[str, ...] = ()
+    cores: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.path_class is not None or bool(self.ids or self.cores)
+
+    def objects(self, annotations: Iterable[Annotation], cores: Iterable[Core]) -> list[Annotation]:
+        """Those among an image's annotations and cores."""
+        chosen = [a for a in annotations if a.path_class == self.path_class or a.id in self.ids]
+        every = "all" in self.cores
+        return [*chosen, *(c for c in cores if not c.missing and (every or c.name in self.cores))]
+
+    def __str__(self) -> str:
+        parts = [] if self.path_class is None else [f"closed annotation of class {self.path_class}"]
+        if self.ids:
+            parts.append(f"closed annotation of the id {', '.join(self.ids)}")
+        if self.cores:
+            parts.append(f"core that is not missing and has the name {', '.join(self.cores)}")
+        return " and no ".join(parts).replace("core that is not missing and has the name all", "core")
+
+
+WHOLE_IMAGE = Within()
+
+
+@dataclass(frozen=True)
 class WriteOptions:
     """How nuclei are written into an entry.
 
     existing : "replace-own" removes the detections that this tool wrote before, "replace-all" all
                detections, "keep" none; with "keep" a nucleus that is already there is not added again.
-    within   : the parent of a nucleus is the annotation of this class that contains it; None: no parent.
+    within   : the parent of a nucleus is the smallest of these objects that contains it. For the whole image
+               it is the core of a tissue microarray, if there is one.
     history  : a step for QuPath's workflow history, name to value; no step if empty.
     """
 
     existing: ExistingPolicy = "replace-own"
-    within: str | None = None
+    within: Within = WHOLE_IMAGE
     history: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -183,6 +233,9 @@ class Project(Protocol):
 
     def annotations(self, entry: ImageEntry) -> list[Annotation]:
         """Every annotation of an entry, on all planes. Raises EntryDataError."""
+
+    def cores(self, entry: ImageEntry) -> list[Core]:
+        """The cores of an entry's tissue microarray in QuPath's order. Raises EntryDataError."""
 
     def counts(self, entry: ImageEntry) -> ObjectCounts:
         """Object counts of an entry. Raises EntryDataError."""

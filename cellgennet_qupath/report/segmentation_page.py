@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle
 from ..core.environment import in_one_line
+from ..qupath.images import open_image
 from ..qupath.project import ImageEntry, Project
 from ..segmentation.result import ImageResult
 from ..slides.pixel_size import resolve_mpp
-from ..slides.reader import open_slide
 from .overlay import jpeg
 from .pages import write_page
 
@@ -85,7 +85,7 @@ def slide_card(project: Project, entry: ImageEntry, result: ImageResult, mpp: fl
     if entry.slide is None:
         return SlideCard(result)
     try:
-        with open_slide(entry.slide, entry.series) as reader:
+        with open_image(entry) as reader:
             size = (reader.width, reader.height)
             known = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name).mpp
             step, columns, rows = thumbnail_grid(size)

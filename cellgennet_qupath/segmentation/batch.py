@@ -55,6 +55,7 @@ def segment_project(
     entries = _entries(project, options)
     if isinstance(entries, Sequence):
         _check_within(project, entries, options.within)
+        _check_cores(project, entries, options.cores)
     model = bundle if isinstance(bundle, Model) else _load(bundle, options)
     if not options.resume:
         # Only what this command left: training runs are in the same folder.
@@ -130,7 +131,16 @@ def _run(
     reporter: Reporter,
 ) -> Run:
     device = model.predictor.device
-    decisive = [__version__, model.fingerprint, device, options.within, options.tile, options.mpp]
+    decisive: list[object] = [
+        __version__,
+        model.fingerprint,
+        device,
+        options.within,
+        options.tile,
+        options.mpp,
+    ]
+    if options.within_ids or options.cores:
+        decisive += [list(options.within_ids), list(options.cores)]
     name = "segment-" + hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:12]
     history = {"model": bundle.card.name} if isinstance(bundle, Bundle) else {}
     history |= {"checksum": f"sha256:{model.fingerprint}", "cellgennet_qupath": __version__}
@@ -144,7 +154,7 @@ def _run(
         project=project,
         model=model,
         options=options,
-        writing=WriteOptions(options.existing, options.within, history),
+        writing=WriteOptions(options.existing, options.inside, history),
         classes=bundle.config.classes if isinstance(bundle, Bundle) else ClassNames(),
         model_name=bundle.card.name if isinstance(bundle, Bundle) else "",
         folder=confined(project.work_folder, project.work_folder / "runs" / name),
@@ -170,6 +180,29 @@ def _check_within(project: Project, entries: Sequence[ImageEntry], within: str |
     raise UsageError(
         f"--within {within}", "no image has a closed annotation of this class", f"The classes are: {named}"
     )
+
+
+def _check_cores(project: Project, entries: Sequence[ImageEntry], names: Sequence[str]) -> None:
+    """Raises UsageError for a name that no core of the chosen images has."""
+    if not names:
+        return
+    cores = []
+    for entry in entries:
+        try:
+            cores += project.cores(entry)
+        except EntryDataError:  # reported when its turn comes
+            return
+    known = {core.name for core in cores}
+    for name in names:
+        if not cores:
+            raise UsageError(
+                f"--core {name}",
+                "no image has the grid of a tissue microarray",
+                "Make one in QuPath (TMA > TMA dearrayer) and save the image",
+            )
+        if name != "all" and name not in known:
+            listed = ", ".join(sorted(filter(None, known))) or "none"
+            raise UsageError(f"--core {name}", "no core has this name", f"The cores are: {listed}")
 
 
 def _isolated(run: Run, entry: ImageEntry) -> ImageResult:

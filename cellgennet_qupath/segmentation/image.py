@@ -18,7 +18,7 @@ from ..measure.compartments import measure_cells, stain_comes_first
 from ..nuclei import Nuclei, NucleiChunks
 from ..qupath.images import open_image
 from ..qupath.origin import origin_of
-from ..qupath.parents import parents_of
+from ..qupath.parents import NEAR, parents_of
 from ..qupath.project import ImageEntry, WrittenDetections
 from ..qupath.repeats import remark
 from ..qupath.replaced import keep_detections
@@ -27,7 +27,7 @@ from ..slides.normalisation import estimate
 from ..slides.tissue import tissue_mask
 from .assemble import SlideNuclei
 from .checkpoint import Checkpoint
-from .plan import Area, geometry_of_class, ignored_geometry, plan_tiles
+from .plan import Area, ignored_geometry, plan_tiles, union_of
 from .prepare import Prepared, Run, prepare, warn_if_coarse, warn_of_appearance
 from .record import (
     Digesting,
@@ -51,11 +51,11 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
     """
     begin = time.monotonic()
     annotations = run.project.annotations(entry)
-    within = None
-    if run.options.within is not None:
-        within = geometry_of_class(annotations, run.options.within)
+    within, wanted = None, run.options.inside
+    if wanted:
+        within = union_of(wanted.objects(annotations, run.project.cores(entry)))
         if within is None:
-            reason = f"no closed annotation of class {run.options.within}"
+            reason = f"no {wanted}"
             return ImageResult(entry.id, entry.name, "skipped", reason=reason)
     doubles = 0 if run.options.existing == "replace-all" else run.project.counts(entry).repeated
     if doubles:
@@ -140,6 +140,7 @@ def _record(
             "rule": model.decoding.model_dump(mode="json"),
         },
         within=run.options.within,
+        inside=_inside(run, image.entry),
         count=written.count,
         file=place_of(run.project, written.file),
         note=written.note,
@@ -235,11 +236,20 @@ def _grow_cells(run: Run, image: Prepared, task: SlideTask, nuclei: Nuclei, micr
     return replace(nuclei, cells=cells, measurements=measured)
 
 
+def _inside(run: Run, entry: ImageEntry) -> list[str]:
+    """The ids of the annotations and cores that were named one by one."""
+    named = replace(run.options.inside, path_class=None)
+    if not named:
+        return []
+    return [one.id for one in named.objects(run.project.annotations(entry), run.project.cores(entry))]
+
+
 def _cell_limits(run: Run, entry: ImageEntry, nuclei: Nuclei) -> NDArray[np.object_] | None:
-    """(n,) the annotation of ``--within`` that each nucleus is in, which its cell must not leave."""
-    if run.options.within is None:
+    """(n,) the wanted annotation or core that each nucleus is in, which its cell must not leave."""
+    wanted = run.options.inside
+    if not wanted:
         return None
-    annotations = run.project.annotations(entry)
-    shape_of = {a.id: shapely.make_valid(a.geometry) for a in annotations}
-    parents = parents_of(nuclei, annotations, run.options.within)
+    objects = wanted.objects(run.project.annotations(entry), run.project.cores(entry))
+    shape_of = {one.id: shapely.make_valid(one.geometry) for one in objects}
+    parents = parents_of(nuclei, objects, near=NEAR)
     return np.array([shape_of.get(parent) for parent in parents], dtype=object)

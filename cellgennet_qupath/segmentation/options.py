@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ..qupath.project import ExistingPolicy
+from ..qupath.project import ExistingPolicy, Within
 
 if TYPE_CHECKING:
     from ..networks.device import Device
@@ -20,6 +20,8 @@ class SegmentOptions:
               first. All images if this and ``image_ids`` are empty.
     image_ids: ids of images. An iterator is asked for the next id when an image is done.
     within  : segment only inside annotations of this class; images without one are skipped.
+    within_ids: the same for annotations of these ids.
+    cores   : the same for cores of a tissue microarray that have these names; "all" is all but the missing.
     resume  : continue what an interrupted or partly failed run left; False starts again.
     tile    : side of a tile's core in samples of the model's resolution; results do not depend on it.
     mpp     : µm per pixel of images that have no pixel size.
@@ -35,6 +37,8 @@ class SegmentOptions:
     images: Sequence[str] = ()
     image_ids: Sequence[str] | Iterator[str] = ()
     within: str | None = None
+    within_ids: Sequence[str] = ()
+    cores: Sequence[str] = ()
     resume: bool = True
     tile: int = 2048
     mpp: float | None = None
@@ -45,3 +49,8 @@ class SegmentOptions:
     worker_timeout: float | None = None
     existing: ExistingPolicy = "replace-own"
     cells: float | None = None
+
+    @property
+    def inside(self) -> Within:
+        """The objects inside which to segment."""
+        return Within(self.within, tuple(self.within_ids), tuple(self.cores))

@@ -67,7 +67,12 @@ class Area:
 
 def geometry_of_class(annotations: Iterable[Annotation], path_class: str) -> shapely.Geometry | None:
     """The union of all closed annotations of a class; None without any."""
-    return _union(a.geometry for a in annotations if a.path_class == path_class)
+    return union_of(a for a in annotations if a.path_class == path_class)
+
+
+def union_of(objects: Iterable[Annotation]) -> shapely.Geometry | None:
+    """The union of closed annotations or cores; None without any."""
+    return _union(one.geometry for one in objects)
 
 
 def ignored_geometry(annotations: Iterable[Annotation], classes: ClassNames) -> shapely.Geometry | None:

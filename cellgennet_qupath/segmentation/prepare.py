@@ -20,6 +20,7 @@ from ..slides.appearance import Colours, unlike_stain
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
 from ..slides.reader import SlideReader
 from ..slides.tissue import TissueMask
+from ..slides.view import AS_STORED
 from .model import Model
 from .options import SegmentOptions
 from .plan import segmented_geometry
@@ -92,7 +93,7 @@ class Prepared:
             "downsample": self.downsample,
             "within": _digest(within),
             "ignored": _digest(self.ignored),
-        }
+        } | ({} if self.entry.view == AS_STORED else {"view": self.entry.view.document()})
 
     @property
     def mm2(self) -> float | None:
@@ -134,6 +135,12 @@ def prepare(
 def _stains(run: Run, entry: ImageEntry) -> StainVectors | None:
     """The stains to measure; none where QuPath's pixel values do not run from 0 to 255."""
     if entry.channels != 3 or entry.pixel_type != "UINT8":
+        return None
+    if entry.icc:
+        run.reporter.warn(
+            f"{entry.name}: QuPath converts its colours by the colour profile in the file (--icc-profile), "
+            "which is not applied here, so stains are not measured."
+        )
         return None
     stains = run.project.stains(entry)
     if stains is None:

@@ -30,6 +30,7 @@ class Record:
     inputs   : everything that decides the nuclei and how they are written.
     model    : name, checksum, scale in µm per pixel, decoding rule.
     within   : the class inside which nuclei were kept; None for the whole image.
+    inside   : ids of annotations and cores inside which nuclei were kept; empty for all.
     count    : nuclei written; ``file``: into this one, below the project's folder where possible.
     checksum : of that file as it was written (SHA-256).
     nuclei   : digest of the nuclei written; "" if unknown.
@@ -49,6 +50,7 @@ class Record:
     nuclei: str
     mm2: float | None = None
     current: bool = field(default=True)
+    inside: list[str] = field(default_factory=list)
 
     def path(self, project: Project) -> Path:
         """The file of the nuclei."""

@@ -15,6 +15,7 @@ from ..geometry.coordinates import grid_size
 from .pixel_size import implausible
 from .resample import resample, taps
 from .sources import Source, open_source
+from .view import AS_STORED, View, ViewedSource
 
 _LARGEST_WINDOW = 16_000_000
 """Source pixels read at once; larger requests are read in halves."""
@@ -27,7 +28,7 @@ class SlideReader:
 
     Several threads may read; a lock serialises their access to the file.
 
-    path              : the file.
+    path              : the file, and its image ``series`` as ``view`` shows it.
     width, height     : of full resolution, in pixels.
     level_downsamples : full-resolution pixels per pixel of each stored level, along x.
     stated_mpp        : (x, y) µm per full-resolution pixel as the file states it, None if it does not.
@@ -35,9 +36,10 @@ class SlideReader:
     properties        : what the file says about itself, by tiffslide's names.
     """
 
-    def __init__(self, path: Path, series: int, source: Source) -> None:
+    def __init__(self, path: Path, series: int, source: Source, view: View = AS_STORED) -> None:
         self.path = path
         self.series = series
+        self.view = view
         self._source = source
         self._turn = threading.Lock()
         self.width, self.height = source.sizes[0]
@@ -86,7 +88,7 @@ class SlideReader:
         self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return open_slide, (self.path.absolute(), self.series)
+        return open_slide, (self.path.absolute(), self.series, self.view)
 
     def _samples(self, x0: int, y0: int, x1: int, y1: int, downsample: float) -> NDArray[np.uint8]:
         """Samples that are all inside the image."""
@@ -136,13 +138,16 @@ class SlideReader:
         return window
 
 
-def open_slide(path: Path, series: int = 0) -> SlideReader:
+def open_slide(path: Path, series: int = 0, view: View = AS_STORED) -> SlideReader:
     """Open a slide file; ``series`` is the index of the image in a file that holds several.
+
+    view : how the pixels are turned, mirrored and reordered.
 
     Raises SlideError: missing, empty, damaged, truncated, not an image, or neither RGB nor grey.
     """
     path = Path(path)
-    return SlideReader(path, series, open_source(path, series))
+    source = open_source(path, series)
+    return SlideReader(path, series, source if view == AS_STORED else ViewedSource(source, view), view)
 
 
 def slide_size(path: Path) -> tuple[int, int] | None:

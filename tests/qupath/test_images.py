@@ -16,7 +16,7 @@ from cellgennet_qupath.qupath.images import open_image
 from cellgennet_qupath.qupath.project import ImageEntry
 
 SIZE = (320, 240)
-ROTATED = "rotated or cropped"
+CROPPED = "the project shows it cropped"
 OTHER_SIZE = "320 x 240 pixels, but the project recorded 640 x 480"
 
 
@@ -38,7 +38,7 @@ def test_an_image_is_opened_at_its_full_size(tmp_path: Path) -> None:
     [
         ({"slide": None}, "its slide was not found .*--slides"),
         ({"slide": None, "missing": "a.svs belongs to the image B"}, "belongs to the image B.*--slides"),
-        ({"rotated": True}, ROTATED),
+        ({"altered": "cropped"}, CROPPED),
         ({"size": (640, 480)}, OTHER_SIZE),
         ({"series": 1}, "a.png"),
     ],
@@ -62,8 +62,8 @@ def square(x: int, y: int, side: int, path_class: str = "") -> dict[str, Any]:
     }
 
 
-def rotate(builder: dict[str, Any]) -> dict[str, Any]:
-    return {"builderType": "rotated", "rotation": "ROTATE_180", "builder": builder,
+def crop(builder: dict[str, Any]) -> dict[str, Any]:
+    return {"builderType": "cropped", "region": {"x": 0}, "builder": builder,
             "metadata": builder["metadata"]}  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def project(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("project", "reason"), [(rotate, ROTATED), (enlarge, OTHER_SIZE)], indirect=["project"]
+    ("project", "reason"), [(crop, CROPPED), (enlarge, OTHER_SIZE)], indirect=["project"]
 )
 @pytest.mark.parametrize("command", ["inspect", "segment", "train", "evaluate"])
 def test_every_command_says_why_it_cannot_use_an_image(

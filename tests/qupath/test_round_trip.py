@@ -16,7 +16,7 @@ from cellgennet_qupath.qupath.java import jvm
 from cellgennet_qupath.qupath.java import objects as javaobjects
 from cellgennet_qupath.qupath.java.backend import QuPathBackend
 from cellgennet_qupath.qupath.open import open_project
-from cellgennet_qupath.qupath.project import WriteOptions
+from cellgennet_qupath.qupath.project import Within, WriteOptions
 from tests.qupath.backends import assert_equal, needs_qupath, nuclei, with_cells
 from tests.qupath.qpfiles import unpacked
 
@@ -211,7 +211,7 @@ def test_the_geojson_way_gives_the_same_objects(
     expected.polygons[:] = shapely.transform(expected.polygons, lambda xy: xy + shift)
     if expected.cells is not None:
         expected.cells[:] = shapely.transform(expected.cells, lambda xy: xy + shift)
-    writing = WriteOptions(within=drawn[0].path_class, history={"model": "m"})
+    writing = WriteOptions(within=Within(drawn[0].path_class), history={"model": "m"})
     other = Path(shutil.copytree(project, tmp_path / "other"))
     with open_project(project, "qupath", writable=True) as real:
         assert isinstance(real, QuPathBackend)

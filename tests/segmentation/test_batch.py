@@ -22,11 +22,13 @@ from cellgennet_qupath.nuclei import Nuclei, NucleiChunks, collect, empty
 from cellgennet_qupath.qupath.project import (
     WRITE_DEFAULTS,
     Annotation,
+    Core,
     DetectionChunk,
     ImageEntry,
     ObjectCounts,
     Project,
     StainVectors,
+    Within,
     WriteOptions,
     WrittenDetections,
 )
@@ -53,6 +55,7 @@ class MemoryProject:
         self.path = path
         self.entries: Sequence[ImageEntry] = ()
         self.drawn: dict[str, list[Annotation]] = {}
+        self.grid: dict[str, list[Core]] = {}
         self.found: dict[str, Nuclei] = {}
         self.writes: list[str] = []
 
@@ -77,6 +80,9 @@ class MemoryProject:
 
     def annotations(self, entry: ImageEntry) -> list[Annotation]:
         return self.drawn.get(entry.id, [])
+
+    def cores(self, entry: ImageEntry) -> list[Core]:
+        return self.grid.get(entry.id, [])
 
     def counts(self, entry: ImageEntry) -> ObjectCounts:
         return ObjectCounts()
@@ -162,7 +168,7 @@ def test_one_bad_image_does_not_stop_the_others(project: MemoryProject) -> None:
     file = project.path / "torn.png"
     file.write_bytes(file.read_bytes()[:500])
     project.change(project.add("other size", picture()), size=(880, 600))
-    project.change(project.add("turned", picture()), rotated=True)
+    project.change(project.add("cut", picture()), altered="cropped")
     project.add("good", picture())
     listener = Recorder()
     results = segment(project, reporter=listener)
@@ -171,7 +177,7 @@ def test_one_bad_image_does_not_stop_the_others(project: MemoryProject) -> None:
     assert "was not found" in results[0].reason
     assert "torn.png" in results[1].reason
     assert "880 x 600" in results[2].reason
-    assert "rotated" in results[3].reason
+    assert "shows it cropped" in results[3].reason
     assert len(listener.warnings) == 4
     assert all("\n" not in r.sentence() for r in results)
 
@@ -252,6 +258,55 @@ def test_within_a_class(project: MemoryProject) -> None:
     assert "Tumor" in second.sentence()
 
 
+def core(name: str, x: float, missing: bool = False) -> Core:
+    return Core(f"id {name}", shapely.Point(x, 130).buffer(70), "Ellipse", name=name, missing=missing)
+
+
+def in_circle(x: float) -> int:
+    return sum((cx - x) ** 2 + (cy - 130) ** 2 < 70**2 for cx, cy, _ in DISCS)
+
+
+@pytest.mark.parametrize(
+    ("names", "circles"), [(["A-1"], [100]), (["A-1", "A-3"], [100, 340]), (["all"], [100, 340])]
+)
+def test_within_cores_of_a_tissue_microarray(
+    project: MemoryProject, names: list[str], circles: list[int]
+) -> None:
+    one, two = project.add("tma", picture()), project.add("plain", picture())
+    project.grid[one.id] = [core("A-1", 100), core("A-2", 220, missing=True), core("A-3", 340)]
+    first, second = segment(project, cores=names)
+    assert first.count == sum(in_circle(x) for x in circles) > 0
+    assert project.options.within == Within(cores=tuple(names))
+    assert (second.status, second.id) == ("skipped", two.id)
+    assert "core" in second.reason
+
+
+def test_cores_that_do_not_exist_or_are_missing(project: MemoryProject) -> None:
+    one = project.add("tma", picture())
+    with pytest.raises(UsageError, match=r"--core all: no image has the grid .*TMA dearrayer"):
+        segment(project, cores=["all"])
+    project.grid[one.id] = [core("A-1", 100), core("A-2", 220, missing=True)]
+    with pytest.raises(UsageError, match=r"--core B-1: no core has this name.*A-1, A-2"):
+        segment(project, cores=["B-1"])
+    (result,) = segment(project, cores=["A-2"])
+    assert result.status == "skipped"
+    assert result.reason == "no core that is not missing and has the name A-2"
+
+
+def test_within_annotations_chosen_by_their_ids(project: MemoryProject) -> None:
+    entry = project.add("one", picture())
+    boxes = [shapely.box(0, 0, 100, 300), shapely.box(200, 0, 300, 300), shapely.box(300, 0, 440, 300)]
+    project.drawn[entry.id] = [
+        Annotation(f"a{row}", box, "Rectangle", "Tumor" if row else "") for row, box in enumerate(boxes)
+    ]
+    (result,) = segment(project, within_ids=["a0", "a2"])
+    assert result.count == sum(x <= 100 or x > 300 for x, _, _ in DISCS)
+    (result,) = segment(project, within_ids=["a1"])  # not taken for the same run
+    assert result.count == sum(200 < x < 300 for x, _, _ in DISCS)
+    (result,) = segment(project, within_ids=["a9"])
+    assert (result.status, result.reason) == ("skipped", "no closed annotation of the id a9")
+
+
 def test_images_are_chosen_by_pattern(project: MemoryProject) -> None:
     for name in ("liver 1", "liver 2", "spleen"):
         project.add(name, picture())
@@ -318,7 +373,7 @@ def test_checkpoints_keep_their_names_and_keys(project: MemoryProject) -> None:
     ]  # fmt: skip
     assert list(record) == [
         "origin", "inputs", "model", "within", "count", "file", "note", "reason", "device", "checksum",
-        "nuclei", "mm2", "current", "sha256",
+                "nuclei", "mm2", "current", "inside", "sha256",
     ]  # fmt: skip
     assert list(record["inputs"]) == ["version", "backend", "model", "device", "image", "writing", "cells"]
     history = record["inputs"]["writing"]["history"]
@@ -451,7 +506,7 @@ def test_nuclei_become_cells_inside_their_annotation(project: MemoryProject) -> 
     (result,) = segment(project, cells=2.0, within="Tumor", existing="keep")
     assert result.status == "done"
     assert project.options.existing == "keep"
-    assert project.options.within == "Tumor"
+    assert project.options.within == Within("Tumor")
     assert project.options.history["cells"] == "2 µm"
     found = project.found[one.id]
     assert found.cells is not None

@@ -14,7 +14,7 @@ from cellgennet_qupath.measure.shape import shape_measurements
 from cellgennet_qupath.measure.tile import MeasureOptions, measure_tile
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.open import open_project
-from cellgennet_qupath.qupath.project import WriteOptions
+from cellgennet_qupath.qupath.project import Within, WriteOptions
 from cellgennet_qupath.slides.reader import open_slide
 from cellgennet_qupath.tables.project import export_project
 from tests.helpers import csv_rows
@@ -101,7 +101,7 @@ def test_cells_and_parents_are_exported_as_by_qupath(copied: Path, shared: Path,
             table = measure_cells(reader, base.polygons, cells, how, first)
             plain = measure_tile(reader, base.polygons, how)
         detected = Nuclei(**{**vars(base), "cells": cells, "measurements": table})
-        project.write_detections(entry, detected, WriteOptions("replace-all", within="Training"))
+        project.write_detections(entry, detected, WriteOptions("replace-all", within=Within("Training")))
         export_project(project, tmp_path / "t.csv")
         version = project.version
     rows = csv_rows(tmp_path / "t.csv")

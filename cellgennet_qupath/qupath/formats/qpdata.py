@@ -20,7 +20,7 @@ import numpy as np
 import shapely
 
 from ...core.errors import EntryDataError
-from ..project import Annotation, ObjectCounts, Plane, StainVectors
+from ..project import Annotation, Core, ObjectCounts, Plane, StainVectors
 from . import roi as rois
 from .bounded import read_bytes, read_json
 from .javastream import ObjectStream
@@ -30,6 +30,7 @@ from .outlines import repeats
 _OBJECTS = "qupath.lib.objects."
 _ROIS = "qupath.lib.roi."
 _ANNOTATION, _DETECTION = _OBJECTS + "PathAnnotationObject", _OBJECTS + "PathDetectionObject"
+_CORE = _OBJECTS + "TMACoreObject"
 _ANY_OBJECT, _ROOT = _OBJECTS + "PathObject", _OBJECTS + "PathRootObject"
 _END = b"t\x00\x03EOF"
 _ID_NAMESPACE = uuid.UUID("5b9aa1e4-6c7e-5a55-8b37-b0b9a5a7c3f2")
@@ -42,6 +43,7 @@ class QpData:
     image_type : QuPath's name, "BRIGHTFIELD_H_E" and so on; "" if not set.
     server     : the image server as recorded (JSON), {} if none is.
     version    : of the QuPath that saved it, "" before 0.2.
+    cores      : of the tissue microarray, in the order of the grid.
     """
 
     annotations: tuple[Annotation, ...]
@@ -50,6 +52,7 @@ class QpData:
     stains: StainVectors | None = None
     server: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
+    cores: tuple[Core, ...] = ()
 
 
 def read_qpdata(path: Path) -> QpData:
@@ -95,7 +98,7 @@ def _remedy(path: Path) -> str:
 
 def parse(data: bytes) -> QpData:
     """The content of a ``data.qpdata`` file. Raises JavaStreamError or rois.RoiError."""
-    stream = ObjectStream(data, skim=(_DETECTION,), keep=(_ANNOTATION,), mark=_ROIS)
+    stream = ObjectStream(data, skim=(_DETECTION,), keep=(_ANNOTATION, _CORE), mark=_ROIS)
     items = iter(stream)
     version = next(items, None)
     if not isinstance(version, bytes) or not version[2:].startswith(b"Data file version"):
@@ -114,7 +117,9 @@ def parse(data: bytes) -> QpData:
     if not whole or hierarchies != 1:
         raise JavaStreamError("cut off")
     with np.errstate(all="ignore"):
-        annotations = tuple(_annotation(found, row) for row, found in enumerate(stream.kept))
+        drawn = [found for found in stream.kept if found.class_name != _CORE]
+        annotations = tuple(_annotation(found, row) for row, found in enumerate(drawn))
+        cores = tuple(_core(found) for found in stream.kept if found.class_name == _CORE)
     counts = ObjectCounts(
         annotations=len(annotations),
         detections=stream.count(_DETECTION),
@@ -132,6 +137,7 @@ def parse(data: bytes) -> QpData:
         stains=stains,
         server=recorded if isinstance(recorded, dict) else {},
         version=str(wrapper.get("qupathVersion") or ""),
+        cores=cores,
     )
 
 
@@ -156,8 +162,17 @@ class _Cursor:
         raise JavaStreamError("an object lacks a number")
 
 
-def _annotation(written: JavaObject, row: int) -> Annotation:
+def _core(written: JavaObject) -> Core:
     cursor = _Cursor(written)
+    drawn = _annotation(written, 0, cursor)
+    # The probability of the class (eight bytes), then whether the core is missing.
+    last = cursor.next()
+    missing = isinstance(last, bytes) and len(last) > 8 and last[8] == 1
+    return Core(**vars(drawn), missing=missing)
+
+
+def _annotation(written: JavaObject, row: int, cursor: _Cursor | None = None) -> Annotation:
+    cursor = cursor or _Cursor(written)
     name, color, third = cursor.next(), cursor.next(), cursor.next()
     identifier = ""
     if isinstance(third, JavaObject) and third.class_name == "java.util.UUID":

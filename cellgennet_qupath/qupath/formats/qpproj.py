@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import ProjectError
+from ...slides.view import AS_STORED, FLIPS, QUARTER_TURNS, View, reordered
 from ..project import ImageEntry
 from . import bounded
 
@@ -22,7 +23,22 @@ _WHOLE = re.compile(r"[0-9]{1,9}")
 _LARGEST_MPP = 1e9
 _MICROMETRES = {"µm", "μm", "um", "micrometer", "micrometre", "micron", "microns"}
 _SAME_PIXELS = {"uri", "pyramidize"}
-"""Server builders that return a file's pixels unchanged; all others rotate, crop or recompute them."""
+"""Server builders that return a file's pixels unchanged."""
+
+_CHANGES = {
+    "cropped": "cropped",
+    "affine": "with an affine transform",
+    "channels": "with channels of several files",
+    "color": "with computed channels",
+    "color_deconvolved": "with its stains separated",
+    "sparse": "as a mosaic of several files",
+    "normalized": "with normalised colours",
+    "typeConvert": "with another pixel type",
+    "sliced": "with some of its slices only",
+    "z_projected": "as a projection of its slices",
+    "z_concatenated": "as a stack of several files",
+}
+"""Server builders that compute other pixels, and how, as the end of "shown ..."."""
 
 
 @dataclass(frozen=True)
@@ -126,27 +142,34 @@ def _image(folder: Path, image: Any) -> RecordedImage:
     while _mapping(layers[-1].get("builder")) and len(layers) < 100:
         layers.append(_mapping(layers[-1]["builder"]))
     innermost = layers[-1]
-    metadata: Mapping[str, Any] = next(
-        (found for layer in layers if (found := _mapping(layer.get("metadata")))),
-        _mapping(server.get("metadata")),
-    )
+    recorded = next((n for n, layer in enumerate(layers) if _mapping(layer.get("metadata"))), 0)
+    metadata = _mapping(layers[recorded].get("metadata")) or _mapping(server.get("metadata"))
+    # A layer without metadata has those of the one below it, turned.
+    turned = _view(layers[:recorded]).transposed
+    size, mpp = _size(metadata), _mpp(metadata)
+    altered = " and ".join(filter(None, (_alteration(layer) for layer in layers)))
+    arguments = innermost.get("args")
     uri = _text(innermost.get("uri")) or _text(innermost.get("path"))
     entry = ImageEntry(
         id=identifier,
         name=_text(image.get("imageName")) or _text(metadata.get("name")) or f"image {identifier}",
         uri=uri,
         slide=None,
-        size=_size(metadata),
-        mpp=_mpp(metadata),
+        size=size[::-1] if turned and size else size,
+        mpp=mpp[::-1] if turned and mpp else mpp,
         series=_series(innermost.get("args")),
         size_z=_whole(metadata.get("sizeZ")) or 1,
         size_t=_whole(metadata.get("sizeT")) or 1,
         opened=any((data / name).is_file() for name in (DATA_FILE, DATA_FILE + ".bkp")),
-        rotated=any(_changes_pixels(layer) for layer in layers),
+        view=_view(layers),
+        altered=altered,
+        icc=isinstance(arguments, list) and "--icc-profile" in arguments,
         pixel_type=_text(metadata.get("pixelType")) or "UINT8",
         channels=len(metadata["channels"]) if isinstance(metadata.get("channels"), list) else 3,
     )
-    file_size = _size(_mapping(innermost.get("metadata"))) or (None if entry.rotated else entry.size)
+    file_size = _size(_mapping(innermost.get("metadata")))
+    if file_size is None and not altered and entry.size is not None:
+        file_size = entry.size[::-1] if entry.view.transposed else entry.size
     return RecordedImage(entry, file_size)
 
 
@@ -191,10 +214,33 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def _changes_pixels(builder: Mapping[str, Any]) -> bool:
-    if builder.get("builderType") == "rotated":
-        return builder.get("rotation") not in (None, "ROTATE_NONE")
-    return builder.get("builderType", "uri") not in _SAME_PIXELS
+def _exact_view(builder: Mapping[str, Any]) -> View | None:
+    """What a server builder does to the pixels below it; None if that is not a view."""
+    match builder.get("builderType", "uri"):
+        case "rotated":
+            return QUARTER_TURNS.get(str(builder.get("rotation", "ROTATE_NONE")))
+        case "flipped":
+            return FLIPS.get(str(builder.get("flip", "NONE")))
+        case "swapRedBlue":
+            return reordered(str(builder.get("order", "RGB")))
+        case kind:
+            return AS_STORED if kind in _SAME_PIXELS else None
+
+
+def _view(layers: Sequence[Mapping[str, Any]]) -> View:
+    """What layers of server builders, the outermost first, do to the pixels below them."""
+    view = AS_STORED
+    for layer in reversed(layers):
+        view = view.then(_exact_view(layer) or AS_STORED)
+    return view
+
+
+def _alteration(builder: Mapping[str, Any]) -> str:
+    """How a server builder changes pixels otherwise; "" if it does not."""
+    if _exact_view(builder) is not None:
+        return ""
+    kind = _text(builder.get("builderType"))
+    return _CHANGES.get(kind, f'changed in an unknown way ("{kind}")')
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ..origin import set_aside
 from ..project import (
     WRITE_DEFAULTS,
     Annotation,
+    Core,
     DetectionChunk,
     ImageEntry,
     ObjectCounts,
@@ -76,6 +77,11 @@ class QuPathBackend:
         hierarchy = self._hierarchy(entry)
         return [] if hierarchy is None else javaobjects.annotations_of(hierarchy)
 
+    def cores(self, entry: ImageEntry) -> list[Core]:
+        """The cores of an entry's tissue microarray. Raises EntryDataError."""
+        hierarchy = self._hierarchy(entry)
+        return [] if hierarchy is None else javaobjects.cores_of(hierarchy)
+
     def counts(self, entry: ImageEntry) -> ObjectCounts:
         """Object counts of an entry. Raises EntryDataError."""
         hierarchy = self._hierarchy(entry)
@@ -126,7 +132,7 @@ class QuPathBackend:
 
         try:
             make_folder(self.work_folder, new_file.parent)
-            content = write.Content(collect(nuclei), colors, options)
+            content = write.Content(collect(nuclei), colors, options, self._files.version)
             new_data = write.write_new_data(data_file, new_file, server, check, content)
             write.move_in_place(data_file, new_file, new_data.summary, before)
         except write.ChangedError as error:

@@ -263,6 +263,9 @@ class ObjectTransfer {
         Map<String, PathObject> known = new HashMap<String, PathObject>()
         for (PathObject annotation : data.getHierarchy().getAnnotationObjects())
             known.put(annotation.getID().toString(), annotation)
+        if (data.getHierarchy().getTMAGrid() != null)
+            for (PathObject core : data.getHierarchy().getTMAGrid().getTMACoreList())
+                known.put(core.getID().toString(), core)
         Map<PathObject, List<PathObject>> families = new LinkedHashMap<PathObject, List<PathObject>>()
         String[] lines = parents.split("\n", -1)
         int orphans = 0

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...nuclei import Nuclei, empty
 from ..formats.detections import DEFAULT_COLOR, Color, columns, pop_probability, qupath_id
 from ..formats.outlines import with_area
-from ..project import Annotation, DetectionChunk, ImageEntry, ObjectCounts, Plane
+from ..project import Annotation, Core, DetectionChunk, ImageEntry, ObjectCounts, Plane
 from . import jvm
 
 _CHUNK = 50_000
@@ -25,6 +25,14 @@ def annotations_of(hierarchy: Any) -> list[Annotation]:
     """The annotations of a ``PathObjectHierarchy``."""
     writer = jvm.java_class("org.locationtech.jts.io.WKBWriter")(2)
     return [_annotation(annotation, writer) for annotation in hierarchy.getAnnotationObjects()]
+
+
+def cores_of(hierarchy: Any) -> list[Core]:
+    """The cores of the tissue microarray of a ``PathObjectHierarchy``, in the order of the grid."""
+    grid = hierarchy.getTMAGrid()
+    writer = jvm.java_class("org.locationtech.jts.io.WKBWriter")(2)
+    cores = [] if grid is None else list(grid.getTMACoreList())
+    return [Core(**vars(_annotation(core, writer)), missing=bool(core.isMissing())) for core in cores]
 
 
 def _annotation(annotation: Any, writer: Any) -> Annotation:

@@ -15,7 +15,7 @@ import numpy as np
 from ...core.errors import EntryDataError
 from ...nuclei import Nuclei
 from ..formats.detections import Color, qupath_id
-from ..parents import parents_of
+from ..parents import parents_within
 from ..project import ObjectCounts, WriteOptions
 from . import jvm
 from . import objects as javaobjects
@@ -33,11 +33,16 @@ class ChangedError(EntryDataError):
 
 @dataclass(frozen=True)
 class Content:
-    """What is to be written, and how; ``colors``: of classes by full name."""
+    """What is to be written, and how.
+
+    colors  : of classes by full name.
+    version : of the QuPath that wrote the project.
+    """
 
     nuclei: Nuclei
     colors: Mapping[str, Color]
     options: WriteOptions
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,10 @@ def write_new_data(
         if content.options.existing == "keep":
             present = set(str(transfer.ids(data)).split())
             nuclei = nuclei.take(np.array([qupath_id(i) not in present for i in nuclei.ids], bool))
-        if content.options.within:
+        cores = javaobjects.cores_of(data.getHierarchy())
+        if content.options.within or cores:
             annotations = javaobjects.annotations_of(data.getHierarchy())
-            parents = parents_of(nuclei, annotations, content.options.within)
+            parents = parents_within(nuclei, annotations, cores, content.options.within, content.version)
         ids = transfer.parse("\n".join(qupath_id(identifier) for identifier in nuclei.ids))
         before = np.array(checksum.compute(data, removed_kind, ids), np.int64)
         steps = int(data.getHistoryWorkflow().size())

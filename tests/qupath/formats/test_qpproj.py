@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cellgennet_qupath.core.errors import ProjectError, SlideError
 from cellgennet_qupath.qupath.formats.qpproj import class_colors, read_project
 from cellgennet_qupath.qupath.images import open_image
+from cellgennet_qupath.slides.view import AS_STORED, FLIPS, QUARTER_TURNS, View
 
 
 def written(folder: Path, *images: Any, **more: Any) -> Path:
@@ -36,7 +37,7 @@ def test_real_projects(shared: Path, version: str) -> None:
     assert first.name == "human_liver.ome.tif - human_liver"
     assert (first.size, first.mpp, first.series) == ((1024, 1024), (0.25, 0.25), 0)
     assert (last.size, last.mpp) == ((2220, 2967), (0.499, 0.499))
-    assert all(found.entry.opened and not found.entry.rotated for found in project.images)
+    assert all(found.entry.opened and not found.entry.altered for found in project.images)
     colors = class_colors(project.folder)
     assert colors["Training"] == (255, 200, 0)
 
@@ -105,7 +106,53 @@ def test_rotated_and_cropped_servers_are_looked_through(tmp_path: Path) -> None:
     assert first.entry.series == 3
     assert first.entry.size == (10, 20)
     assert first.file_size == (40, 30)
-    assert [found.entry.rotated for found in project.images] == [True, True, False, False, True]
+    altered = [found.entry.altered for found in project.images]
+    assert altered == ["cropped", "", "", "", "with an affine transform"]
+    turned, unturned_view = QUARTER_TURNS["ROTATE_90"], AS_STORED
+    views = [found.entry.view for found in project.images]
+    assert views == [turned, turned, unturned_view, unturned_view, unturned_view]
+
+
+@pytest.mark.parametrize("rotation", ["ROTATE_NONE", "ROTATE_90", "ROTATE_180", "ROTATE_270"])
+@pytest.mark.parametrize("known", [True, False])
+def test_sizes_of_turned_images(tmp_path: Path, rotation: str, known: bool) -> None:
+    """Without metadata of its own, a turned image has those of the file, turned."""
+    micrometres = [{"value": value, "unit": "µm"} for value in (0.5, 0.25)]
+    calibration = {"pixelWidth": micrometres[0], "pixelHeight": micrometres[1]}
+    metadata = {"width": 40, "height": 30, "pixelCalibration": calibration}
+    inner = {"builderType": "uri", "uri": "file:/s/a.svs", "metadata": metadata}
+    across = rotation in ("ROTATE_90", "ROTATE_270")
+    size, mpp = ((30, 40), (0.25, 0.5)) if across else ((40, 30), (0.5, 0.25))
+    outer: dict[str, Any] = {"builderType": "rotated", "rotation": rotation, "builder": inner}
+    if known:
+        pixels = {"pixelWidth": micrometres[across], "pixelHeight": micrometres[not across]}
+        outer["metadata"] = {"width": size[0], "height": size[1], "pixelCalibration": pixels}
+    (found,) = read_project(written(tmp_path, image(1, **outer))).images
+    assert (found.entry.size, found.entry.mpp, found.file_size) == (size, mpp, (40, 30))
+
+
+def test_what_is_done_to_pixels(tmp_path: Path) -> None:
+    inner = {"builderType": "uri", "uri": "file:/s/a.svs", "args": ["--icc-profile"]}
+    cases: list[tuple[dict[str, Any], View, str]] = [
+        ({"builderType": "flipped", "flip": "HORIZONTAL"}, FLIPS["HORIZONTAL"], ""),
+        ({"builderType": "flipped"}, AS_STORED, ""),
+        ({"builderType": "swapRedBlue", "order": "BGR"}, View(channels=(2, 1, 0)), ""),
+        (
+            {"builderType": "swapRedBlue", "order": "CMY"},
+            AS_STORED,
+            'changed in an unknown way ("swapRedBlue")',
+        ),
+        ({"builderType": "rotated", "rotation": "ROTATE_45"}, AS_STORED, 'in an unknown way ("rotated")'),
+        ({"builderType": "color_deconvolved"}, AS_STORED, "with its stains separated"),
+        ({"builderType": "z_projected"}, AS_STORED, "as a projection of its slices"),
+        ({"builderType": "of the future"}, AS_STORED, 'changed in an unknown way ("of the future")'),
+    ]
+    images = [image(number, **{**layer, "builder": inner}) for number, (layer, _, _) in enumerate(cases, 1)]
+    for found, (_, view, altered) in zip(read_project(written(tmp_path, *images)).images, cases, strict=True):
+        assert found.entry.view == view
+        assert found.entry.altered.endswith(altered)
+        assert bool(found.entry.altered) == bool(altered)
+        assert found.entry.icc
 
 
 def test_missing_and_odd_fields(tmp_path: Path) -> None:
