@@ -24,7 +24,8 @@ from reporting import Printed
 from cellgennet_qupath.bundle import STUDENT, Bundle, Card, load_bundle, now, versions, write_bundle
 from cellgennet_qupath.core.config import load_config
 from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
-from cellgennet_qupath.training.run import init_config, train_model
+from cellgennet_qupath.training.adaptation import init_config
+from cellgennet_qupath.training.run import train_model
 from cellgennet_qupath.training.soft_maps import student_predict
 from cellgennet_qupath.training.tune import score_windows
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .qupath.open import Backend
     from .qupath.project import ExistingPolicy, Project
     from .segmentation.result import ImageResult
+    from .training.recommendation import Keep
     from .training.run import Stage
 
 StrPath = str | os.PathLike[str]
@@ -136,7 +137,8 @@ def train(
     output: StrPath,
     *,
     config: Config | StrPath | None = None,
-    init: Bundle | StrPath | None = None,
+    init: Bundle | StrPath | None = "pretrained",
+    keep: Keep = "recommended",
     stage: Stage = "all",
     resume: bool = False,
     mpp: float | None = None,
@@ -146,7 +148,9 @@ def train(
     """Train a teacher and a student on a project's annotations and write a model bundle to ``output``.
 
     config  : settings, or a YAML file of them; None for the defaults.
-    init    : fine-tune from this bundle ("pretrained": the one shipped); None: from ImageNet weights alone.
+    init    : the bundle to start from, the one shipped by default; None: from ImageNet weights alone.
+    keep    : "recommended" writes the start itself where the result is not better (the card says so),
+              "trained" the result in any case.
     stage   : "teacher" ends with the teacher; "student" takes the teacher of the bundle at ``output``.
     resume  : continue an interrupted run on the same annotations, images and settings.
     mpp     : µm per pixel of images without a pixel size.
@@ -162,13 +166,11 @@ def train(
     """
     from .core.config import Config, load_config
     from .report.guarded_pages import training_page
-    from .training.run import init_config, train_project
+    from .training.run import train_project
 
     settings = config if isinstance(config, Config) else load_config(None if config is None else Path(config))
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
-    if init is not None:
-        settings = init_config(_bundle(init, reporter), settings)
     with _opened(project, writable=True, reporter=reporter) as opened:
         return train_project(
             opened,
@@ -179,6 +181,8 @@ def train(
             mpp=mpp,
             reporter=reporter,
             write_report=training_page(reporter),
+            init=None if init is None else _bundle(init, reporter),
+            keep=keep,
         )
 
 

@@ -11,6 +11,7 @@ from .options import Backend, mpp_option, opened, project_argument, threads_opti
 from .reporter import reporter
 
 Stage = Literal["teacher", "student", "all"]
+Keep = Literal["recommended", "trained"]
 
 
 @click.command("train")
@@ -30,7 +31,16 @@ Stage = Literal["teacher", "student", "all"]
     "--init",
     "initial",
     type=click.Path(path_type=Path),
-    help="Fine-tune from this bundle (`pretrained`: the one shipped).",
+    default=Path("pretrained"),
+    show_default=True,
+    help="The bundle to start from: `pretrained` is the one shipped, `none` trains from ImageNet weights.",
+)
+@click.option(
+    "--keep",
+    type=click.Choice(["recommended", "trained"]),
+    default="recommended",
+    show_default=True,
+    help="Write the start itself where the new model is not better, or the new model in any case.",
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @mpp_option
@@ -42,26 +52,26 @@ def command(
     output: Path,
     config_file: Path | None,
     stage: Stage,
-    initial: Path | None,
+    initial: Path,
+    keep: Keep,
     resume: bool,
     mpp: float | None,
     threads: int | None,
 ) -> None:
-    """Train a model on a project's annotations: a teacher, its pseudo-labels, and a light student."""
+    """Train a model on a project's annotations, from the shipped model or from nothing."""
     from .. import api
     from ..core.config import load_config
-    from ..core.extras import require
 
-    require("train", "cellgennet train")
     listener = reporter()
     settings = load_config(config_file, listener)
-    start = None if initial is None else api.load_bundle(initial, reporter=listener)
+    start = None if initial == Path("none") else api.load_bundle(initial, reporter=listener)
     with opened(project, backend, slides, listener, writable=True) as target:
         bundle = api.train(
             target,
             output,
             config=settings,
             init=start,
+            keep=keep,
             stage=stage,
             resume=resume,
             mpp=mpp,

@@ -194,9 +194,22 @@ class LossConfig(_Section):
     ramp_up: Fraction = 0.04
 
     @property
-    def needs_teacher(self) -> bool:
+    def uses_unlabelled(self) -> bool:
         """Whether any term uses unlabelled tissue."""
         return self.distillation > 0 or self.consistency > 0
+
+
+class AdaptationConfig(_Section):
+    """A training that starts from a bundle.
+
+    scale : how much the slides are enlarged for the start, so that the nuclei have the size it knows;
+            "auto": chosen by its own score on the outlined nuclei. ``mpp`` overrides it.
+    share : how far the weights move from the start (0) to the end of the training (1); "auto": half-way,
+            unless validation shows that another share is better.
+    """
+
+    scale: Literal["auto"] | Annotated[float, Field(ge=0.5, le=2)] = "auto"
+    share: Literal["auto"] | Fraction = "auto"
 
 
 class Config(_Section):
@@ -211,16 +224,20 @@ class Config(_Section):
     pseudo: PseudoConfig = PseudoConfig()
     student: StudentConfig = StudentConfig()
     loss: LossConfig = LossConfig()
+    adaptation: AdaptationConfig = AdaptationConfig()
 
     @model_validator(mode="after")
     def _patches_fit_into_tiles(self) -> Config:
-        if self.loss.needs_teacher and self.student.patch > self.pseudo.tile:
+        if self.loss.uses_unlabelled and self.student.patch > self.pseudo.tile:
             raise ValueError("`student.patch` must not be larger than `pseudo.tile`")
         return self
 
     def fingerprint_text(self) -> str:
-        """The settings as JSON under their oldest names: the same text in every version."""
-        return self.model_dump_json(by_alias=True)
+        """The settings as JSON under their oldest names: the same text in every version.
+
+        Without ``adaptation``, which only a training from a bundle reads.
+        """
+        return self.model_dump_json(by_alias=True, exclude={"adaptation"})
 
 
 def load_config(path: Path | None, reporter: Reporter = SILENT) -> Config:

@@ -32,6 +32,7 @@ def write_training_page(record: TrainingRecord, file: Path) -> Path:
             "curves": {network: training_curves(h) for network, h in record.histories.items() if h},
             "scores": scores,
             "notes": record.notes,
+            "verdict": record.verdict,
             "columns": list(dict.fromkeys(column for row in scores.values() for column in row)),
             "pictures": [_picture(samples[i]) for i in chosen],
         },

@@ -91,6 +91,19 @@ class DecodingConfig(BaseModel):
     max_extent_um: Annotated[float, Field(gt=0, le=1000)] = 30.0
     mean_foreground: Annotated[float, Field(ge=0, le=1)] = 0.7
 
+    def scaled(self, factor: float) -> DecodingConfig:
+        """The same rule for nuclei whose diameters are ``factor`` times as large."""
+        powers = {
+            "peak_distance_um": 1,
+            "blur_um": 1,
+            "max_extent_um": 1,
+            "min_area_um2": 2,
+            "max_hole_um2": 2,
+        }
+        return self.model_copy(
+            update={name: getattr(self, name) * factor**power for name, power in powers.items()}
+        )
+
     def at(self, mpp: float) -> Decoding:
         """The rule for a map grid of ``mpp`` micrometres per MAP sample (stride x the input's mpp)."""
         return Decoding(

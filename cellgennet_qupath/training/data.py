@@ -80,6 +80,16 @@ class TrainingData:
     notes: Sequence[str] = ()
     stain: str = "H&E"
 
+    @property
+    def validates_on_training(self) -> bool:
+        """Whether nothing is held out, so that scores on validation say nothing about other nuclei."""
+        learnt = {id(window) for window in self.training}
+        return any(id(window) in learnt for window in self.validation)
+
+    def enlargement(self, mpp: float | None) -> float:
+        """How much larger nuclei are at the working resolution than at one of ``mpp`` µm per pixel."""
+        return mpp / self.mpp if mpp is not None and self.mpp is not None else 1.0
+
     def describe(self) -> dict[str, int]:
         """Counts for messages and for the model card."""
         return {

@@ -32,7 +32,7 @@ def rounds(config: Config) -> list[int]:
 
 def open_store(run: TrainingRun) -> PseudoLabelStore | None:
     """The store of a run; None if its objective uses no unlabelled tissue, or there is none."""
-    if not run.config.loss.needs_teacher or not rounds(run.config):
+    if not run.config.loss.uses_unlabelled or not rounds(run.config):
         return None
     if not run.data.tiles:
         run.reporter.warn("No unlabelled tissue: the student learns from the annotations alone.")
@@ -56,8 +56,10 @@ class PseudoLabelStore:
 
     @property
     def uses_teacher(self) -> bool:
-        """Whether the teacher has a share in any soft label."""
-        return self._config.pseudo.student_share < 1 or 0 in rounds(self._config)
+        """Whether a StarDist teacher has a share in any soft label."""
+        if not self._run.has_teacher:
+            return False
+        return self._config.pseudo.student_share < 1 or not self._student_predicts(0)
 
     @property
     def teacher_is_complete(self) -> bool:
@@ -69,8 +71,8 @@ class PseudoLabelStore:
     def labels(self, number: int, save_average: Callable[[Path], None], at_start: bool) -> PseudoLabels:
         """The soft labels of a round, once the teacher's predictions are complete.
 
-        save_average : writes the weights of the averaged student to a file. In a round at epoch 0 the
-                       student has learnt nothing yet, and the labels are the teacher's alone.
+        save_average : writes the weights of the averaged student to a file. In a round at epoch 0 a
+                       student without a start has learnt nothing yet: the labels are the teacher's alone.
         at_start     : whether the averaged student is that of the round's start; else predictions of this
                        round that are missing come from the weights that were written then.
 
@@ -79,7 +81,7 @@ class PseudoLabelStore:
         config, predictions = self._config, []
         if self.uses_teacher:
             predictions.append(self._files(TEACHER))
-        if config.pseudo.student_share > 0 and rounds(config)[number]:
+        if self._student_predicts(number):
             name = f"student-{number + 1}"
             weights = self._folder / f"{name}.safetensors"
 
@@ -96,6 +98,13 @@ class PseudoLabelStore:
             predictions.append(self._files(name))
         by_tile = list(zip(*predictions, strict=True))
         return PseudoLabels(self._tiles, by_tile, config.student.patch, config.pseudo)
+
+    def _student_predicts(self, number: int) -> bool:
+        """Whether the averaged student has a share in the soft labels of a round."""
+        if not self._run.has_teacher:
+            return True
+        has_learnt = self._run.start is not None or rounds(self._config)[number] > 0
+        return has_learnt and self._config.pseudo.student_share > 0
 
     def predict_missing(self, name: str, predict: Predict) -> None:
         """Write those predictions of a network that are not there yet."""

@@ -33,6 +33,7 @@ class TrainingRecord:
     histories : by network, the terms of its loss in each epoch.
     scores    : by network, its scores on validation.
     notes     : what was odd about annotations and images, one sentence each.
+    verdict   : how the result compares with its start, and which of them is recommended.
     """
 
     name: str
@@ -41,6 +42,7 @@ class TrainingRecord:
     scores: Mapping[str, Mapping[str, float]]
     samples: Sequence[Sample]
     notes: Sequence[str] = ()
+    verdict: Sequence[str] = ()
 
 
 WriteReport = Callable[[TrainingRecord, Path], object]

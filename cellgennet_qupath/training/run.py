@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..bundle import STUDENT, TEACHER, Bundle, Card, check_output, load_bundle, now, versions, write_bundle
 from ..core.config import Config
@@ -15,39 +15,19 @@ from ..core.files import confined
 from ..core.progress import SILENT, Reporter
 from ..networks.stardist_config import INIT_REMEDY, check_stardist_folder
 from ..qupath.project import Project
+from .adaptation import Start, init_config, start_of
+from .comparison import PairedComparison
 from .data import TrainingData, load_training_data
 from .pseudo_label_store import open_store
+from .recommendation import Keep, Recommendation, recommend
 from .record import Sample, TrainingRecord, WriteReport
 from .run_folder import prepare_run
+from .scale import choose_scale
+from .soft_maps import student_predict
 from .teacher_stage import teacher_stage
 from .tune import rounded
 
 Stage = Literal["teacher", "student", "all"]
-
-
-def init_config(bundle: Bundle, config: Config) -> Config:
-    """The settings of a training that starts from the networks of a bundle.
-
-    The networks' shapes, the normalisation and, unless ``config`` sets it, the resolution are the bundle's:
-    the weights only fit these. If the bundle has no teacher, only the student starts from it.
-    Raises BundleError where it has no student.
-    """
-    theirs = bundle.config
-    student = config.student.model_copy(
-        update={name: getattr(theirs.student, name) for name in ("architecture", "width", "levels")}
-        | {"init": bundle.student.resolve()}
-    )
-    teacher = config.teacher
-    if bundle.holds_teacher:
-        teacher = teacher.model_copy(update={"init": bundle.teacher.resolve()})
-    return config.model_copy(
-        update={
-            "student": student,
-            "teacher": teacher,
-            "normalisation": theirs.normalisation,
-            "mpp": config.mpp if config.mpp is not None else bundle.card.mpp,
-        }
-    )
 
 
 def train_project(
@@ -59,6 +39,8 @@ def train_project(
     mpp: float | None = None,
     reporter: Reporter = SILENT,
     write_report: WriteReport | None = None,
+    init: Bundle | None = None,
+    keep: Keep = "recommended",
 ) -> Bundle:
     """Train on a project's annotations and write a model bundle to ``output``.
 
@@ -66,15 +48,24 @@ def train_project(
     resume       : continue an interrupted run, if annotations, images and settings are the same.
     mpp          : pixel size of images that have none.
     write_report : writes the page about the training that becomes part of the bundle.
+    init         : the bundle to start from; None to begin with ImageNet weights alone.
+    keep         : with ``init``, which model is written: the recommended one (``recommend``), which may be
+                   the start, or in any case the trained one.
 
     All that can be refused is checked before the first slide is read. An older bundle at ``output`` is
     replaced only after the training has succeeded.
     Raises MissingExtraError, SupervisionError, TrainingError, BundleError; Interrupted on Ctrl-C.
     """
-    require("train", "cellgennet train")
+    start = None if init is None else start_of(init)
+    if start is None or start.teacher is not None or stage != "all":
+        require("train", "cellgennet train")
     started = time.monotonic()
-    teacher = check_plan(output, config, stage, reporter)
-    data = load_training_data(project, config, mpp, reporter)
+    settings = config if init is None else init_config(init, config)
+    teacher = check_plan(output, settings, stage, reporter)
+    data = load_training_data(project, settings, mpp, reporter)
+    notes: list[str] = []
+    if start is not None and stage != "teacher" and config.mpp is None:
+        data, settings, notes = _at_best_scale(project, start, data, settings, mpp, reporter)
     facts = data.describe()
     reporter.say(
         f"{facts['training_nuclei']} nuclei in {facts['training_windows']} labelled windows to train on, "
@@ -83,7 +74,7 @@ def train_project(
     name = output.resolve().name.removesuffix(".cgn")
     folder = confined(project.work_folder, project.work_folder / "runs" / f"train-{name}")
     try:
-        trained = train_model(data, folder, config, stage, resume, reporter, teacher, write_report)
+        trained = train_model(data, folder, settings, stage, resume, reporter, teacher, write_report, start)
     except KeyboardInterrupt as error:
         raise Interrupted(
             project.path, "training was stopped; its checkpoints are kept", "Continue with --resume"
@@ -93,15 +84,68 @@ def train_project(
         created=now(),
         mpp=data.mpp,
         stain=data.stain,
-        classes=[config.classes.detection_class],
+        classes=[settings.classes.detection_class],
         decoding=trained.decoding,
         teacher_thresholds=trained.thresholds,
-        config=config.model_dump(mode="json"),
+        config=settings.model_dump(mode="json"),
         training=facts | {"minutes": round((time.monotonic() - started) / 60, 1), "stage": stage},
         metrics=trained.scores,
         versions=versions(),
     )
-    return write_bundle(output, card, trained.files, folder / "report")
+    files = trained.files
+    if start is not None and trained.recommendation is not None:
+        for sentence in [*notes, *trained.recommendation.reasons]:
+            reporter.say(sentence)
+        card.training |= _adapted(start, data, trained, notes)
+        if keep == "recommended" and trained.recommendation.use == "start":
+            files = {STUDENT: start.student} | ({TEACHER: start.teacher} if start.teacher else {})
+            card = _card_of_start(card, start)
+    return write_bundle(output, card, files, folder / "report")
+
+
+def _at_best_scale(
+    project: Project, start: Start, data: TrainingData, config: Config, mpp: float | None, reporter: Reporter
+) -> tuple[TrainingData, Config, list[str]]:
+    """Data and settings at the scale at which the start sees the outlined nuclei best; and what to say."""
+    factor, notes = config.adaptation.scale, []
+    if data.mpp is None:
+        return data, config, []
+    if factor == "auto":
+        predict = student_predict(start.student, config.student, config.threads)
+        outlined = data.training if data.validates_on_training else [*data.training, *data.validation]
+        choice = choose_scale(predict, start.decoding, outlined)
+        factor = choice.factor
+        notes = [choice.sentence(start.name, data.mpp), *choice.odd_images()]
+    if factor == 1:
+        return data, config, notes
+    rescaled = config.model_copy(update={"mpp": float(f"{data.mpp / factor:.3g}")})
+    return load_training_data(project, rescaled, mpp, SILENT), rescaled, notes
+
+
+def _adapted(start: Start, data: TrainingData, trained: Trained, notes: list[str]) -> dict[str, Any]:
+    """The entries on a card about an adaptation."""
+    compared = trained.comparison
+    return {
+        "start": {"name": start.name, "student": start.checksum},
+        "enlargement": round(data.enlargement(start.mpp), 3),
+        "share": trained.share,
+        "comparison": None if compared is None else rounded(compared.numbers()),
+        "recommended": trained.recommendation.use if trained.recommendation else "trained",
+        "verdict": [*notes, *(trained.recommendation.reasons if trained.recommendation else [])],
+    }
+
+
+def _card_of_start(card: Card, start: Start) -> Card:
+    """The card of a bundle in which the start is kept instead of the result."""
+    config = card.config | {"mpp": start.mpp}
+    return card.model_copy(
+        update={
+            "mpp": start.mpp,
+            "decoding": start.decoding.model_dump(),
+            "config": config,
+            "metrics": {"result, not kept": card.metrics.get("student", {})},
+        }
+    )
 
 
 def check_plan(output: Path, config: Config, stage: Stage, reporter: Reporter) -> Path | None:
@@ -124,12 +168,18 @@ def check_plan(output: Path, config: Config, stage: Stage, reporter: Reporter) -
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a run: files by their names in a bundle, and the numbers for its card."""
+    """The result of a run: files by their names in a bundle, and the numbers for its card.
+
+    share, comparison, recommendation : of an adaptation, see ``FinishedStudent`` and ``recommend``.
+    """
 
     files: dict[str, Path]
     thresholds: dict[str, float]
     decoding: dict[str, float]
     scores: dict[str, dict[str, float]]
+    share: float = 1.0
+    comparison: PairedComparison | None = None
+    recommendation: Recommendation | None = None
 
 
 def train_model(
@@ -141,29 +191,46 @@ def train_model(
     reporter: Reporter = SILENT,
     teacher: Path | None = None,
     write_report: WriteReport | None = None,
+    start: Start | None = None,
 ) -> Trained:
     """Train on any data, with checkpoints in ``folder``; with a ``teacher`` folder only the student.
 
+    start : the student moves between this and what it learns; ``config`` is that of ``init_config``.
+
     The same data, settings, machine and number of threads give the same weights.
     """
-    run = prepare_run(folder, data, config, resume, reporter)
+    if start is not None and teacher is not None:
+        start = replace(start, teacher=teacher)
+    run = prepare_run(folder, data, config, resume, reporter, start)
     store = open_store(run) if stage != "teacher" else None
     files: dict[str, Path] = {}
     scores: dict[str, dict[str, float]] = {}
     thresholds: dict[str, float] = {}
     decoding: dict[str, float] = {}
-    if stage == "teacher" or teacher is not None or config.loss.needs_teacher:
+    if stage == "teacher" or teacher is not None or run.has_teacher:
         tuned = teacher_stage(run, teacher, store)
         files[TEACHER] = run.teacher
         thresholds, scores["teacher"] = tuned["thresholds"], tuned["scores"]
     samples: list[Sample] = []
+    share, comparison, advice = 1.0, None, None
     if stage != "teacher":
         from .student_stage import student_stage  # with torch, which the teacher does not need
 
-        rule, student_scores, samples = student_stage(run, store)
-        files[STUDENT] = run.student
-        decoding, scores["student"] = rule.model_dump(), rounded(student_scores)
+        finished = student_stage(run, store)
+        samples, files[STUDENT] = finished.samples, run.student
+        decoding, scores["student"] = finished.decoding.model_dump(), rounded(finished.scores)
+        share, comparison = finished.share, finished.comparison
+        if start is not None:
+            advice = recommend(start.name, comparison, data.training, data.validation)
     if write_report is not None:
-        record = TrainingRecord(folder.name, data.describe(), run.histories(), scores, samples, data.notes)
+        record = TrainingRecord(
+            folder.name,
+            data.describe(),
+            run.histories(),
+            scores,
+            samples,
+            data.notes,
+            advice.reasons if advice is not None else (),
+        )
         write_report(record, run.report / "training.html")
-    return Trained(files, thresholds, decoding, scores)
+    return Trained(files, thresholds, decoding, scores, share, comparison, advice)

@@ -18,6 +18,7 @@ from ..core.files import confined, make_folder, remove_tree, replacing
 from ..core.plain_files import NotPlainError, read_text
 from ..core.plain_yaml import YamlError, read_yaml
 from ..core.progress import Reporter
+from .adaptation import Start
 from .data import TrainingData
 
 _RECORD = "run.yaml"
@@ -26,13 +27,22 @@ _MOST_BYTES = 64 * 1024**2
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A training run's folder and everything it works with."""
+    """A training run's folder and everything it works with.
+
+    start : what an adaptation starts from; None for a training from nothing.
+    """
 
     folder: Path
     data: TrainingData
     config: Config
     resume: bool
     reporter: Reporter
+    start: Start | None = None
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether a StarDist teacher has a share in the soft labels: not if the start has none."""
+        return self.config.loss.uses_unlabelled and (self.start is None or self.start.teacher is not None)
 
     @property
     def teacher(self) -> Path:
@@ -43,6 +53,11 @@ class TrainingRun:
     def student(self) -> Path:
         """The finished student's weights."""
         return self.folder / STUDENT
+
+    @property
+    def moved(self) -> Path:
+        """The weights at the end of an adaptation, all the way from the start."""
+        return self.folder / "moved.safetensors"
 
     @property
     def state(self) -> Path:
@@ -66,7 +81,12 @@ class TrainingRun:
 
 
 def prepare_run(
-    folder: Path, data: TrainingData, config: Config, resume: bool, reporter: Reporter
+    folder: Path,
+    data: TrainingData,
+    config: Config,
+    resume: bool,
+    reporter: Reporter,
+    start: Start | None = None,
 ) -> TrainingRun:
     """A run in its folder, which is emptied unless the run is resumed.
 
@@ -74,7 +94,7 @@ def prepare_run(
     on other data or with other settings was to be resumed, and ProjectError where the folder is a link or
     holds one.
     """
-    identity = _identity(data, config)
+    identity = _identity(data, config, start)
     record = folder / _RECORD
     if resume and not record.is_file():
         _take_over(folder, identity, reporter)
@@ -86,7 +106,7 @@ def prepare_run(
                 "annotations, images or settings changed since the run began, so it cannot be resumed",
                 "Train again without --resume",
             )
-        return TrainingRun(folder, data, config, resume, reporter)
+        return TrainingRun(folder, data, config, resume, reporter, start)
     if resume and record.is_file():
         reporter.warn(f"{record}: is cut off or damaged: training starts from the beginning.")
     elif resume:
@@ -101,7 +121,7 @@ def prepare_run(
     }
     with replacing(record) as part:
         part.write_text(yaml.safe_dump(with_checksum(content)), encoding="utf-8")
-    return TrainingRun(folder, data, config, resume, reporter)
+    return TrainingRun(folder, data, config, resume, reporter, start)
 
 
 def _take_over(folder: Path, identity: str, reporter: Reporter) -> None:
@@ -147,9 +167,12 @@ def _checksum(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _identity(data: TrainingData, config: Config) -> str:
-    """A checksum of the settings and of all labelled pixels."""
+def _identity(data: TrainingData, config: Config, start: Start | None) -> str:
+    """A checksum of the settings, the start and all labelled pixels."""
     digest = hashlib.sha256(config.fingerprint_text().encode())
+    if start is not None:
+        facts = (start.checksum, start.decoding.model_dump_json(), config.adaptation.model_dump_json())
+        digest.update(" ".join(facts).encode())
     for window in [*data.training, *data.validation]:
         for array in (window.image, window.labels.objects, window.labels.foreground):
             digest.update(np.ascontiguousarray(array).tobytes())

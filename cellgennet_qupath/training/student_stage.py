@@ -1,8 +1,10 @@
-"""The second stage of a training: the student's loop over labelled and pseudo-labelled patches."""
+"""The second stage of a training: the student's loop over labelled and pseudo-labelled patches, and what is
+chosen on validation afterwards: how far it moves from its start, and its decoding rule."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,31 +18,55 @@ from ..core.parallel import ordered_map
 from ..core.progress import Task
 from ..networks.device import best_device, set_threads
 from ..segmentation.decode import NOMINAL_MPP, DecodingConfig, decode
+from .adaptation import Start
 from .batches import LabelledBatch, UnlabelledBatch
+from .comparison import PairedComparison, compare_paired
+from .interpolation import SHARES, STANDARD, write_interpolated
 from .patches import CONTEXT, INNER, PatchSampler, generator, recolour
 from .pseudo_label_store import PseudoLabelStore, rounds
 from .pseudo_labels import PseudoLabels
 from .record import Sample
 from .run_folder import TrainingRun, read_json, write_json
-from .soft_maps import Predict, whole_maps
+from .scale import tally_at
+from .soft_maps import Predict, student_predict, whole_maps
 from .student import StudentTrainer
+from .tally import tally
 from .targets import objectness, touching
 from .tune import best_of, score_windows, sentence
 
 
-def student_stage(
-    run: TrainingRun, store: PseudoLabelStore | None
-) -> tuple[DecodingConfig, dict[str, float], list[Sample]]:
-    """Train the student into the run's folder; returns its decoding rule, validation scores and samples.
+@dataclass(frozen=True)
+class FinishedStudent:
+    """What the stage ends with; the weights are in the run's folder.
+
+    decoding   : the rule, in µm at the training's resolution.
+    scores     : means over the validation windows; ``samples`` shows these.
+    share      : how far the weights moved from the start to the end of the training; 1 without a start.
+    comparison : with the start, on the same nuclei; None without a start, or where nothing is held out.
+    """
+
+    decoding: DecodingConfig
+    scores: dict[str, float]
+    samples: list[Sample]
+    share: float = 1.0
+    comparison: PairedComparison | None = None
+
+
+def student_stage(run: TrainingRun, store: PseudoLabelStore | None) -> FinishedStudent:
+    """Train the student into the run's folder.
 
     store : the pseudo-labels, if the objective uses unlabelled tissue.
     """
     set_threads(run.config.threads)
     trainer = _trained(run, store)
-    trainer.save_weights(run.student)
-    rule, scores, samples = _tuned(run, trainer.predict)
-    run.reporter.say(f"Student on validation: {sentence(scores)}.")
-    return rule, scores, samples
+    if run.start is None:
+        trainer.save_weights(run.student)
+        finished = _tuned(run, partial(whole_maps, trainer.predict), DecodingConfig())
+    else:
+        trainer.save_weights(run.moved)
+        finished = _between(run, run.start)
+    run.reporter.say(f"Student on validation: {sentence(finished.scores)}.")
+    return finished
 
 
 def _trained(run: TrainingRun, store: PseudoLabelStore | None) -> StudentTrainer:
@@ -149,16 +175,49 @@ def _batches(
     return labelled, pseudo.draw(rng, config.pseudo.batch) if pseudo is not None else None
 
 
-def _tuned(run: TrainingRun, predict: Predict) -> tuple[DecodingConfig, dict[str, float], list[Sample]]:
-    """The decoding rule that scores best on validation, from a small grid; its scores and nuclei there."""
+def _between(run: TrainingRun, start: Start) -> FinishedStudent:
+    """The student between start and trained weights, its rule, and its comparison with the start."""
+    windows, config = run.data.validation, run.config
+    factor = run.data.enlargement(start.mpp)
+    rule = start.decoding.scaled(1 / factor)
+    mpp = 2 * (run.data.mpp or NOMINAL_MPP)
+
+    def predict_at(share: float) -> Predict:
+        write_interpolated(start.student, run.moved, share, run.student)
+        return student_predict(run.student, config.student, config.threads)
+
+    def scored(share: float) -> dict[str, float]:
+        predict = predict_at(share)
+        maps = [predict(window.image) for window in windows]
+        found = [decode(m[..., 0], m[..., 1], rule.at(mpp))[0] for m in maps]
+        return score_windows(found, windows, stride=2)
+
+    share = STANDARD if config.adaptation.share == "auto" else config.adaptation.share
+    if config.adaptation.share == "auto" and not run.data.validates_on_training:
+        share, _ = best_of(STANDARD, SHARES, scored)
+    finished = _tuned(run, predict_at(share), rule)
+    comparison = None
+    if not run.data.validates_on_training:
+        original = student_predict(start.student, config.student, config.threads)
+        own = start.decoding.at(2 * (start.mpp or NOMINAL_MPP))
+        before = [tally_at(original, own, window, 1 / factor) for window in windows]
+        after = [
+            tally(np.maximum(truth, 0), sample.predicted[: truth.shape[0], : truth.shape[1]], truth < 0)
+            for sample, truth in ((sample, sample.truth[::2, ::2]) for sample in finished.samples)
+        ]
+        comparison = compare_paired(before, after, [window.source for window in windows], config.seed)
+    return replace(finished, share=share, comparison=comparison)
+
+
+def _tuned(run: TrainingRun, predict: Predict, standard: DecodingConfig) -> FinishedStudent:
+    """The decoding rule that scores best on validation, from a small grid around the standard one."""
     windows = run.data.validation
-    maps = [whole_maps(predict, window.image) for window in windows]
+    maps = [predict(window.image) for window in windows]
     mpp = 2 * (run.data.mpp or NOMINAL_MPP)
 
     def segmented(rule: DecodingConfig) -> list[NDArray[np.int32]]:
         return [decode(m[..., 0], m[..., 1], rule.at(mpp))[0] for m in maps]
 
-    standard = DecodingConfig()
     candidates = [
         standard.model_copy(update={"foreground": f, "valley": v, "mean_foreground": m})
         for f in (0.4, 0.45, 0.5)
@@ -172,4 +231,4 @@ def _tuned(run: TrainingRun, predict: Predict) -> tuple[DecodingConfig, dict[str
         Sample(window.source, window.image, window.labels.objects, predicted)
         for window, predicted in zip(windows, segmented(best), strict=True)
     ]
-    return best, scores, samples
+    return FinishedStudent(best, scores, samples)

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cellgennet_qupath.annotations.labels import LabelRasters, Split
-from cellgennet_qupath.annotations.windows import LabelledWindow
-from cellgennet_qupath.bundle import Card, now, sha256, write_bundle
-from cellgennet_qupath.core.config import Config, PseudoConfig, config_from
+from cellgennet_qupath.annotations.labels import Split
+from cellgennet_qupath.bundle import sha256
+from cellgennet_qupath.core.config import PseudoConfig, config_from
 from cellgennet_qupath.core.errors import TrainingError
-from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.report.training_page import write_training_page
 from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
 from cellgennet_qupath.training.pseudo_label_store import rounds
-from cellgennet_qupath.training.run import Trained, init_config, train_model
+from cellgennet_qupath.training.run import Trained, train_model
+
+from .drawn import discs, window
 
 pytestmark = pytest.mark.slow
 
@@ -36,19 +36,6 @@ TINY = config_from(
 )  # fmt: skip
 
 
-def discs(seed: int, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
-    """Dark discs on a light ground, and their labels."""
-    rng = np.random.default_rng(seed)
-    labels = np.zeros((size, size), np.int32)
-    y, x = np.mgrid[:size, :size]
-    for number, (cy, cx) in enumerate(
-        np.argwhere(np.ones((3, 3))) * 40 + 24 + rng.integers(-4, 4, (9, 2)), 1
-    ):
-        labels[(y - cy) ** 2 + (x - cx) ** 2 < 120] = number
-    image = np.where(labels[..., None] > 0, 0.3, 0.9) + rng.normal(0, 0.03, (size, size, 3))
-    return image.astype(np.float32), labels
-
-
 class DrawnTile:
     def read(self) -> UnlabelledTile:
         image, _ = discs(9)
@@ -56,11 +43,10 @@ class DrawnTile:
 
 
 def drawn_data() -> TrainingData:
-    windows = []
-    for seed, split in ((0, Split.TRAINING), (1, Split.VALIDATION)):
-        image, labels = discs(seed)
-        rasters = LabelRasters(labels, (labels > 0).astype(np.int8), np.zeros(labels.shape, bool))
-        windows.append(LabelledWindow(image, rasters, Rectangle(0, 0, 128, 128), split, f"drawn {seed}"))
+    windows = [
+        window(*discs(seed), f"drawn {seed}", split)
+        for seed, split in ((0, Split.TRAINING), (1, Split.VALIDATION))
+    ]
     return TrainingData(0.5, 2, windows[:1], windows[1:], [DrawnTile()])
 
 
@@ -174,28 +160,6 @@ def test_annotations_alone_need_no_teacher(tmp_path: Path) -> None:
     trained = train_model(drawn_data(), tmp_path / "run", TINY.model_copy(update={"loss": loss}))
     assert set(trained.files) == {"student.safetensors"}
     assert set(trained.scores) == {"student"}
-
-
-def test_a_training_starts_from_the_weights_of_a_bundle(whole: tuple[Path, Trained], tmp_path: Path) -> None:
-    card = Card(name="b", created=now(), mpp=0.4, config=TINY.model_dump(mode="json"))
-    bundle = write_bundle(tmp_path / "b.cgn", card, whole[1].files)
-    settings = Config.model_validate({"student": {"width": 32, "learning_rate": 0.5}})
-    config = init_config(bundle, settings)
-    assert (config.student.width, config.student.levels, config.mpp) == (4, 2, 0.4)
-    assert config.student.learning_rate == 0.5
-    assert config.teacher.init == bundle.teacher.resolve()
-
-    from safetensors.numpy import load_file
-
-    from cellgennet_qupath.training.student import StudentTrainer
-
-    trainer = StudentTrainer(config.student, config.loss, config.pseudo, 4, 0)
-    trainer.save_weights(tmp_path / "start.safetensors")
-    initial, final = load_file(tmp_path / "start.safetensors"), load_file(bundle.student)
-    assert all(np.array_equal(initial[name], final[name]) for name in final)
-    with pytest.raises(TrainingError, match="another shape"):
-        wide = config.student.model_copy(update={"width": 8})
-        StudentTrainer(wide, config.loss, config.pseudo, 4, 0)
 
 
 def test_without_a_run_to_resume_training_starts_from_the_beginning(tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""At which scale a start sees a lab's nuclei best, measured on the nuclei that the lab has outlined.
+
+A network that learnt nuclei of usual size merges small ones and cuts large ones. Read at another pixel size
+they look usual. The size of the outlines alone does not tell which: the start's own score on them does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..annotations.labels import UNKNOWN
+from ..annotations.windows import Window
+from ..segmentation.decode import NOMINAL_MPP, Decoding, DecodingConfig, decode
+from .soft_maps import Predict
+from .tally import Tally, tally
+
+FACTORS = tuple(2.0 ** (k / 6) for k in range(-2, 5))
+"""Enlargements that are tried, from 0.79 to 1.59."""
+PULL = 0.6
+"""How many nuclei's worth of evidence speaks against an enlargement by two; see ``best_factor``."""
+
+
+NEGLIGIBLE = 0.03
+"""Enlargements this close to 1 are not worth reading slides at an odd resolution."""
+
+
+@dataclass(frozen=True)
+class ScaleChoice:
+    """The enlargement at which a start is to read a lab's slides.
+
+    factor   : above 1 for nuclei smaller than those that the start knows.
+    tallies  : for each of ``FACTORS`` the start's nuclei in each window.
+    disagree : images whose own nuclei ask for a factor that differs by more than a quarter, and that factor.
+    """
+
+    factor: float
+    tallies: Sequence[Sequence[Tally]]
+    disagree: dict[str, float]
+
+    def sentence(self, start: str, mpp: float) -> str:
+        """The choice in words."""
+        if self.factor == 1:
+            return f"The outlined nuclei have the size that {start} knows: slides are read at {mpp:.3g} µm."
+        size = "smaller" if self.factor > 1 else "larger"
+        return (
+            f"The outlined nuclei look {size} than those that {start} knows: slides are read at "
+            f"{mpp / self.factor:.3g} µm per pixel instead of {mpp:.3g}."
+        )
+
+    def odd_images(self) -> list[str]:
+        """A sentence where images disagree with the choice."""
+        if not self.disagree:
+            return []
+        names = ", ".join(f"{name} ({factor:.2f})" for name, factor in self.disagree.items())
+        return [f"Other enlargements than {self.factor:.2f} suit the nuclei of: {names}."]
+
+
+def choose_scale(predict: Predict, rule: DecodingConfig, windows: Sequence[Window]) -> ScaleChoice:
+    """Score a network on labelled windows at each of ``FACTORS`` and choose one.
+
+    predict : of the start; rule: its decoding rule, applied in the samples of its own scale.
+    windows : with outlined nuclei, at the start's resolution.
+    """
+    fixed = rule.at(2 * NOMINAL_MPP)
+    known = [window for window in windows if window.n_nuclei]
+    tallies = [[tally_at(predict, fixed, window, factor) for window in known] for factor in FACTORS]
+    factor = best_factor([sum(column, Tally()) for column in tallies])
+    if abs(factor - 1) < NEGLIGIBLE:
+        factor = 1.0
+    disagree = {}
+    for source in dict.fromkeys(window.source for window in known):
+        rows = [i for i, window in enumerate(known) if window.source == source]
+        own = [sum((column[i] for i in rows), Tally()) for column in tallies]
+        theirs = best_factor(own)
+        if max(theirs / factor, factor / theirs) > 1.25:
+            disagree[source] = theirs
+    return ScaleChoice(factor, tallies, disagree)
+
+
+def best_factor(tallies: Sequence[Tally], factors: Sequence[float] = FACTORS) -> float:
+    """The enlargement of highest quality, from a smooth fit with a pull towards 1.
+
+    A parabola q(x) in x = log2(factor) is fitted to the panoptic qualities; the choice maximises
+    q(x) - c x^2 / n over the range of ``factors``, n the outlined nuclei, c = ``PULL``. Few nuclei thus
+    change little. 1.0 where there is nothing to score.
+
+    tallies : of all windows together, one for each of ``factors``.
+    """
+    n = tallies[0].true
+    x = np.log2(factors)
+    quality = np.array([one.pq for one in tallies])
+    if not n or np.isnan(quality).any():
+        return 1.0
+    a, b, _ = np.polyfit(x, quality, 2)
+    grid = np.linspace(x.min(), x.max(), 201)
+    best = grid[np.argmax(a * grid**2 + b * grid - PULL * grid**2 / n)]
+    return float(2.0**best)
+
+
+def tally_at(predict: Predict, rule: Decoding, window: Window, factor: float) -> Tally:
+    """The nuclei of a network in a window that is enlarged by ``factor`` before it is predicted."""
+    image, objects = window.image, window.labels.objects
+    rows, columns = (max(2, round(n * factor)) for n in objects.shape)
+    if factor != 1:
+        how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+        image = np.asarray(cv2.resize(image, (columns, rows), interpolation=how), np.float32)
+        objects = _nearest(objects, rows, columns)
+    maps = predict(image)
+    labels, _ = decode(maps[..., 0], maps[..., 1], rule)
+    truth = objects[::2, ::2]
+    return tally(np.maximum(truth, 0), labels[: truth.shape[0], : truth.shape[1]], truth == UNKNOWN)
+
+
+def _nearest(labels: NDArray[np.int32], rows: int, columns: int) -> NDArray[np.int32]:
+    y = ((np.arange(rows) + 0.5) * labels.shape[0] / rows).astype(int)
+    x = ((np.arange(columns) + 0.5) * labels.shape[1] / columns).astype(int)
+    resized: NDArray[np.int32] = labels[y[:, None], x]
+    return resized
