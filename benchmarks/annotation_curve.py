@@ -19,6 +19,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import numpy as np
 from datasets import MPP
 from domains import DOMAINS
 from lab import Lab, make_lab
+from numpy.typing import NDArray
 from reporting import Printed
 
 from cellgennet_qupath.bundle import Bundle, load_bundle
@@ -65,6 +67,11 @@ def trained(lab: Lab, start: Bundle, row: str, seed: int, output: Path) -> Bundl
         return train_project(project, output, settings(row, seed), reporter=Printed(), init=init)
 
 
+def _known(truth: NDArray[np.int32]) -> tuple[NDArray[np.int32], None]:
+    """The truth of a region in which nothing is unknown."""
+    return truth, None
+
+
 def scores_of(model: Model, lab: Lab) -> dict[str, dict[str, float]]:
     """Scores of each image that is kept aside, whole."""
     predictor = StudentPredictor("model", model)
@@ -81,9 +88,9 @@ def scores_of(model: Model, lab: Lab) -> dict[str, dict[str, float]]:
             Rectangle(0, 0, columns, rows),
             (columns, rows),
             MPP,
-            (),
-            lambda truth=truth: (truth, None),
             False,
+            (),
+            partial(_known, truth),
         )
         labels = predictor.predict(region, image.item.pixels()).labels
         values = score(truth, labels, thresholds=(0.5,)).as_dict()

@@ -103,8 +103,8 @@ def _write(
         for box, truth, split in drawn.get(number, []):
             features.append(_feature(shapely.box(box.x0, box.y0, box.x1, box.y1), split))
             present = np.setdiff1d(truth[box.y0 : box.y1, box.x0 : box.x1], [0])
-            shown = np.where(np.isin(truth, present), truth, 0)
-            features += [_feature(outline, "Nucleus") for outline in label_polygons(shown, 1.0)]
+            shown = np.where(np.isin(truth, present), np.searchsorted(present, truth) + 1, 0)
+            features += [_feature(outline, "Nucleus") for outline in label_polygons(shown.astype(np.int32))]
         if features:
             collection = {"type": "FeatureCollection", "features": features}
             (notes / f"{number + 1}.geojson").write_text(json.dumps(collection), encoding="utf-8")
@@ -122,6 +122,6 @@ def _write(
 def _feature(geometry: shapely.Geometry, path_class: str) -> dict[str, object]:
     return {
         "type": "Feature",
-        "geometry": shapely.geometry.mapping(geometry),
+        "geometry": json.loads(shapely.to_geojson(geometry)),
         "properties": {"objectType": "annotation", "classification": {"name": path_class}},
     }

@@ -11,7 +11,7 @@
  * model        the model bundle to write: a folder, inside the project unless you give a full path
  * config       a YAML file of settings (docs/configuration.md); empty: the defaults
  * resume       true: continue a training that was stopped
- * moreOptions  any other options listed by `cellgennet train --help`, e.g. ["--init", "pretrained"]
+ * moreOptions  any other options listed by `cellgennet train --help`, e.g. ["--init", "none"]
  * ---------------------------------------------------------------------------------------------- */
 def model = "cellgennet/model.cgn"
 def config = ""

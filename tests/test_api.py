@@ -16,8 +16,8 @@ from cellgennet_qupath import api
 FUNCTIONS = ("open_project", "load_bundle", "train", "segment", "evaluate", "export")
 
 QUICK = """
-student: {architecture: unet, width: 8, patch: 64, batch: 2, epochs: 2, steps_per_epoch: 3}
-loss: {distillation: 0}
+student: {patch: 64, batch: 2, epochs: 1, steps_per_epoch: 3}
+pseudo: {tile: 128, tiles: 2}
 """
 
 

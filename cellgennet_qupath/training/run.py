@@ -23,7 +23,7 @@ from .recommendation import Keep, Recommendation, recommend
 from .record import Sample, TrainingRecord, WriteReport
 from .run_folder import prepare_run
 from .scale import choose_scale
-from .soft_maps import student_predict
+from .soft_maps import window_predict
 from .teacher_stage import teacher_stage
 from .tune import rounded
 
@@ -56,6 +56,8 @@ def train_project(
     replaced only after the training has succeeded.
     Raises MissingExtraError, SupervisionError, TrainingError, BundleError; Interrupted on Ctrl-C.
     """
+    if stage == "teacher" and init is not None and not init.holds_teacher:
+        init = None
     start = None if init is None else start_of(init)
     if start is None or start.teacher is not None or stage != "all":
         require("train", "cellgennet train")
@@ -111,7 +113,7 @@ def _at_best_scale(
     if data.mpp is None:
         return data, config, []
     if factor == "auto":
-        predict = student_predict(start.student, config.student, config.threads)
+        predict = window_predict(start.student, config.student, config.threads)
         outlined = data.training if data.validates_on_training else [*data.training, *data.validation]
         choice = choose_scale(predict, start.decoding, outlined)
         factor = choice.factor

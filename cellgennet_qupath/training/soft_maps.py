@@ -41,6 +41,22 @@ def student_predict(weights: Path, config: StudentConfig, threads: int) -> Predi
     return predict
 
 
+def window_predict(weights: Path, config: StudentConfig, threads: int) -> Predict:
+    """A student with the weights of a file, for a few images of many shapes.
+
+    On torch: the faster runtime would be compiled anew for each shape.
+    """
+    from ..networks.device import best_device
+    from ..networks.runtime import TorchRuntime
+
+    runtime = TorchRuntime(weights, config, best_device(), threads)
+
+    def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return whole_maps(runtime.predict, image)
+
+    return predict
+
+
 def whole_maps(predict: Predict, image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Maps of an image of any size from a network that takes batches of multiples of 32 samples.
 

@@ -28,7 +28,7 @@ from .pseudo_labels import PseudoLabels
 from .record import Sample
 from .run_folder import TrainingRun, read_json, write_json
 from .scale import tally_at
-from .soft_maps import Predict, student_predict, whole_maps
+from .soft_maps import Predict, whole_maps, window_predict
 from .student import StudentTrainer
 from .tally import tally
 from .targets import objectness, touching
@@ -184,7 +184,7 @@ def _between(run: TrainingRun, start: Start) -> FinishedStudent:
 
     def predict_at(share: float) -> Predict:
         write_interpolated(start.student, run.moved, share, run.student)
-        return student_predict(run.student, config.student, config.threads)
+        return window_predict(run.student, config.student, config.threads)
 
     def scored(share: float) -> dict[str, float]:
         predict = predict_at(share)
@@ -198,7 +198,7 @@ def _between(run: TrainingRun, start: Start) -> FinishedStudent:
     finished = _tuned(run, predict_at(share), rule)
     comparison = None
     if not run.data.validates_on_training:
-        original = student_predict(start.student, config.student, config.threads)
+        original = window_predict(start.student, config.student, config.threads)
         own = start.decoding.at(2 * (start.mpp or NOMINAL_MPP))
         before = [tally_at(original, own, window, 1 / factor) for window in windows]
         after = [

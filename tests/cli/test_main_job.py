@@ -26,6 +26,9 @@ student: {architecture: unet, width: 4, levels: 3, patch: 64, batch: 2,
 """
 
 
+FROM_NOTHING = ("--init", "none", "--backend", "files")
+
+
 @pytest.fixture(scope="module")
 def trained(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("ma in")
@@ -33,9 +36,7 @@ def trained(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     before = project_hashes(project)
     (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
     bundle = folder / "m.cgn"
-    code = run(
-        ["train", str(project), "-o", str(bundle), "-c", str(folder / "tiny.yaml"), "--backend", "files"]
-    )
+    code = run(["train", str(project), "-o", str(bundle), "-c", str(folder / "tiny.yaml"), *FROM_NOTHING])
     assert code == 0
     assert project_hashes(project) == before
     return project, bundle
@@ -126,7 +127,7 @@ def test_training_skips_a_bad_image_with_a_warning(
     project = Path(shutil.copytree(trained[0], tmp_path / "p"))
     truncated_data(project)
     config = trained[1].parent / "tiny.yaml"
-    command = ["train", str(project), "-o", str(tmp_path / "t.cgn"), "-c", str(config), "--backend", "files"]
+    command = ["train", str(project), "-o", str(tmp_path / "t.cgn"), "-c", str(config), *FROM_NOTHING]
     assert run([*command, "--stage", "teacher"]) == 0
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Warning: ")]
     assert any("data.qpdata" in line for line in warnings)
@@ -146,7 +147,7 @@ def test_training_again_gives_the_same_student(trained: tuple[Path, Path], tmp_p
     project = Path(shutil.copytree(trained[0], tmp_path / "p"))
     config = trained[1].parent / "tiny.yaml"
     again = tmp_path / "again.cgn"
-    assert run(["train", str(project), "-o", str(again), "-c", str(config), "--backend", "files"]) == 0
+    assert run(["train", str(project), "-o", str(again), "-c", str(config), *FROM_NOTHING]) == 0
     assert (again / "student.safetensors").read_bytes() == (trained[1] / "student.safetensors").read_bytes()
 
 
@@ -156,6 +157,6 @@ def test_resuming_after_a_change_of_settings_is_refused(
     project, bundle = trained
     other = tmp_path / "other.yaml"
     other.write_text(TINY + "\nseed: 5\n", encoding="utf-8")
-    code = run(["train", str(project), "-o", str(bundle), "-c", str(other), "--backend", "files", "--resume"])
+    code = run(["train", str(project), "-o", str(bundle), "-c", str(other), *FROM_NOTHING, "--resume"])
     assert code == 1
     assert "cannot be resumed" in capsys.readouterr().err

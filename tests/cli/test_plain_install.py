@@ -75,7 +75,7 @@ def session(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> S
     # In this order: what needs an extra is refused before anything is written, so it comes first.
     commands = {
         "doctor": ["doctor", "--json"],
-        "train": ["train", project, "-o", str(folder / "m.cgn")],
+        "train": ["train", project, "-o", str(folder / "m.cgn"), "--init", "none"],
         "demo": ["demo", str(folder / "demo")],
         "dask": ["segment", project, "--dask", "tcp://127.0.0.1:9", "--image", "slide1*"],
         "qupath": ["inspect", project, "--backend", "qupath"],

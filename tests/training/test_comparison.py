@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cellgennet_qupath.annotations.windows import Window
 from cellgennet_qupath.training.comparison import compare_paired
 from cellgennet_qupath.training.recommendation import recommend
 from cellgennet_qupath.training.stain_check import doubt, share_darker
@@ -75,8 +76,8 @@ def test_a_model_is_neither_better_nor_worse_than_itself(quality: list[float], s
 
 
 class TestRecommendation:
-    def training(self, shift: int = 0, seeds: range = range(3)) -> list[object]:
-        found = []
+    def training(self, shift: int = 0, seeds: range = range(3)) -> list[Window]:
+        found: list[Window] = []
         for seed in seeds:
             image, labels = discs(seed)
             found.append(window(image, np.roll(labels, (shift, shift), (0, 1)), f"slide {seed}"))
