@@ -29,13 +29,17 @@ NEGLIGIBLE = 0.03
 """Enlargements this close to 1 are not worth reading slides at an odd resolution."""
 
 
+ENOUGH_TO_DISAGREE = 30
+"""An image with fewer outlined nuclei is no evidence that its nuclei differ in size from those of others."""
+
+
 @dataclass(frozen=True)
 class ScaleChoice:
     """The enlargement at which a start is to read a lab's slides.
 
     factor   : above 1 for nuclei smaller than those that the start knows.
     tallies  : for each of ``FACTORS`` the start's nuclei in each window.
-    disagree : images whose own nuclei ask for a factor that differs by more than a quarter, and that factor.
+    disagree : images with enough nuclei of their own that ask for a factor more than a quarter away, and it.
     """
 
     factor: float
@@ -57,7 +61,7 @@ class ScaleChoice:
         if not self.disagree:
             return []
         names = ", ".join(f"{name} ({factor:.2f})" for name, factor in self.disagree.items())
-        return [f"Other enlargements than {self.factor:.2f} suit the nuclei of: {names}."]
+        return [f"Nuclei of another size than in the other images, and the enlargement they need: {names}."]
 
 
 def choose_scale(predict: Predict, rule: DecodingConfig, windows: Sequence[Window]) -> ScaleChoice:
@@ -77,7 +81,7 @@ def choose_scale(predict: Predict, rule: DecodingConfig, windows: Sequence[Windo
         rows = [i for i, window in enumerate(known) if window.source == source]
         own = [sum((column[i] for i in rows), Tally()) for column in tallies]
         theirs = best_factor(own)
-        if max(theirs / factor, factor / theirs) > 1.25:
+        if own[0].true >= ENOUGH_TO_DISAGREE and max(theirs / factor, factor / theirs) > 1.25:
             disagree[source] = theirs
     return ScaleChoice(factor, tallies, disagree)
 
