@@ -311,19 +311,22 @@ def evaluate(
     check_output(folder)
     models = [_bundle(bundle, reporter) for bundle in _several(bundles)]
     others = {name: Path(place) for name, place in (predictions or {}).items()}
+    stain = "H&E" if any(model.card.stain == "H&E" for model in models) else ""
     is_project = not isinstance(target, str | os.PathLike) or is_project_path(Path(target))
     if is_project:
         from .evaluation.regions import project_regions
 
         with _opened(target, writable=False, reporter=reporter) as opened:
             classes = models[0].config.classes
-            regions = project_regions(opened, classes, mpp=mpp, reporter=listener)
+            regions = project_regions(opened, classes, mpp=mpp, stain=stain, reporter=listener)
             subject = opened.path.name
     else:
         from .evaluation.regions import folder_regions
 
         source = Path(target)  # type: ignore[arg-type]
-        regions = folder_regions(source, mpp=mpp, split=split, group_by=group_by, reporter=listener)
+        regions = folder_regions(
+            source, mpp=mpp, split=split, group_by=group_by, stain=stain, reporter=listener
+        )
         subject = source.resolve().name
     check_inputs(subject, regions, others, models, listener)
     predictors = predictors_for(

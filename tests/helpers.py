@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ def invoke(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int,
     code = run([str(argument) for argument in arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
+
+
+def messages(err: str) -> list[str]:
+    """The lines of standard error without those of progress, which come by the clock."""
+    return [line for line in err.splitlines() if not re.match(r"[a-z ]+: [\d.]+( of [\d.]+)? \w+", line)]
 
 
 def project_hashes(project: Path, times: bool = False) -> dict[str, str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..core.config import ClassNames
-from ..core.errors import CellGenNetError
+from ..core.environment import known_error
+from ..core.progress import SILENT, Reporter
 from ..qupath.images import open_image
 from ..qupath.project import ImageEntry, Project
+from ..slides.judgement import judge_slide
 from ..slides.pixel_size import resolve_mpp
 from .findings import outlined_twice, passed_over
 from .labels import Split
@@ -17,7 +21,10 @@ DEFAULT_CLASSES = ClassNames()
 
 
 def describe_project(
-    project: Project, mpp: float | None = None, classes: ClassNames = DEFAULT_CLASSES
+    project: Project,
+    mpp: float | None = None,
+    classes: ClassNames = DEFAULT_CLASSES,
+    reporter: Reporter = SILENT,
 ) -> dict[str, Any]:
     """Images, sizes, pixel sizes, annotations by class ("" for none) and what can be trained on.
 
@@ -25,13 +32,14 @@ def describe_project(
     classes : which class means what.
 
     Never raises for one image: its ``problem`` describes in one line what is wrong, else it is None. What is
-    odd about its annotations is in its ``findings``, each with kind, count, class and sentence.
+    odd about its pixels and annotations is in its ``findings``, each with kind, count, class and sentence.
     """
-    return {
-        "project": str(project.path),
-        "backend": project.backend,
-        "images": [_describe(project, entry, mpp, classes) for entry in project.entries],
-    }
+    images = []
+    with reporter.track("looking at slides", len(project.entries), "images") as task:
+        for entry in project.entries:
+            images.append(_describe(project, entry, mpp, classes))
+            task.advance()
+    return {"project": str(project.path), "backend": project.backend, "images": images}
 
 
 def _describe(project: Project, entry: ImageEntry, mpp: float | None, classes: ClassNames) -> dict[str, Any]:
@@ -50,8 +58,20 @@ def _describe(project: Project, entry: ImageEntry, mpp: float | None, classes: C
         "findings": [],
         "problem": None,
     }
-    problems = _pixels(entry, mpp, image)
-    try:
+    problems: list[str] = []
+    stated, readable = None, False
+    with _reported(entry, problems), open_image(entry) as reader:
+        image["width"], image["height"] = reader.width, reader.height
+        stated, readable = reader.stated_mpp, True
+    with _reported(entry, problems):
+        calibration = resolve_mpp(entry.mpp, stated, mpp, entry.name)
+        image["mpp"] = calibration.mpp
+        if calibration.mpp is None:
+            reason = calibration.rejected or "it has no pixel size"
+            problems.append(f"{reason}; set it with --mpp or in QuPath (Image tab)")
+        elif calibration.warning:
+            problems.append(calibration.warning.removeprefix(f"{entry.name}: ").rstrip("."))
+    with _reported(entry, problems):
         counts = project.counts(entry)
         image["annotations"] = dict(counts.by_class)
         image["detections"] = counts.detections
@@ -68,35 +88,25 @@ def _describe(project: Project, entry: ImageEntry, mpp: float | None, classes: C
         if counts.repeated:
             found.append(outlined_twice(counts.repeated))
         image["findings"] = [finding.document() for finding in found]
-    except CellGenNetError as error:
-        problems.insert(0, _problem(entry, error))
+        if readable:
+            image["findings"] += _slide_findings(project, entry, image["mpp"])
     image["problem"] = "; ".join(problems) or None
     return image
 
 
-def _pixels(entry: ImageEntry, mpp: float | None, image: dict[str, Any]) -> list[str]:
-    """Fill in size and pixel size; returns what is wrong with them."""
-    problems = []
-    slide_mpp = None
+@contextmanager
+def _reported(entry: ImageEntry, problems: list[str]) -> Iterator[None]:
+    """What a file or the computer causes within the block becomes a part of the image's problem."""
     try:
-        with open_image(entry) as reader:
-            image["width"], image["height"] = reader.width, reader.height
-            slide_mpp = reader.stated_mpp
-    except CellGenNetError as error:
-        problems.append(_problem(entry, error))
-    try:
-        calibration = resolve_mpp(entry.mpp, slide_mpp, mpp, entry.name)
-        image["mpp"] = calibration.mpp
-        if calibration.mpp is None:
-            reason = calibration.rejected or "it has no pixel size"
-            problems.append(f"{reason}; set it with --mpp or in QuPath (Image tab)")
-        elif calibration.warning:
-            problems.append(calibration.warning.removeprefix(f"{entry.name}: ").rstrip("."))
-    except CellGenNetError as error:
-        problems.append(_problem(entry, error))
-    return problems
+        yield
+    except Exception as error:
+        # Each part begins without the image's name, as the line does it already.
+        problems.append(str(known_error(error)).removeprefix(f"{entry.name}: ").rstrip("."))
 
 
-def _problem(entry: ImageEntry, error: CellGenNetError) -> str:
-    """An error as one part of an image's line, which begins with the image's name already."""
-    return str(error).removeprefix(f"{entry.name}: ").rstrip(".")
+def _slide_findings(project: Project, entry: ImageEntry, mpp: float | None) -> list[dict[str, object]]:
+    with open_image(entry) as reader:
+        judgement = judge_slide(reader, mpp, project.image_type(entry), entry.channels)
+    return [
+        {"kind": "slide", "count": 1, "class": "", "sentence": sentence} for sentence in judgement.sentences
+    ]

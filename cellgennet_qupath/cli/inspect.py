@@ -40,7 +40,7 @@ def command(
     listener = reporter()
     classes = load_config(config_file, listener).classes
     with opened(project, backend, slides, listener) as target:
-        document = describe_project(target, mpp, classes)
+        document = describe_project(target, mpp, classes, listener)
         mixed = mixed_settings(target)
     if mixed:
         listener.warn(mixed)

@@ -27,7 +27,7 @@ def command(
     image_ids: tuple[str, ...],
 ) -> int:
     """Put back the detections that the last run replaced, and keep the present ones instead."""
-    from ..core.errors import EntryDataError
+    from ..core.environment import of_image
     from ..qupath.choose import chosen
     from ..qupath.replaced import restore_detections
 
@@ -37,9 +37,9 @@ def command(
         for entry in chosen(target.entries, images, image_ids, target.path):
             try:
                 written = restore_detections(target, entry)
-            except EntryDataError as error:
+            except Exception as error:
+                listener.warn(f"Skipped: {of_image(entry.name, error)}")
                 failed += 1
-                listener.warn(f"{entry.name}: {error}")
                 continue
             if written is None:
                 click.echo(f"{entry.name}: no replaced detections are kept.")

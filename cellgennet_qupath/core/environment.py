@@ -59,6 +59,20 @@ def environment_error(error: BaseException) -> CellGenNetError | None:
     return None
 
 
+def known_error(error: Exception) -> CellGenNetError:
+    """The line for an exception that a user, a file or a computer caused; a bug of ours is raised again."""
+    known = environment_error(error)
+    if known is None:
+        raise error
+    return known
+
+
+def of_image(name: str, error: Exception) -> str:
+    """The line for an image that cannot be used, and is left out. A bug of ours is raised again."""
+    known = known_error(error)
+    return str(known) if known is error else f"{name}: {known}"
+
+
 def in_one_line(error: BaseException) -> str:
     """Any exception in one line: the cause where it is known, else the name of its class and its message."""
     known = environment_error(error)

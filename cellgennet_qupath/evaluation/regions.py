@@ -18,11 +18,13 @@ from ..annotations.labels import UNKNOWN, Split, Supervision
 from ..annotations.reader import read_supervision
 from ..annotations.windows import LabelBox, inner_part, label_boxes, render_window
 from ..core.config import ClassNames
+from ..core.environment import of_image
 from ..core.errors import CellGenNetError, SupervisionError, UsageError
 from ..core.progress import SILENT, Reporter
 from ..geometry.rectangle import Rectangle
 from ..qupath.images import open_image
 from ..qupath.project import Annotation, ImageEntry, Project
+from ..slides.judgement import judge_slide
 from ..slides.pixel_size import resolve_mpp
 from ..slides.reader import SlideReader, open_slide, slide_size
 from ..slides.view import AS_STORED, View
@@ -81,6 +83,7 @@ def folder_regions(
     mpp: float | None = None,
     split: str | None = None,
     group_by: str | None = None,
+    stain: str = "H&E",
     reporter: Reporter = SILENT,
 ) -> list[EvaluationRegion]:
     """The images of a folder with ``images/`` and ``labels/``, or of several such folders inside it.
@@ -89,6 +92,7 @@ def folder_regions(
     split    : only images of this split, according to ``folder/manifest.csv`` (columns ``file``, ``split``
                and, with several folders, ``dataset``).
     group_by : column of the manifest by which images are grouped; None groups them by folder.
+    stain    : of the evaluated models, as for ``project_regions``.
 
     An image without a label image of its name, or that cannot be read, is skipped with a warning. Raises
     UsageError where the manifest is missing or lacks a column, and SupervisionError where two images or two
@@ -121,8 +125,11 @@ def folder_regions(
             name = f"{group}/{image.stem}" if group else image.stem
             with open_slide(image) as reader:
                 calibration = resolve_mpp(None, reader.stated_mpp, mpp, image.name)
+                judgement = judge_slide(reader, calibration.mpp, stain=stain)
             if calibration.warning:
                 reporter.warn(calibration.warning)
+            for sentence in judgement.sentences:
+                reporter.warn(f"{name}: {sentence}")
             regions.append(_folder_region(name, named, image, labels, size, calibration.mpp))
     if not regions:
         raise SupervisionError(
@@ -194,11 +201,17 @@ def _folder_region(
 
 
 def project_regions(
-    project: Project, classes: ClassNames, *, mpp: float | None = None, reporter: Reporter = SILENT
+    project: Project,
+    classes: ClassNames,
+    *,
+    mpp: float | None = None,
+    stain: str = "H&E",
+    reporter: Reporter = SILENT,
 ) -> list[EvaluationRegion]:
     """Windows around the validation regions of all images of a project; nearby regions share a window.
 
-    mpp : µm per pixel of images without a pixel size.
+    mpp   : µm per pixel of images without a pixel size.
+    stain : of the evaluated models; what is odd about an image for it is reported (see ``judge_slide``).
 
     The group of a window is the class of the smallest annotation around its centre that is not one of
     ``classes`` ("Tumour", "Stroma"). Odd annotations are reported, and images that cannot be read are
@@ -207,9 +220,9 @@ def project_regions(
     regions: list[EvaluationRegion] = []
     for entry in project.entries:
         try:
-            regions += _entry_regions(project, entry, classes, mpp, reporter)
-        except CellGenNetError as error:
-            reporter.warn(f"Skipped: {error}")
+            regions += _entry_regions(project, entry, classes, mpp, stain, reporter)
+        except Exception as error:
+            reporter.warn(f"Skipped: {of_image(entry.name, error)}")
     if not regions:
         raise SupervisionError(
             project.path,
@@ -220,16 +233,26 @@ def project_regions(
 
 
 def _entry_regions(
-    project: Project, entry: ImageEntry, classes: ClassNames, mpp: float | None, reporter: Reporter
+    project: Project,
+    entry: ImageEntry,
+    classes: ClassNames,
+    mpp: float | None,
+    stain: str,
+    reporter: Reporter,
 ) -> list[EvaluationRegion]:
     annotations = project.annotations(entry)
     if not annotations:
         return []
     needed = any(role_of(one.path_class, classes) is Role.VALIDATION for one in annotations)
+    seen: list[str] = []
     try:
         with open_image(entry) as reader:
             slide, size = reader.path, (reader.width, reader.height)
             calibration = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name)
+            if needed:
+                image_type = project.image_type(entry)
+                judgement = judge_slide(reader, calibration.mpp, image_type, entry.channels, stain)
+                seen = judgement.sentences
     except CellGenNetError:
         if needed:
             raise
@@ -238,6 +261,8 @@ def _entry_regions(
         reporter.warn(calibration.warning)
     supervision = read_supervision(project, entry, classes, size, calibration.mpp)
     report(supervision.findings, entry.name, reporter)
+    for sentence in seen:
+        reporter.warn(f"{entry.name}: {sentence}")
     training = shapely.union_all(supervision.drawn[Split.TRAINING])
     validation = shapely.union_all(supervision.regions[Split.VALIDATION])
     boxes = label_boxes(supervision, Split.VALIDATION, 1.0, _MARGIN)

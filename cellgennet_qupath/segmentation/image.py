@@ -22,13 +22,13 @@ from ..qupath.parents import NEAR, parents_of
 from ..qupath.project import ImageEntry, WrittenDetections
 from ..qupath.repeats import remark
 from ..qupath.replaced import keep_detections
-from ..slides.appearance import Colours
+from ..slides.judgement import judge_slide
 from ..slides.normalisation import estimate
 from ..slides.tissue import tissue_mask
 from .assemble import SlideNuclei
 from .checkpoint import Checkpoint
 from .plan import Area, ignored_geometry, plan_tiles, union_of
-from .prepare import Prepared, Run, prepare, warn_if_coarse, warn_of_appearance
+from .prepare import Prepared, Run, prepare, warn_if_coarse
 from .record import (
     Digesting,
     Present,
@@ -199,10 +199,12 @@ def _keep_replaced(run: Run, entry: ImageEntry, present: Present | None) -> str:
 def _plan(run: Run, image: Prepared) -> tuple[SlideTask, list[Tile]]:
     """All that decides which nuclei are on the slide, and the tiles to segment."""
     reader = image.reader
+    image_type = run.project.image_type(image.entry)
+    judgement = judge_slide(reader, image.calibration.mpp, image_type, image.entry.channels, run.model.stain)
+    for sentence in judgement.sentences:
+        run.reporter.warn(f"{image.entry.name}: {sentence}")
     tissue = tissue_mask(reader, image.calibration.mpp)
-    colours = Colours()
-    normalisation = estimate(reader, image.downsample, run.model.normalisation, tissue, colours)
-    warn_of_appearance(run, image, tissue, colours)
+    normalisation = estimate(reader, image.downsample, run.model.normalisation, tissue)
     area = Area(tissue, image.within, image.ignored)
     task = SlideTask(
         pixels=reader,

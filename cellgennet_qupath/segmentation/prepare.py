@@ -16,10 +16,8 @@ from ..core.progress import Reporter
 from ..qupath.origin import origin_of
 from ..qupath.project import ImageEntry, Project, StainVectors, WriteOptions
 from ..qupath.stains import can_be_separated
-from ..slides.appearance import Colours, unlike_stain
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
 from ..slides.reader import SlideReader
-from ..slides.tissue import TissueMask
 from ..slides.view import AS_STORED
 from .model import Model
 from .options import SegmentOptions
@@ -163,14 +161,3 @@ def warn_if_coarse(run: Run, image: Prepared) -> None:
             f"{image.entry.name}: its pixels ({image.calibration.mpp:.3g} µm) are much coarser than those "
             f"the model was trained on ({run.model.mpp:.3g} µm). Results will be poor."
         )
-
-
-def warn_of_appearance(run: Run, image: Prepared, tissue: TissueMask, colours: Colours) -> None:
-    """Warn of areas that are left out, and of a stain that the model does not know."""
-    name = image.entry.name
-    for finding in tissue.findings:
-        run.reporter.warn(f"{name}: {finding}.")
-    image_type = run.project.image_type(image.entry)
-    reason = unlike_stain(run.model.stain, image_type, image.entry.channels, colours)
-    if reason:
-        run.reporter.warn(f"{name}: {reason}. Nuclei may be missed: check the results.")

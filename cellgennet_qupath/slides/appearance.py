@@ -70,21 +70,17 @@ class Colours:
         return ""
 
 
-def unlike_stain(bundle_stain: str, image_type: str, channels: int, colours: Colours) -> str:
-    """In words, why a model of ``bundle_stain`` does not fit an image; "" if it may.
+def unlike_h_and_e(image_type: str, channels: int, colours: Colours) -> str:
+    """In words, why an image is not H&E in brightfield; "" if it may be.
 
-    bundle_stain : of the model's card, such as "H&E" or "H-DAB"; "" for unknown.
-    image_type   : as set in QuPath ("BRIGHTFIELD_H_DAB", "FLUORESCENCE" ...); "" if not known.
-    channels     : of the image, as recorded in QuPath.
+    image_type : as set in QuPath ("BRIGHTFIELD_H_DAB", "FLUORESCENCE" ...); "" if not known.
+    channels   : of the image, as recorded in QuPath.
     """
-    if bundle_stain != "H&E":
-        return ""
     if image_type in _OTHER_TYPES:
-        return f"its image type in QuPath is {_OTHER_TYPES[image_type]}, while the model was trained on H&E"
+        return f"its image type in QuPath is {_OTHER_TYPES[image_type]}, not H&E"
     if channels not in (1, 3):
-        return f"has {channels} channels, while the model was trained on H&E in brightfield (RGB)"
-    reason = colours.unlike_h_and_e()
-    return f"{reason}; the model was trained on H&E" if reason else ""
+        return f"has {channels} channels, unlike H&E in brightfield (RGB)"
+    return colours.unlike_h_and_e()
 
 
 _OTHER_TYPES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -53,7 +54,6 @@ def estimate(
     downsample: float,
     config: NormalisationConfig,
     mask: TissueMask | None = None,
-    colours: Colours | None = None,
 ) -> Normalisation:
     """Percentiles of each channel over a slide's tissue, at the working resolution ``downsample``.
 
@@ -61,20 +61,10 @@ def estimate(
     whole, larger ones in 24 tiles of 256 x 256 samples at fixed positions evenly distributed over the
     tissue. Without tissue (or a mask) all pixels count. The ends of the scale keep a minimum distance, so
     that a single nucleus on glass stands out from noise. Colours of areas without data never count.
-
-    colours : to which the pixels that count are added.
     """
-    voids = () if mask is None else mask.voids
-    columns, rows = grid_size(reader.width, reader.height, downsample)
     counts = np.zeros((3, 256), np.int64)
     backup = np.zeros_like(counts)
-    for x, y, w, h in _sample_windows(columns, rows, downsample, mask):
-        pixels = reader.read_grid(x, y, w, h, downsample)
-        inside = np.ones((h, w), bool) if mask is None else mask.window(x, y, w, h, downsample)
-        for void in voids:
-            inside &= ~void.matches(pixels)
-        if colours is not None:
-            colours.add(pixels[inside])
+    for pixels, inside in _samples(reader, downsample, mask):
         for c in range(3):
             backup[c] += np.bincount(pixels[..., c].ravel(), minlength=256)
             counts[c] += np.bincount(pixels[..., c][inside], minlength=256)
@@ -84,7 +74,29 @@ def estimate(
         np.array([_percentile(channel, percent) for channel in counts])
         for percent in (config.low, config.high)
     )
+    voids = () if mask is None else mask.voids
     return Normalisation(np.minimum(low, high - _LEAST_CONTRAST), high, voids)
+
+
+def tissue_colours(reader: SlideReader, downsample: float, mask: TissueMask) -> Colours:
+    """The colours of a slide's tissue, of the same samples as for ``estimate``."""
+    colours = Colours()
+    for pixels, inside in _samples(reader, downsample, mask):
+        colours.add(pixels[inside])
+    return colours
+
+
+def _samples(
+    reader: SlideReader, downsample: float, mask: TissueMask | None
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Parts of a slide, and which of their pixels count."""
+    columns, rows = grid_size(reader.width, reader.height, downsample)
+    for x, y, w, h in _sample_windows(columns, rows, downsample, mask):
+        pixels = reader.read_grid(x, y, w, h, downsample)
+        inside = np.ones((h, w), bool) if mask is None else mask.window(x, y, w, h, downsample)
+        for void in () if mask is None else mask.voids:
+            inside &= ~void.matches(pixels)
+        yield pixels, inside
 
 
 def _sample_windows(

@@ -15,13 +15,14 @@ from ..annotations.labels import Split, Supervision, render
 from ..annotations.reader import read_supervision
 from ..annotations.windows import Window, label_boxes
 from ..core.config import Config
-from ..core.errors import CellGenNetError, SupervisionError
+from ..core.environment import of_image
+from ..core.errors import SupervisionError
 from ..core.progress import Remembering, Reporter
 from ..geometry.coordinates import grid_size
 from ..geometry.rectangle import Rectangle
 from ..qupath.images import open_image
 from ..qupath.project import ImageEntry, Project
-from ..slides.appearance import Colours
+from ..slides.judgement import judge_slide
 from ..slides.normalisation import estimate
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
 from ..slides.reader import SlideReader
@@ -131,6 +132,10 @@ class SlideTile:
         return UnlabelledTile(image, usable, self.slide.entry.name)
 
 
+_Readable = tuple[ImageEntry, Supervision, Calibration, str]
+"""An image that can be read, its labels, its pixel size and its type in QuPath."""
+
+
 def load_training_data(
     project: Project, config: Config, mpp: float | None, reporter: Reporter
 ) -> TrainingData:
@@ -140,7 +145,7 @@ def load_training_data(
     Raises SupervisionError where there is nothing to train on.
     """
     reporter = listener = Remembering(reporter)
-    readable: list[tuple[ImageEntry, Supervision, Calibration]] = []
+    readable: list[_Readable] = []
     for entry in project.entries:
         try:
             with open_image(entry) as reader:
@@ -150,11 +155,11 @@ def load_training_data(
                 reporter.warn(calibration.warning)
             supervision = read_supervision(project, entry, config.classes, size, calibration.mpp)
             report(supervision.findings, entry.name, reporter)
-            readable.append((entry, supervision, calibration))
-        except CellGenNetError as error:
-            reporter.warn(f"Skipped: {error}")
-    if not any(s.count(Split.TRAINING) for _, s, _ in readable):
-        raise _nothing_to_train_on(project, [s for _, s, _ in readable], config)
+            readable.append((entry, supervision, calibration, project.image_type(entry)))
+        except Exception as error:
+            reporter.warn(f"Skipped: {of_image(entry.name, error)}")
+    if not any(s.count(Split.TRAINING) for _, s, *_ in readable):
+        raise _nothing_to_train_on(project, [s for _, s, *_ in readable], config)
     target = config.mpp if config.mpp is not None else _common_mpp(readable)
     if target is None:
         reporter.warn("No image is calibrated: training at full resolution, whatever the pixel size is.")
@@ -164,7 +169,7 @@ def load_training_data(
     cache = WindowCache()
     unlike_h_and_e = False
     with reporter.track("reading labels", len(readable), "images") as task:
-        for entry, supervision, calibration in readable:
+        for entry, supervision, calibration, image_type in readable:
             if target is not None and calibration.mpp is None:
                 reporter.warn(
                     f"Skipped: {entry.name}: {calibration.rejected or 'it has no pixel size'}, while the "
@@ -173,11 +178,12 @@ def load_training_data(
                 continue
             downsample = 1.0 if target is None else downsample_for(calibration, target)
             with open_image(entry) as reader:
-                tissue, colours = tissue_mask(reader, calibration.mpp), Colours()
-                for finding in tissue.findings:
-                    reporter.warn(f"{entry.name}: {finding}.")
-                normalisation = estimate(reader, downsample, config.normalisation, tissue, colours)
-                unlike_h_and_e |= bool(colours.unlike_h_and_e())
+                judgement = judge_slide(reader, calibration.mpp, image_type, entry.channels)
+                for sentence in judgement.sentences:
+                    reporter.warn(f"{entry.name}: {sentence}")
+                unlike_h_and_e |= bool(judgement.unlike)
+                tissue = tissue_mask(reader, calibration.mpp)
+                normalisation = estimate(reader, downsample, config.normalisation, tissue)
                 slide = TrainingSlide(entry, supervision, calibration.mpp, downsample, normalisation)
             slides.append(slide)
             training += _windows(slide, Split.TRAINING, cache)
@@ -253,11 +259,11 @@ def _starts(length: int, size: int) -> list[int]:
     return [int(i * (length - size) / (count - 1)) // 2 * 2 for i in range(count)]
 
 
-def _common_mpp(readable: Sequence[tuple[ImageEntry, Supervision, Calibration]]) -> float | None:
+def _common_mpp(readable: Sequence[_Readable]) -> float | None:
     """The pixel size that most images with training labels have, to three digits."""
     sizes = Counter(
         float(f"{calibration.mpp:.3g}")
-        for _, supervision, calibration in readable
+        for _, supervision, calibration, _ in readable
         if supervision.usable(Split.TRAINING) and calibration.mpp is not None
     )
     return sizes.most_common(1)[0][0] if sizes else None

@@ -10,7 +10,7 @@ import pytest
 
 from cellgennet_qupath.cli import COMMANDS
 
-from ..helpers import invoke
+from ..helpers import invoke, messages
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_inspect_prints_one_document_and_nothing_else(
 ) -> None:
     code, out, err = invoke(capsys, "inspect", project, "--json", "--backend", "files")
     document = json.loads(out)
-    assert (code, err) == (0, "")
+    assert (code, messages(err)) == (0, [])
     assert document["backend"] == "files"
     assert set(document["images"][0]) >= {
         "id", "name", "slide", "width", "height", "mpp", "annotations", "detections", "regions",

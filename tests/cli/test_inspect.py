@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import shapely
 
-from ..helpers import invoke
+from ..helpers import invoke, messages
 
 Feature = dict[str, Any]
 
@@ -40,7 +40,7 @@ NUCLEI = [shapely.Point(130 + 40 * i, 150).buffer(8) for i in range(4)]
 
 def inspected(capsys: pytest.CaptureFixture[str], project: Path, *options: object) -> dict[str, Any]:
     code, out, err = invoke(capsys, "inspect", project, "--backend", "files", "--json", *options)
-    assert (code, err) == (0, "")
+    assert (code, messages(err)) == (0, [])
     images: list[dict[str, Any]] = json.loads(out)["images"]
     return images[3]
 

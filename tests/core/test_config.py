@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from cellgennet_qupath.bundle import load_bundle, named_bundle
 from cellgennet_qupath.core.config import Config, config_from, load_config
 from cellgennet_qupath.core.errors import ConfigError
 from cellgennet_qupath.core.progress import SILENT, Remembering
+from cellgennet_qupath.segmentation.decode import DecodingConfig
 
 OLD = "pseudo:\n  sharpness: 2\n  miss_doubt: 0.5\nloss:\n  contact: 4\n"
 
@@ -31,6 +34,24 @@ def test_old_names_in_a_file_of_settings_are_read_and_reported_once(tmp_path: Pa
     assert "pseudo.sharpness is now pseudo.uncertainty_decay" in line
     assert "pseudo.miss_doubt is now pseudo.background_weight" in line
     assert "loss.contact is now loss.touching_weight" in line
+
+
+def _numbers(model: type[BaseModel]) -> list[tuple[type[BaseModel], str]]:
+    """The numeric settings of a model and of its sections."""
+    found: list[tuple[type[BaseModel], str]] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            found += _numbers(type(field.default))
+        elif type(field.default) in (int, float) or name == "mpp":
+            found.append((model, name))
+    return found
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e300, -1e300])
+@pytest.mark.parametrize(("model", "name"), [*_numbers(Config), *_numbers(DecodingConfig)])
+def test_every_number_has_bounds(model: type[BaseModel], name: str, value: float) -> None:
+    with pytest.raises(ValidationError):
+        model.model_validate({name: value})
 
 
 def test_new_names_are_not_reported(tmp_path: Path) -> None:

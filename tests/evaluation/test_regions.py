@@ -93,6 +93,9 @@ class Project:
     def annotations(self, entry: ImageEntry) -> list[Annotation]:
         return self.drawn[entry.id]
 
+    def image_type(self, entry: ImageEntry) -> str:
+        return ""
+
     def counts(self, entry: ImageEntry) -> ObjectCounts:
         return ObjectCounts(annotations=len(self.drawn[entry.id]))
 

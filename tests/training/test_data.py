@@ -38,6 +38,9 @@ class Folder:
     def annotations(self, entry: ImageEntry) -> list[Annotation]:
         return self.drawn.get(entry.id, [])
 
+    def image_type(self, entry: ImageEntry) -> str:
+        return ""
+
     def counts(self, entry: ImageEntry) -> ObjectCounts:
         return ObjectCounts(annotations=len(self.annotations(entry)), detections=self.detected)
 
