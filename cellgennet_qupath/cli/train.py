@@ -12,6 +12,7 @@ from .reporter import reporter
 
 Stage = Literal["teacher", "student", "all"]
 Keep = Literal["recommended", "trained"]
+NOTHING = Path("none")
 
 
 @click.command("train")
@@ -61,10 +62,13 @@ def command(
     """Train a model on a project's annotations, from the shipped model or from nothing."""
     from .. import api
     from ..core.config import load_config
+    from ..core.extras import require
 
+    if initial == NOTHING or stage != "all":
+        require("train", f"cellgennet train {'--init none' if initial == NOTHING else '--stage ' + stage}")
     listener = reporter()
     settings = load_config(config_file, listener)
-    start = None if initial == Path("none") else api.load_bundle(initial, reporter=listener)
+    start = None if initial == NOTHING else api.load_bundle(initial, reporter=listener)
     with opened(project, backend, slides, listener, writable=True) as target:
         bundle = api.train(
             target,

@@ -60,7 +60,7 @@ def train_project(
         init = None
     start = None if init is None else start_of(init)
     if start is None or start.teacher is not None or stage != "all":
-        require("train", "cellgennet train")
+        require("train", "training a StarDist teacher")
     started = time.monotonic()
     settings = config if init is None else init_config(init, config)
     teacher = check_plan(output, settings, stage, reporter)

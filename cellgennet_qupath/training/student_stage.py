@@ -65,7 +65,8 @@ def student_stage(run: TrainingRun, store: PseudoLabelStore | None) -> FinishedS
     else:
         trainer.save_weights(run.moved)
         finished = _between(run, run.start)
-    run.reporter.say(f"Student on validation: {sentence(finished.scores)}.")
+    if finished.comparison is None:  # which says how good it is, and compared with what
+        run.reporter.say(f"Student on validation: {sentence(finished.scores)}.")
     return finished
 
 

@@ -36,7 +36,7 @@ import sys
 from cellgennet_qupath.cli import run
 project, bundle, settings = sys.argv[1:]
 options = [project, "--backend", "files"]
-assert run(["train", *options, "-o", bundle, "-c", settings]) == 0
+assert run(["train", *options, "-o", bundle, "-c", settings, "--init", "none"]) == 0
 assert run(["segment", *options, "-m", bundle, "--image", "slide1*"]) == 0
 """
 
@@ -74,10 +74,10 @@ def test_training_without_its_packages_ends_with_one_line_before_anything_is_rea
     module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    assert run(["train", "no-such-project", "-o", "b.cgn"]) == 1
+    assert run(["train", "no-such-project", "-o", "b.cgn", "--init", "none"]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == (
-        f"Error: cellgennet train: needs packages that are not installed ({module}). "
+        f"Error: cellgennet train --init none: needs packages that are not installed ({module}). "
         'Run pip install "cellgennet-qupath[train]".\n'
     )
