@@ -4,7 +4,7 @@
 
 STARTS holds a bundle ``no-DOMAIN.cgn`` for each domain (benchmarks/starts.py). Every lab (domain, number of
 nuclei, seed; benchmarks/lab.py) and every row has a folder of its own below RUNS; what is complete is not
-repeated. The rows:
+repeated; annotation_table.py shows the results. The rows:
 
 start       the start alone
 scale       the start at the scale that the outlined nuclei ask for
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -125,20 +124,6 @@ def run(root: Path, starts: Path, runs: Path, domain: str, nuclei: int, seed: in
     result.write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
-def table(runs: Path, rows: Sequence[str]) -> str:
-    """Means over the scored images of each lab, as Markdown."""
-    head = ["domain", "outlined", "seed", "row", "PQ", "AJI", "F1@0.5", "Dice"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for file in sorted(runs.glob("*/*/seed*/*.json")):
-        if file.stem not in rows:
-            continue
-        about = json.loads(file.read_text(encoding="utf-8"))
-        means = [np.nanmean([values[name] for values in about["scores"].values()]) for name in COLUMNS]
-        where = f"{file.parts[-4]} | {about['outlined']} | {file.parent.name.removeprefix('seed')}"
-        lines.append(f"| {where} | {file.stem} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
-    return "\n".join(lines)
-
-
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("starts", type=click.Path(path_type=Path, exists=True, file_okay=False))
@@ -156,14 +141,13 @@ def main(
     seeds: tuple[int, ...],
     rows: tuple[str, ...],
 ) -> None:
-    """Run what is missing, then print the table."""
+    """Run what is missing."""
     for seed in seeds:
         for domain in domains:
             for number in numbers:
                 for row in rows:
                     click.echo(f"{domain} {number} nuclei seed {seed} {row}", err=True)
                     run(data, starts, runs, domain, number, seed, row)
-    click.echo(table(runs, rows))
 
 
 if __name__ == "__main__":

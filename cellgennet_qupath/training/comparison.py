@@ -55,9 +55,12 @@ class PairedComparison:
         """Whether the start is to be used: the result is worse by more than one standard error.
 
         Training pays in the mean (docs/results.md), so it takes evidence to discard its result. Without an
-        interval any loss is evidence.
+        interval the error is that of two independent shares of n nuclei, sqrt(2 q (1 - q) / n).
         """
-        return self.difference < 0 and (math.isnan(self.error) or self.difference < -self.error)
+        error = self.error
+        if math.isnan(error) and self.nuclei:
+            error = math.sqrt(2 * self.start * (1 - self.start) / self.nuclei)
+        return self.difference < -error
 
     def numbers(self) -> dict[str, float]:
         """The numbers for a card."""

@@ -58,6 +58,12 @@ def test_too_few_regions_give_no_interval(count: int) -> None:
     assert "Too few regions" in compared.sentence("start")
 
 
+def test_a_small_loss_on_few_nuclei_in_two_regions_is_no_evidence_and_a_large_one_is() -> None:
+    start = windows_of([0.5, 0.5], 3)
+    assert not compare_paired(start, windows_of([0.4, 0.4], 3), SLIDES[:2]).prefers_start
+    assert compare_paired(start, windows_of([0.1, 0.1], 3), SLIDES[:2]).prefers_start
+
+
 def test_regions_of_one_slide_count_as_regions() -> None:
     compared = compare_paired(windows_of([0.4] * 4), windows_of([0.6] * 4), ["a"] * 4)
     assert compared.clusters == "4 regions"
