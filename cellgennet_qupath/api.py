@@ -354,25 +354,46 @@ def export(
     *,
     neighbours: bool = False,
     summary: bool = False,
+    units: Literal["um", "px"] | None = None,
+    mpp: float | None = None,
+    excel: bool = False,
+    columns: Sequence[str] = (),
     reporter: Reporter = LOG,
 ) -> int:
     """Write the measurements of all detections of a project to a file; returns the number of detections.
 
-    path       : its ending is the format: csv, tsv, csv.gz, parquet, geojson, h5ad. ``{image}`` in its name
-                 makes one file per image.
+    path       : its ending is the format: csv, tsv, csv.gz, xlsx, parquet, geojson, h5ad, zarr.
+                 ``{image}`` in its name makes one file per image.
     neighbours : add the distance to the nearest nucleus, and the number and density within 50 µm.
     summary    : counts, density, means and quantiles of each image and annotation instead.
+    units      : of all images; None: as QuPath shows each image.
+    mpp        : µm per pixel of images without a pixel size; all numbers are then in µm.
+    excel      : make csv and tsv safe to open in a spreadsheet.
+    columns    : further ones: "image-id", "slide", "model", "checksum", "metadata"; for a summary also
+                 "tissue" and "classes".
 
-    A file is written whole or not at all. Raises UsageError for an unknown ending, and ExportError.
+    A file is written whole or not at all. Raises UsageError for an unknown ending, and where h5ad, zarr or
+    parquet would hold px beside µm; and ExportError.
 
     >>> import cellgennet_qupath as cgn
     >>> cgn.export("MyProject", "nuclei.csv") > 100
     True
     """
     from .tables.project import export_project
+    from .tables.units import unit_of
 
     with _opened(project, writable=False, reporter=reporter) as opened:
-        return export_project(opened, Path(path), neighbours=neighbours, summary=summary, reporter=reporter)
+        return export_project(
+            opened,
+            Path(path),
+            neighbours=neighbours,
+            summary=summary,
+            unit=unit_of(units),
+            mpp=mpp,
+            excel=excel,
+            columns=columns,
+            reporter=reporter,
+        )
 
 
 def _bundle(bundle: Bundle | StrPath, reporter: Reporter) -> Bundle:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +65,28 @@ def csv_rows(file: Path) -> list[dict[str, str]]:
 def annotation(geometry: shapely.Geometry, path_class: str = "", **more: Any) -> Annotation:
     """An annotation with this outline and class."""
     return Annotation(id="", geometry=geometry, roi="Polygon", path_class=path_class, **more)
+
+
+def run_tools(script: str, *arguments: object, folder: Path | None = None) -> str:
+    """Run Python code where the tools of docs/tools.md are installed; returns what it prints.
+
+    The interpreter is named by CELLGENNET_TOOLS_PYTHON, as some tools need an environment of their own. Skips
+    the test without it, or if a library that the code imports is missing there.
+    """
+    interpreter = os.environ.get("CELLGENNET_TOOLS_PYTHON")
+    if not interpreter:
+        pytest.skip("CELLGENNET_TOOLS_PYTHON names no interpreter with the tools of docs/tools.md")
+    done = subprocess.run(
+        [interpreter, "-X", "utf8", "-W", "ignore", "-c", script, *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=500,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+    )
+    missing = re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", done.stderr)
+    if missing:
+        pytest.skip(f"{missing[1]} is not installed in {interpreter}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -58,6 +58,8 @@ HOMES = {
     "jinja2": {"report"},
     "anndata": {"tables"},
     "h5py": {"tables"},
+    "zarr": {"tables"},
+    "xlsxwriter": {"tables"},
     "filelock": {"qupath"},
 }
 

@@ -34,7 +34,7 @@ _ENABLED_BY = {
     "train": "train, demo",
     "qupath": "--backend qupath",
     "cluster": "segment --dask",
-    "h5ad": "export to .h5ad",
+    "h5ad": "export to .h5ad and .zarr",
 }
 _INSTALL_QUPATH = (
     "Install QuPath from qupath.github.io; if it is not found then, set PAQUO_QUPATH_DIR to its folder"

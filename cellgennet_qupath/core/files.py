@@ -48,6 +48,31 @@ def replacing(path: Path, root: Path | None = None) -> Iterator[Path]:
         _open_parts.discard(part)
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` to fill, which replaces ``path``, a folder or nothing, at the end.
+
+    The folder around it is created if necessary; after an error ``path`` is unchanged. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex[:8]
+    part, old = path.with_name(f".{path.name}.{mark}.part"), path.with_name(f".{path.name}.{mark}.old")
+    try:
+        part.mkdir()
+        yield part
+        if path.exists():
+            path.replace(old)
+        try:
+            part.replace(path)
+        except BaseException:
+            if old.exists():
+                old.replace(path)
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def remove_open_parts() -> None:
     """Delete the temporary files of ``replacing`` that are being written, before the process ends at once."""
     for part in tuple(_open_parts):

@@ -53,7 +53,9 @@ def neighbourhood(
     columns = {nearest_name(mpp is not None): nearest}
     if mpp is not None:
         columns[NEIGHBOURS] = count
-        columns[DENSITY] = count / (disc_inside(points, RADIUS, np.array(size) * scale) / 1e6)
+        mm2 = disc_inside(points, RADIUS, np.array(size) * scale) / 1e6
+        # A nucleus far outside the image has no density.
+        columns[DENSITY] = np.divide(count, mm2, out=np.full(n, np.nan), where=mm2 > 0)
     return pd.DataFrame(columns)
 
 

@@ -95,6 +95,7 @@ class ImageEntry:
     view     : how the project turns and mirrors the slide, and orders its channels.
     altered  : how else it changes the slide's pixels, which cannot be applied here; "" if not at all.
     icc      : QuPath converts its colours by the colour profile in the file.
+    metadata : names and values that the user gave the image in the project.
     """
 
     id: str
@@ -114,6 +115,7 @@ class ImageEntry:
     channels: int = 3
     fault: str = ""
     missing: str = ""
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,8 @@ class DetectionChunk:
     shapes  : (n,) QuPath's names of their ROIs: "Polygon", "Geometry" and so on.
     parents : (n,) their parents as QuPath displays them: "Root object (Image)", "Annotation (Tumor)".
     order   : names of the measurements in order, the probability among them.
+    cores   : (n,) the names of the cores that they are in, "" for none; None for an image without cores, or
+              where they were not looked up.
     """
 
     nuclei: Nuclei
@@ -145,6 +149,7 @@ class DetectionChunk:
     shapes: NDArray[np.object_]
     parents: NDArray[np.object_]
     order: tuple[str, ...] = ()
+    cores: NDArray[np.object_] | None = None
 
 
 ROOT = "Root object (Image)"

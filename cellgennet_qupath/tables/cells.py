@@ -58,3 +58,26 @@ def text_frame(table: pd.DataFrame) -> pd.DataFrame:
     """A table whose texts and column names are as ``text_cell`` writes them; numbers are unchanged."""
     cells = table.map(lambda value: text_cell(value) if isinstance(value, str) else value)
     return cells.rename(columns=lambda name: text_cell(str(name)))
+
+
+_MONTH = r"(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[\pL.]*"
+_NUMBER_OR_DATE = (
+    r"(?i)^\s*("
+    r"[+-]?[\d.,]+\s*(e[+-]?\d+)?\s*%?"
+    rf"|\d{{1,4}}[-/.: ]+(\d{{1,4}}|{_MONTH})([-/.: ]+\d{{1,4}})*"
+    rf"|{_MONTH}[-/. ]*\d{{1,4}}([-/. ]+\d{{1,4}})?"
+    r"|true|false|wahr|falsch|vrai|faux"
+    r")\s*$"
+)
+
+
+def keep_text(table: pa.Table) -> pa.Table:
+    """A table in which an apostrophe precedes the texts that a spreadsheet takes for numbers or dates."""
+    for number, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            column = table[field.name].combine_chunks()
+            taken = pc.match_substring_regex(column, _NUMBER_OR_DATE)
+            if pc.any(taken).as_py():
+                marked = pc.if_else(taken, pc.binary_join_element_wise("'", column, ""), column)
+                table = table.set_column(number, field, marked)
+    return table

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import shapely
 
 from ..core.config import ClassNames
 from ..core.errors import EntryDataError
-from ..qupath.project import Annotation, DetectionChunk, ImageEntry, Project
-from ..segmentation.plan import geometry_of_class, ignored_geometry
-from ..segmentation.record import read_record
+from ..qupath.project import Annotation, Core, DetectionChunk, ImageEntry, Project
+from ..segmentation.plan import ignored_geometry, union_of
+from ..segmentation.record import Record
 from .tables import centroids_of
 
 _CLASSES = ClassNames()
@@ -30,11 +31,19 @@ def counted_chunks(project: Project, entry: ImageEntry) -> Iterator[DetectionChu
         yield chunk if ignored is None else _outside(chunk, ignored)
 
 
-def counted_area(area: shapely.Geometry, annotations: Iterable[Annotation]) -> float:
-    """The area in px² of a shape without what is ignored."""
+def readable_cores(project: Project, entry: ImageEntry) -> list[Core]:
+    """The cores of an image's tissue microarray; none where they cannot be read."""
+    try:
+        return project.cores(entry)
+    except EntryDataError:
+        return []
+
+
+def counted_part(area: shapely.Geometry, annotations: Iterable[Annotation]) -> shapely.Geometry:
+    """A shape without what is ignored."""
     ignored = ignored_geometry(annotations, _CLASSES)
     valid = shapely.make_valid(area)
-    return float(shapely.area(valid if ignored is None else shapely.difference(valid, ignored)))
+    return valid if ignored is None else shapely.difference(valid, ignored)
 
 
 def is_ignored(annotation: Annotation) -> bool:
@@ -43,27 +52,26 @@ def is_ignored(annotation: Annotation) -> bool:
 
 
 def segmented_part(
-    size: tuple[int, int], annotations: Iterable[Annotation], within: str | None
+    size: tuple[int, int], objects: Iterable[Annotation], record: Record | None
 ) -> shapely.Geometry:
-    """The part of an image in which nuclei were looked for: all of it, or inside a class."""
+    """The part of an image in which nuclei were last looked for: all of it, or inside some of its objects.
+
+    objects : its annotations and cores. Without a record it is all of the image.
+    """
     whole = shapely.box(0, 0, *size)
-    inside = None if within is None else geometry_of_class(annotations, within)
+    if record is None or (record.within is None and not record.inside):
+        return whole
+    inside = union_of(o for o in objects if o.id in record.inside or o.path_class == record.within)
     return whole if inside is None else shapely.intersection(whole, inside)
-
-
-def within_of(project: Project, entry: ImageEntry) -> str | None:
-    """The class inside which an image was last segmented; None for the whole image, or if it is not known."""
-    record = read_record(project, entry)
-    return None if record is None else record.within
 
 
 def _outside(chunk: DetectionChunk, ignored: shapely.Geometry) -> DetectionChunk:
     x, y = centroids_of(chunk.nuclei).T
     rows = np.flatnonzero(~shapely.intersects_xy(ignored, x, y))
-    return DetectionChunk(
+    return replace(
+        chunk,
         nuclei=chunk.nuclei.take(rows),
         names=chunk.names[rows],
         shapes=chunk.shapes[rows],
         parents=chunk.parents[rows],
-        order=chunk.order,
     )

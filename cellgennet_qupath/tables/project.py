@@ -3,34 +3,58 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
-from ..core.errors import EntryDataError, ExportError, UsageError
+from ..core.errors import ExportError, UsageError
 from ..core.extras import require
-from ..core.files import replacing
+from ..core.files import replacing, replacing_folder
 from ..core.progress import SILENT, Reporter
-from ..measure.neighbourhood import neighbourhood
-from ..qupath.project import Annotation, DetectionChunk, ImageEntry, Project
-from ..qupath.repeats import RepeatedOutlines, remark
+from ..measure.compartments import stain_comes_first
+from ..qupath.project import ImageEntry, Project
+from ..qupath.repeats import remark
 from ..segmentation.record import mixed_settings
 from ..slides.pixel_size import implausible
+from .about import check_columns, export_facts, extra_columns, image_facts
 from .cells import writable
-from .counted import counted_chunks, within_of
-from .formats import FORMATS, Chunks, Writer, ending_of
+from .formats import FORMATS, Format, ending_of
+from .segmented import why_unknown
+from .spool import Export
+from .stream import NucleiStream, Tally, has_nuclei
 from .summary import SUMMARY_FORMATS, write_summary
-from .tables import centroids_of
+from .units import Unit, Units, choose_units, listed
 
 IMAGE = "{image}"
 """Placeholder for the image name in the file name, which makes one file per image."""
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+
+
+@dataclass(frozen=True)
+class _Options:
+    """See ``export_project``."""
+
+    neighbours: bool
+    summary: bool
+    unit: Unit | None
+    mpp: float | None
+    excel: bool
+    columns: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file to write: its images and their units; ``mixed``: the images in px beside others in µm."""
+
+    path: Path
+    entries: Sequence[ImageEntry]
+    units: Units
+    mixed: list[str]
 
 
 def export_project(
@@ -39,6 +63,10 @@ def export_project(
     *,
     neighbours: bool = False,
     summary: bool = False,
+    unit: Unit | None = None,
+    mpp: float | None = None,
+    excel: bool = False,
+    columns: Sequence[str] = (),
     reporter: Reporter = SILENT,
 ) -> int:
     """Write the detections and cells of a project to a file; its ending sets the format (``FORMATS``).
@@ -46,133 +74,161 @@ def export_project(
     path       : with ``{image}`` in its name, one file is written for each image that has detections.
     neighbours : add the distance to the nearest nucleus, and the number and density of nuclei nearby.
     summary    : write one row per image and annotation instead: counts, density, means, quantiles.
+    unit       : of all images; None: of each image as QuPath shows it, where the format can hold that.
+    mpp        : µm per pixel of images without a pixel size; all numbers are then in µm.
+    excel      : make a text table safe for spreadsheets.
+    columns    : further columns (see ``about``).
 
     Returns the number of detections. A file is written whole or not at all. Raises UsageError for an unknown
-    ending, MissingExtraError for h5ad without anndata, and ExportError where there are no detections or a
-    file cannot be written.
+    ending and where a format would mix units, MissingExtraError, and ExportError where there are no
+    detections or a file cannot be written.
     """
-    write = _writer(path, project, summary, reporter)
+    options = _Options(neighbours, summary, unit, mpp, excel, columns)
+    form = _format(project, path, options)
+    check_columns(options.columns, options.summary)
+    files = _files(project, path, form, options)
+    _warn_before(project, files, reporter)
+    tallies: dict[str, Tally] = {}
+    counts = [_write(project, file, form, options, tallies, reporter) for file in files]
+    written = [count for count in counts if count is not None]
+    if not written:
+        raise ExportError(project.path, "contains no detections to export", "Run `cellgennet segment` first")
+    _warn_after(project, files, form, tallies, options, reporter)
+    return sum(written)
+
+
+def _format(project: Project, path: Path, options: _Options) -> Format:
+    endings = SUMMARY_FORMATS if options.summary else tuple(FORMATS)
+    ending = ending_of(path.name, endings)
+    if ending is None:
+        what = "summary format" if options.summary else "format"
+        raise UsageError(path, f"its ending is not a {what}", f"Choose one of {', '.join(endings)}")
+    form = FORMATS[ending]
+    if form.extra:
+        require(form.extra, f"export to {ending.lstrip('.')}")
+    if options.excel and not form.is_text:
+        raise UsageError("--excel", "is for csv and tsv", "Leave it out: .xlsx needs no such help")
+    if options.summary:
+        write = partial(write_summary, project=project, columns=options.columns, ending=ending)
+        form = replace(form, write=write)
+    return form
+
+
+def _files(project: Project, path: Path, form: Format, options: _Options) -> list[_File]:
+    """The files to write, with the unit of each, so that nothing is written before all are decided."""
+
+    def file(path: Path, entries: Sequence[ImageEntry]) -> _File:
+        has = partial(has_nuclei, project)
+        return _File(path, entries, *choose_units(entries, options.unit, options.mpp, form.one_unit, has))
+
+    if IMAGE not in path.name:
+        return [file(path, project.entries)]
+    names: set[str] = set()
+    files = []
+    for entry in project.entries:
+        name = _FORBIDDEN.sub("_", writable(entry.name))
+        if path.name.replace(IMAGE, name).lower() in names:  # several images of this name
+            name = f"{name}-{entry.id}"
+        names.add(path.name.replace(IMAGE, name).lower())
+        files.append(file(path.with_name(path.name.replace(IMAGE, name)), [entry]))
+    return files
+
+
+def _write(
+    project: Project,
+    file: _File,
+    form: Format,
+    options: _Options,
+    tallies: dict[str, Tally],
+    reporter: Reporter,
+) -> int | None:
+    """Write one file; None where there is nothing to write. What was seen is added to ``tallies``."""
+    stream = NucleiStream(project, file.entries, file.units, options.neighbours, reporter)
+    stream.tallies = tallies
+    chunks = iter(stream)
+    first = next(chunks, None)
+    # No nuclei in any image is a result, if they were looked for.
+    if first is None and not (options.summary and any(not why_unknown(project, e) for e in file.entries)):
+        return None
+    shown = [file.units.entry(entry) for entry in file.entries]
+    facts = {entry.id: image_facts(project, entry) for entry in shown}
+    export = Export(
+        chunks=chunks if first is None else chain([first], chunks),
+        entries=shown,
+        extra={entry.id: extra_columns(entry, facts[entry.id], options.columns) for entry in shown},
+        images=facts,
+        about=export_facts(project, file.units, facts.values()),
+        modern=not stain_comes_first(project.version),
+        excel=options.excel,
+        reporter=reporter,
+    )
+    try:
+        with _replacing(file.path, form.folder) as part:
+            return form.write(part, export)
+    except OSError as error:
+        raise ExportError(file.path, f"cannot be written ({error.strerror or error})") from error
+
+
+def _replacing(path: Path, folder: bool) -> AbstractContextManager[Path]:
+    if folder != path.is_dir() and path.exists():
+        what = "is a file" if folder else "is a folder"
+        raise ExportError(path, f"cannot be written ({what})", "Choose another name")
+    if folder and path.exists() and not any((path / name).exists() for name in ("zarr.json", ".zgroup")):
+        raise ExportError(path, "is a folder that holds something else", "Choose another name")
+    return replacing_folder(path) if folder else replacing(path)
+
+
+def _warn_before(project: Project, files: Sequence[_File], reporter: Reporter) -> None:
     mixed = mixed_settings(project)
     if mixed:
         reporter.warn(mixed)
-    for entry in project.entries:
-        reason = "" if entry.mpp is None else implausible(entry.mpp)
-        if reason:
+    for file in files:
+        for shown in map(file.units.entry, file.entries):
+            reason = "" if shown.mpp is None else implausible(shown.mpp)
+            if reason:
+                reporter.warn(
+                    f"{shown.name}: {reason} in the project, so its centroids, areas and densities are "
+                    "wrong. Correct the pixel size in QuPath (Image tab) and segment again."
+                )
+        if file.mixed:
             reporter.warn(
-                f"{entry.name}: {reason} in the project, so its centroids, areas and densities are wrong. "
-                "Correct the pixel size in QuPath (Image tab) and segment again."
+                f"{listed(file.mixed)}: without a pixel size in the project, so the numbers are in px, in "
+                "columns of their own. Add --mpp MICROMETRES or --units px for one unit in all images."
             )
-    if IMAGE in path.name:
-        return _each(project, path, write, neighbours, reporter)
-    chunks = _all_chunks(project, neighbours, reporter)
-    first = next(chunks, None)
-    if first is not None:
-        return _written(path, write, chain([first], chunks))
-    # No nuclei in any image is a result, if they were looked for.
-    if summary and any(_segmented(project, entry) for entry in project.entries):
-        return _written(path, write, ())
-    raise _no_detections(project)
 
 
-def _writer(path: Path, project: Project, summary: bool, reporter: Reporter) -> Writer:
-    endings = SUMMARY_FORMATS if summary else tuple(FORMATS)
-    ending = ending_of(path.name, endings)
-    if ending is None:
-        what = "summary format" if summary else "format"
-        raise UsageError(path, f"its ending is not a {what}", f"Choose one of {', '.join(endings)}")
-    if ending == ".h5ad":
-        require("h5ad", "export to h5ad")
-    if not summary:
-        return FORMATS[ending]
-    # One file for all images lists those without nuclei as well.
-    segmented = {} if IMAGE in path.name else {entry: _segmented(project, entry) for entry in project.entries}
-    for entry, known in segmented.items():
-        if not known:
-            reporter.warn(f"{entry.name}: was never segmented, so its rows have no numbers of nuclei.")
-
-    def annotations(entry: ImageEntry) -> list[Annotation]:
-        try:
-            return project.annotations(entry)
-        except EntryDataError as error:
-            # The other images, and this one's own row, do not depend on it.
-            reporter.warn(f"{entry.name}: has no rows of annotations, because they cannot be read: {error}")
-            return []
-
-    return lambda file, chunks: write_summary(
-        file, chunks, annotations, ending, segmented, lambda entry: within_of(project, entry)
-    )
-
-
-def _segmented(project: Project, entry: ImageEntry) -> bool:
-    """Whether an image was segmented or has detections; in QuPath, which keeps no record, if it has data."""
-    written = project.work_folder / "detections" / f"{entry.id}.geojson.gz"
-    return written.is_file() or (project.backend == "qupath" and entry.opened)
-
-
-def _each(project: Project, path: Path, write: Writer, neighbours: bool, reporter: Reporter) -> int:
-    written: dict[str, int] = {}
-    with reporter.track("exporting", len(project.entries), "images") as task:
-        for entry in project.entries:
-            chunks = _chunks(project, entry, neighbours, reporter)
-            first = next(chunks, None)
-            if first is not None:
-                name = _FORBIDDEN.sub("_", writable(entry.name))
-                if path.name.replace(IMAGE, name).lower() in written:  # several images of this name
-                    name = f"{name}-{entry.id}"
-                file = path.with_name(path.name.replace(IMAGE, name))
-                written[file.name.lower()] = _written(file, write, chain([first], chunks))
-            task.advance(1, entry.name)
-    if not written:
-        raise _no_detections(project)
-    return sum(written.values())
-
-
-def _written(path: Path, write: Writer, chunks: Chunks) -> int:
-    try:
-        with replacing(path) as part:
-            return write(part, chunks)
-    except OSError as error:
-        raise ExportError(path, f"cannot be written ({error.strerror or error})") from error
-
-
-def _no_detections(project: Project) -> ExportError:
-    return ExportError(project.path, "contains no detections to export", "Run `cellgennet segment` first")
-
-
-def _all_chunks(
-    project: Project, neighbours: bool, reporter: Reporter
-) -> Iterator[tuple[ImageEntry, DetectionChunk]]:
-    with reporter.track("exporting", len(project.entries), "images") as task:
-        for entry in project.entries:
-            yield from _chunks(project, entry, neighbours, reporter)
-            task.advance(1, entry.name)
-
-
-def _chunks(
-    project: Project, entry: ImageEntry, neighbours: bool, reporter: Reporter
-) -> Iterator[tuple[ImageEntry, DetectionChunk]]:
-    nearby = _neighbours(project, entry) if neighbours else None
-    start, outlines = 0, RepeatedOutlines()
-    for chunk in counted_chunks(project, entry):
-        outlines.add(chunk.nuclei)
-        stop = start + len(chunk.nuclei)
-        if nearby is not None:
-            measured = nearby.iloc[start:stop]
-            chunk = replace(chunk, nuclei=chunk.nuclei.with_measurements(measured))
-        start = stop
-        if len(chunk.nuclei):
-            yield entry, chunk
-    if outlines.count:
-        reporter.warn(remark(outlines.count, entry.name))
-
-
-def _neighbours(project: Project, entry: ImageEntry) -> pd.DataFrame:
-    """The neighbourhood measurements of all detections of an image, which are read once more for this."""
-    centroids: list[NDArray[np.float64]] = [np.empty((0, 2))]
-    planes: list[NDArray[np.int32]] = [np.empty((0, 2), np.int32)]
-    for chunk in counted_chunks(project, entry):
-        centroids.append(centroids_of(chunk.nuclei))
-        planes.append(np.column_stack([chunk.nuclei.z, chunk.nuclei.t]))
-    points = np.concatenate(centroids)
-    size = entry.size or tuple(points.max(axis=0, initial=1.0))
-    return neighbourhood(points, np.concatenate(planes), (size[0], size[1]), entry.mpp)
+def _warn_after(
+    project: Project,
+    files: Sequence[_File],
+    form: Format,
+    tallies: dict[str, Tally],
+    options: _Options,
+    reporter: Reporter,
+) -> None:
+    held = {entry: tallies[entry.id] for entry in project.entries if tallies[entry.id].count}
+    for entry, tally in held.items():
+        if tally.foreign:
+            reporter.warn(
+                f"{entry.name}: {tally.foreign} of {tally.count} detections were not made by this tool (made "
+                "by another one or by hand); they are exported and counted like the others."
+            )
+        if tally.repeated:
+            reporter.warn(remark(tally.repeated, entry.name))
+    unlike = [entry.name for entry, tally in held.items() if tally.unlike]
+    if unlike:
+        reporter.warn(
+            f"{listed(unlike)}: measured in another unit than the image has now. Segment again, or convert "
+            "all numbers with --units um."
+        )
+    if len(files) > 1:
+        return
+    repeated = [name for name, times in Counter(entry.name for entry in held).items() if times > 1]
+    if repeated and "image-id" not in options.columns:
+        reporter.warn(
+            f"{listed(repeated)}: several images have this name. Add --columns image-id to tell them apart."
+        )
+    if form.is_layer and len(held) > 1:
+        reporter.warn(
+            f"The nuclei of {len(held)} images are in one file, and viewers show them all on one slide. "
+            f"Write one file per image, with {IMAGE} in the name."
+        )

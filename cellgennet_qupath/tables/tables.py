@@ -3,128 +3,136 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from enum import IntEnum
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
+from ..measure.tile import TOUCHES_EDGE
 from ..nuclei import Nuclei
 from ..qupath.formats.detections import PROBABILITY
-from ..qupath.formats.outlines import drawn
+from ..qupath.formats.outlines import drawn, importable
 from ..qupath.project import DetectionChunk, ImageEntry
 from .cells import text_cells, text_column, writable
 
+IMAGE_NAME, OBJECT_ID = "Image", "Object ID"
 GEOMETRY = "geometry"
-"""Name of the column of outlines (WKB, full-resolution pixels), which text tables do not have. As the
-centroid, it is that of the cell where there is one."""
-NUCLEUS_GEOMETRY = "nucleus_geometry"
-"""Name of the column of the nuclei's outlines in a table with cells."""
+"""Name of the column of the nuclei's outlines (WKB, full-resolution pixels); text tables have none."""
+CELL_GEOMETRY = "cell_geometry"
+"""Name of the column of the cells' outlines in a table with cells; the centroid is then that of the cell."""
+FLAGS = (PROBABILITY, TOUCHES_EDGE)
+"""Measurements that say how far to trust a nucleus and are no property of it."""
 
-_TEXTS = ("Image", "Object ID", "Object type", "Name", "Classification", "Parent", "ROI")
 _DECIMALS = 4
 
 
-class Kind(IntEnum):
-    """The type of a column, in the order of the table."""
+class Kind(Enum):
+    """The type of a column; its number gives the place in the table."""
 
     TEXT = 0
     CENTROID = 1
-    MEASUREMENT = 2
-    OUTLINE = 3
+    PLANE = 2
+    MEASUREMENT = 3
+    EXTRA = 4
+    OUTLINE = 5
 
 
-def kind_of(column: str) -> Kind:
+def kind_of(field: pa.Field) -> Kind:
     """The type of a column of an ``image_table``."""
-    if column in _TEXTS:
-        return Kind.TEXT
-    if column in (GEOMETRY, NUCLEUS_GEOMETRY):
-        return Kind.OUTLINE
-    centroid = column.startswith(("Centroid X ", "Centroid Y "))
-    return Kind.CENTROID if centroid else Kind.MEASUREMENT
+    return Kind[field.metadata[b"kind"].decode()]
 
 
-def image_table(entry: ImageEntry, chunk: DetectionChunk, outlines: bool = True) -> pa.Table:
-    """One row per detection of an image: QuPath's text columns, centroid, measurements, and outline (WKB).
+@dataclass(frozen=True)
+class Layout:
+    """Which columns a table has besides those that QuPath always writes.
 
-    outlines : whether to include the outlines: of the cell, and then also of its nucleus, or of the nucleus.
+    modern   : whether planes and cores are named as by QuPath 0.6 and later.
+    outlines : whether to add outlines: of the nucleus, and of the cell where there is one.
+    extra    : columns on request with the same text for the whole image.
+    """
 
-    The centroid is in µm if the image is calibrated in QuPath and in pixels otherwise; of a cell it is the
-    cell's, as in QuPath.
+    modern: bool = True
+    outlines: bool = False
+    extra: Mapping[str, str] | None = None
+
+
+def image_table(entry: ImageEntry, chunk: DetectionChunk, layout: Layout) -> pa.Table:
+    """One row per detection of an image: QuPath's text columns, centroid, measurements, and outlines (WKB).
+
+    The centroid is in µm if the image has a pixel size and in pixels otherwise; of a cell it is the cell's,
+    as in QuPath. Outlines are in pixels, with the vertices that GeoJSON has; null where nothing is enclosed.
     """
     nuclei, n = chunk.nuclei, len(chunk.nuclei)
     unit, scale = ("px", (1.0, 1.0)) if entry.mpp is None else ("µm", entry.mpp)
     centroids = centroids_of(nuclei)
     plain = np.full(n, True) if nuclei.cells is None else shapely.is_missing(nuclei.cells)
-    texts: dict[str, NDArray[np.object_] | list[str]] = {
-        "Image": [entry.name] * n,
-        "Object ID": nuclei.ids,
-        "Object type": np.where(plain, "Detection", "Cell").astype(object),
-        "Name": chunk.names,
-        "Classification": nuclei.classes,
-        "Parent": chunk.parents,
-        "ROI": chunk.shapes,
-    }
-    columns: dict[str, pa.Array] = {name: text_column(texts[name]) for name in _TEXTS}
-    numbers: dict[str, NDArray[np.floating]] = {
-        f"Centroid {axis} {unit}": centroids[:, i] * scale[i] for i, axis in enumerate("XY")
-    }
+    table = _Columns()
+    table.add_texts(IMAGE_NAME, [entry.name] * n)
+    table.add_texts(OBJECT_ID, nuclei.ids)
+    table.add_texts("Object type", np.where(plain, "Detection", "Cell").astype(object))
+    table.add_texts("Name", chunk.names)
+    table.add_texts("Classification", nuclei.classes)
+    if chunk.cores is not None:
+        table.add_texts("TMA Core" if layout.modern else "TMA core", chunk.cores)
+    table.add_texts("Parent", chunk.parents)
+    table.add_texts("ROI", chunk.shapes)
+    for i, axis in enumerate("XY"):
+        table.add_numbers(f"Centroid {axis} {unit}", centroids[:, i] * scale[i], Kind.CENTROID)
+    if entry.size_z > 1:
+        table.add_numbers("Z-slice" if layout.modern else "Z index", nuclei.z, Kind.PLANE)
+    if entry.size_t > 1:
+        table.add_numbers("Timepoint" if layout.modern else "Time index", nuclei.t, Kind.PLANE)
+    numbers: dict[str, NDArray[np.floating]] = {}
     if PROBABILITY not in nuclei.measurements.columns and not np.isnan(nuclei.probability).all():
         numbers[PROBABILITY] = nuclei.probability
     for name in nuclei.measurements.columns:
         numbers[str(name)] = nuclei.measurements[name].to_numpy(np.float64)
-    order = [name for name in chunk.order if name in numbers]
-    for name in dict.fromkeys([*numbers][:2] + order + [*numbers]):
-        values = numbers[name]
-        columns[writable(name)] = pa.array(values.astype(np.float64), pa.float64(), from_pandas=True)
-    if outlines:
-        columns[GEOMETRY] = pa.array(shapely.to_wkb(drawn(nuclei)), pa.binary())
+    for name in dict.fromkeys([*(name for name in chunk.order if name in numbers), *numbers]):
+        table.add_numbers(writable(name), numbers[name], Kind.MEASUREMENT)
+    for name, text in (layout.extra or {}).items():
+        table.add_texts(writable(name), [text] * n, Kind.EXTRA)
+    if layout.outlines:
+        table.add_outlines(GEOMETRY, nuclei.polygons)
         if nuclei.cells is not None:
-            columns[NUCLEUS_GEOMETRY] = pa.array(shapely.to_wkb(nuclei.polygons), pa.binary())
-    return pa.table(columns)
+            table.add_outlines(CELL_GEOMETRY, nuclei.cells)
+    return table.table()
+
+
+class _Columns:
+    """Columns of a table; of two of one name, the first is kept."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, tuple[pa.Field, pa.Array]] = {}
+
+    def add_texts(self, name: str, values: object, kind: Kind = Kind.TEXT) -> None:
+        self._add(name, text_column(values), kind)
+
+    def add_numbers(self, name: str, values: NDArray[np.generic], kind: Kind) -> None:
+        self._add(name, pa.array(values.astype(np.float64), pa.float64(), from_pandas=True), kind)
+
+    def add_outlines(self, name: str, outlines: NDArray[np.object_]) -> None:
+        shapes = importable(outlines)
+        shapes[shapely.is_empty(shapes)] = None
+        self._add(name, pa.array(shapely.to_wkb(shapes), pa.binary()), Kind.OUTLINE)
+
+    def table(self) -> pa.Table:
+        fields, arrays = zip(*self._columns.values(), strict=True)
+        return pa.table(list(arrays), schema=pa.schema(fields))
+
+    def _add(self, name: str, values: pa.Array, kind: Kind) -> None:
+        field = pa.field(name, values.type, metadata={"kind": kind.name})
+        self._columns.setdefault(name, (field, values))
 
 
 def centroids_of(nuclei: Nuclei) -> NDArray[np.float64]:
     """x and y of the centroids that QuPath reports, float64 (n, 2), in full-resolution pixels."""
     xy: NDArray[np.float64] = shapely.get_coordinates(shapely.centroid(drawn(nuclei))).reshape(-1, 2)
     return xy
-
-
-class TableSpool:
-    """Tables buffered on disk, and read back one by one with the columns of all of them.
-
-    Where a table lacks a column, the column is null. Columns are in order of first appearance, but the
-    centroid precedes all other numbers and the outline is last.
-    """
-
-    def __init__(self, folder: Path, tables: Iterable[pa.Table]) -> None:
-        self._files: list[Path] = []
-        self.rows = 0
-        fields: dict[str, pa.Field] = {}
-        for table in tables:
-            file = folder / f"{len(self._files)}.parquet"
-            pq.write_table(table, file, compression="lz4")
-            self._files.append(file)
-            self.rows += table.num_rows
-            fields |= {field.name: field for field in table.schema if field.name not in fields}
-        ordered = sorted(fields.values(), key=lambda field: kind_of(field.name))
-        self.schema = pa.schema(ordered)
-
-    def __iter__(self) -> Iterator[pa.Table]:
-        for file in self._files:
-            table = pq.read_table(file)
-            columns = [
-                table[field.name].combine_chunks()
-                if field.name in table.column_names
-                else pa.nulls(table.num_rows, field.type)
-                for field in self.schema
-            ]
-            yield pa.table(columns, schema=self.schema)
 
 
 def as_lines(table: pa.Table, delimiter: str) -> list[str]:
@@ -143,21 +151,34 @@ def as_lines(table: pa.Table, delimiter: str) -> list[str]:
 def as_texts(table: pa.Table) -> list[pa.Array]:
     """The columns of a table as QuPath writes them; null where a number is missing.
 
+    Trailing zeros are not written, and a number that is rounded to zero keeps its sign (-0). Texts that a
+    spreadsheet would run are made harmless (``cells.text_cell``).
+    """
+    columns: list[pa.Array] = []
+    for column in rounded(table):
+        if pa.types.is_floating(column.type):
+            column = pc.cast(column, pa.string())
+        elif pa.types.is_string(column.type):
+            column = text_cells(column)
+        columns.append(column)
+    return columns
+
+
+def rounded(table: pa.Table) -> list[pa.Array]:
+    """The columns of a table with numbers rounded as QuPath rounds them on export.
+
     Measurements have up to four decimals. Centroids, which QuPath computes on export, have fewer the larger
-    they are: 0.1234, 1.234, 12.34, 1234.5. Trailing zeros are not written, and a number that is rounded to
-    zero keeps its sign (-0). Texts that a spreadsheet would run are made harmless (``cells.text_cell``).
+    they are: 0.1234, 1.234, 12.34, 1234.5.
     """
     columns: list[pa.Array] = []
     for field in table.schema:
         values = table[field.name].combine_chunks()
         if pa.types.is_floating(field.type):
             numbers = values.to_numpy(zero_copy_only=False).astype(np.float64)
-            rounded = (
-                _by_size(numbers) if kind_of(field.name) is Kind.CENTROID else np.round(numbers, _DECIMALS)
+            by_size = field.metadata is not None and kind_of(field) is Kind.CENTROID
+            values = pa.array(
+                _by_size(numbers) if by_size else np.round(numbers, _DECIMALS), from_pandas=True
             )
-            values = pc.cast(pa.array(rounded, from_pandas=True), pa.string())
-        elif pa.types.is_string(field.type):
-            values = text_cells(values)
         columns.append(values)
     return columns
 

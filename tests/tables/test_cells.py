@@ -24,7 +24,7 @@ from cellgennet_qupath.tables.cells import text_cell, text_cells, text_column, t
 from cellgennet_qupath.tables.formats import FORMATS
 from cellgennet_qupath.tables.project import export_project
 from tests.helpers import annotation
-from tests.tables.test_export_project import MemoryProject, entry, nuclei
+from tests.tables.projects import MemoryProject, entry, nuclei
 
 FORMULAS = ['=HYPERLINK("http://x",1)', "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1"]
 HARMLESS = ["a=b", "CD3+", "slide-1.svs", " =1", "", "'x", "Tumor: Positive", "5 µm", "a\nb", "É", "細胞"]
@@ -110,7 +110,7 @@ def test_summaries_hold_no_formula(tmp_path: Path, project: MemoryProject, endin
 def test_other_formats_keep_names_that_they_can_hold(
     tmp_path: Path, project: MemoryProject, ending: str
 ) -> None:
-    if ending == ".h5ad":
+    if ending in (".h5ad", ".zarr"):
         pytest.importorskip("anndata")
     file = tmp_path / f"t{ending}"
     assert export_project(project, file) == 2 * len(NAMES)  # type: ignore[arg-type]

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import shapely
 
-from cellgennet_qupath.qupath.project import Annotation, Plane
+from cellgennet_qupath.qupath.project import Annotation, Core, Plane
 from cellgennet_qupath.segmentation.record import Record, write_record
 from cellgennet_qupath.tables.project import export_project
 from tests.helpers import csv_rows
 
-from .test_export_project import MemoryProject, entry, nuclei
+from .projects import MemoryProject, entry, nuclei
 
 BOXES = [(10, 10, 14, 14), (40, 40, 44, 44), (80, 80, 84, 84)]
 MM2 = 100.0 * 100.0 / 1e6
@@ -87,3 +87,44 @@ def test_the_density_after_within_is_that_of_the_class(tmp_path: Path) -> None:
     assert float(within["Detections per mm^2"]) == pytest.approx(
         2 * float(plain["Detections per mm^2"]), rel=1e-3
     )
+
+
+def microarray(folder: Path, version: str) -> MemoryProject:
+    """Three nuclei: one in core A-1, one in the missing core A-2, one in none."""
+    cores = [
+        Core("c1", shapely.box(0, 0, 30, 30), "Ellipse", name="A-1"),
+        Core("c2", shapely.box(30, 30, 60, 60), "Ellipse", name="A-2", missing=True),
+    ]
+    images = [(entry(1, "tma", (100.0, 100.0)), nuclei(*BOXES)), (entry(2, "slide"), nuclei(*BOXES))]
+    return MemoryProject(folder, images, version=version, grid={"1": cores})
+
+
+@pytest.mark.parametrize(
+    ("version", "core", "missing"), [("0.5.1", "TMA core", "Missing"), ("0.7.0", "TMA Core", "Missing core")]
+)
+def test_cores_are_named_as_by_qupath(tmp_path: Path, version: str, core: str, missing: str) -> None:
+    project = microarray(tmp_path, version)
+    export_project(project, tmp_path / "t.csv")  # type: ignore[arg-type]
+    table = csv_rows(tmp_path / "t.csv")
+    assert list(table[0])[4:7] == ["Classification", core, "Parent"]
+    assert [row[core] for row in table] == ["A-1", "A-2", "", "", "", ""]
+    export_project(project, tmp_path / "s.csv", summary=True)  # type: ignore[arg-type]
+    image, first, second, slide = csv_rows(tmp_path / "s.csv")
+    assert [row["Object type"] for row in (image, first, second, slide)] == [
+        "Image",
+        "TMA core",
+        "TMA core",
+        "Image",
+    ]
+    assert [row["Num Detections"] for row in (image, first, second, slide)] == ["3", "1", "1", "3"]
+    assert [row[missing] for row in (image, first, second, slide)] == ["", "False", "True", ""]
+    assert float(first["Detections per mm^2"]) == pytest.approx(1 / (900 * MM2), rel=1e-3)
+
+
+def test_the_density_of_chosen_objects_is_that_of_their_area(tmp_path: Path) -> None:
+    project = microarray(tmp_path, "0.7.0")
+    one = project.entries[0]
+    write_record(project, one, Record({}, {}, {}, None, 3, "x", "", "", "", "", "", inside=["c1"]))  # type: ignore[arg-type]
+    assert float(rows(project, tmp_path)["TMA coreA-1"]["Area mm^2"]) == pytest.approx(900 * MM2)
+    export_project(project, tmp_path / "s.csv", summary=True)  # type: ignore[arg-type]
+    assert float(csv_rows(tmp_path / "s.csv")[0]["Area mm^2"]) == pytest.approx(900 * MM2)

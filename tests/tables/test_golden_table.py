@@ -12,7 +12,8 @@ import pytest
 from cellgennet_qupath.qupath.formats.detections import read_detections
 from cellgennet_qupath.qupath.formats.outlines import drawn, roi_names
 from cellgennet_qupath.qupath.project import ROOT, DetectionChunk, ImageEntry
-from cellgennet_qupath.tables.formats import write_text_table
+from cellgennet_qupath.tables.spool import Export
+from cellgennet_qupath.tables.text import write_text_table
 
 DATA = Path(__file__).parent / "data"
 MEASURED = Path(__file__).parents[1] / "measure" / "data"
@@ -37,5 +38,5 @@ def test_byte_by_byte(version: str, tmp_path: Path) -> None:
             yield entry, DetectionChunk(part, names, roi_names(drawn(part)), parents, order)
 
     file = tmp_path / "t.csv"
-    write_text_table(file, blocks(), ",")
+    write_text_table(file, Export(blocks()), ",")
     assert file.read_text(encoding="utf-8") == expected

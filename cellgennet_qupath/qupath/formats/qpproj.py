@@ -166,6 +166,7 @@ def _image(folder: Path, image: Any) -> RecordedImage:
         icc=isinstance(arguments, list) and "--icc-profile" in arguments,
         pixel_type=_text(metadata.get("pixelType")) or "UINT8",
         channels=len(metadata["channels"]) if isinstance(metadata.get("channels"), list) else 3,
+        metadata=tuple((name, _text(text)) for name, text in _mapping(image.get("metadata")).items()),
     )
     file_size = _size(_mapping(innermost.get("metadata")))
     if file_size is None and not altered and entry.size is not None:

@@ -1,0 +1,74 @@
+"""Where the nuclei of an export come from: image, slide, model, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .. import __version__
+from ..core.errors import UsageError
+from ..qupath.project import ImageEntry, Project
+from ..segmentation.record import read_record
+from .cells import writable
+from .units import Units
+
+COLUMNS = {
+    "image-id": ("Image ID",),
+    "slide": ("Slide",),
+    "model": ("Model",),
+    "checksum": ("Model checksum",),
+}
+"""Values of ``--columns`` that hold for a whole image, and the columns that they add."""
+METADATA = "metadata"
+"""The value of ``--columns`` for the metadata that an image has in the project."""
+SUMMARY_COLUMNS = ("tissue", "classes")
+"""Further values of ``--columns``, for summaries."""
+
+Facts = dict[str, str | float]
+
+
+def image_facts(project: Project, entry: ImageEntry) -> Facts:
+    """What is known of an image: id, name, slide, pixel size, and the model that segmented it last."""
+    record = read_record(project, entry)
+    model: Mapping[str, Any] = {} if record is None else record.model
+    width, height = entry.mpp or (float("nan"), float("nan"))
+    texts = {
+        "Image ID": entry.id,
+        "Image": entry.name,
+        "Slide": entry.uri if entry.slide is None else str(entry.slide),
+        "Model": str(model.get("name") or ""),
+        "Model checksum": str(model.get("checksum") or ""),
+        "Within": "" if record is None else ", ".join(filter(None, [record.within, *record.inside])),
+    }
+    facts: Facts = {name: writable(text) for name, text in texts.items()}
+    return {**facts, "Pixel width µm": width, "Pixel height µm": height}
+
+
+def extra_columns(entry: ImageEntry, facts: Facts, columns: Iterable[str]) -> dict[str, str]:
+    """The columns on request of an image: name to text."""
+    extra = {name: str(facts[name]) for value in columns for name in COLUMNS.get(value, ())}
+    if METADATA in columns:
+        extra |= {f"Metadata: {name}": text for name, text in entry.metadata}
+    return extra
+
+
+def check_columns(columns: Iterable[str], summary: bool) -> None:
+    """Raises UsageError for a value of ``--columns`` that does not exist, or not here."""
+    known = (*COLUMNS, METADATA, *SUMMARY_COLUMNS)
+    for value in columns:
+        if value not in known:
+            raise UsageError(f"--columns {value}", "is not known", f"Choose from {', '.join(known)}")
+        if value in SUMMARY_COLUMNS and not summary:
+            raise UsageError(f"--columns {value}", "is a column of summaries", "Add --summary")
+
+
+def export_facts(project: Project, units: Units, images: Iterable[Facts]) -> dict[str, Any]:
+    """What is known of an export as a whole, as plain data."""
+    models = sorted({(str(one["Model"]), str(one["Model checksum"])) for one in images if one["Model"]})
+    return {
+        "version": __version__,
+        "qupath_version": project.version,
+        "unit": units.target or "as in QuPath",
+        "model": ", ".join(name for name, _ in models),
+        "model_checksum": ", ".join(checksum for _, checksum in models),
+    }

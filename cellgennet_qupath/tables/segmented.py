@@ -1,0 +1,21 @@
+"""Whether an image without nuclei was segmented: 0 is a result, an empty cell is none."""
+
+from __future__ import annotations
+
+from ..qupath.project import ImageEntry, Project
+from ..segmentation.record import present_nuclei, read_record
+
+
+def why_unknown(project: Project, entry: ImageEntry) -> str:
+    """Why the number of nuclei of an image that holds none is not known to be 0; "" if it is.
+
+    The reason follows the image's name in a message.
+    """
+    record = read_record(project, entry)
+    if record is None:
+        # Versions without records left only their file, in projects without QuPath.
+        file = project.work_folder / "detections" / f"{entry.id}.geojson.gz"
+        return "" if project.backend == "files" and file.is_file() else "was never segmented"
+    if present_nuclei(project, entry, record).state in ("gone", "damaged"):
+        return f"holds none of the {record.count} nuclei that were found in it"
+    return ""

@@ -1,0 +1,211 @@
+"""The rows of a summary: what one image and each of its annotations hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from ..qupath.formats.detections import class_names, columns
+from ..qupath.project import Annotation, Core, DetectionChunk, ImageEntry
+from .counted import counted_part, is_ignored
+from .tables import centroids_of
+
+QUANTILES = {"5 %": 0.05, "25 %": 0.25, "Median": 0.5, "75 %": 0.75, "95 %": 0.95}
+
+_OUTLINED = ("", "Nucleus")
+_POSITIVE = ("Positive", "1+", "2+", "3+")
+
+Values = dict[str, str | float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a summary.
+
+    texts      : what the row is about.
+    areas      : areas and, where the number of detections is known, densities.
+    classes    : number of detections by class, "" for none; None where it is not known.
+    mm2        : the area in mm²; None without one.
+    statistics : of measurements.
+    """
+
+    texts: Values
+    areas: Values
+    classes: Counter[str] | None
+    mm2: float | None
+    statistics: Values
+
+
+@dataclass
+class Detections:
+    """The measurements, centroids and classes of one image's detections; outlines are not kept."""
+
+    names: dict[str, int] = field(default_factory=dict)
+    values: list[NDArray[np.float32]] = field(default_factory=list)
+    centroids: list[NDArray[np.float64]] = field(default_factory=list)
+    planes: list[NDArray[np.int32]] = field(default_factory=list)
+    classes: list[NDArray[np.object_]] = field(default_factory=list)
+
+    def add(self, chunk: DetectionChunk) -> None:
+        """Take the columns of a chunk."""
+        names, values = columns(chunk.nuclei)
+        own = [self.names.setdefault(name, len(self.names)) for name in names]
+        ordered = np.full((len(values), len(self.names)), np.nan, np.float32)
+        ordered[:, own] = values
+        self.values.append(ordered)
+        self.centroids.append(centroids_of(chunk.nuclei))
+        self.planes.append(np.column_stack([chunk.nuclei.z, chunk.nuclei.t]))
+        self.classes.append(chunk.nuclei.classes)
+
+
+def image_rows(
+    entry: ImageEntry,
+    detections: Detections,
+    annotations: Sequence[Annotation],
+    cores: Sequence[Core],
+    *,
+    segmented: shapely.Geometry | None,
+    known: bool,
+    missing_name: str,
+    extra: Mapping[str, str],
+    tissue: Callable[[shapely.Geometry], float] | None,
+) -> Iterator[Row]:
+    """The row of an image, then one for each core and each annotation, except outlines of nuclei.
+
+    segmented : the part of the image in which nuclei were looked for, by which its density is computed.
+    known  : whether the number of detections is known; without it, rows have areas only.
+    missing_name : QuPath's name of the column that says whether a core is missing.
+    extra  : texts that every row gets.
+    tissue : returns the px² of tissue inside a shape; None where tissue is not measured.
+    """
+    width = len(detections.names)
+    centroids = np.concatenate([np.empty((0, 2)), *detections.centroids])
+    planes = np.concatenate([np.empty((0, 2), np.int32), *detections.planes])
+    classes = np.concatenate([np.empty(0, object), *detections.classes])
+    padded = [np.pad(v, ((0, 0), (0, width - v.shape[1])), constant_values=np.nan) for v in detections.values]
+    values = np.concatenate([np.empty((0, width), np.float32), *padded])
+
+    def row(texts: Values, area: shapely.Geometry | None, inside: NDArray[np.bool_], counts: bool) -> Row:
+        areas, mm2 = _areas(entry, area, None if tissue is None or area is None else tissue(area))
+        found: Counter[str] | None = Counter(classes[inside].tolist()) if counts else None
+        areas |= {} if found is None else _densities(areas, found.total())
+        named = {"Image": entry.name, **texts, **extra}
+        return Row(named, areas, found, mm2, _statistics(list(detections.names), values[inside]))
+
+    whole = None if segmented is None else counted_part(segmented, annotations)
+    texts: Values = {"Object type": "Image", "Object ID": "", "Name": "", "Classification": ""}
+    yield row(texts, whole, np.ones(len(centroids), bool), known)
+    for annotation in [*cores, *annotations]:
+        shape = shapely.make_valid(annotation.geometry)
+        is_core = isinstance(annotation, Core)
+        unnamed = annotation.path_class in _OUTLINED and not annotation.name
+        if (unnamed and not is_core) or shapely.area(shape) == 0:
+            continue
+        ignored = is_ignored(annotation)
+        texts = {"Object type": "TMA core" if is_core else "Annotation", "Object ID": annotation.id}
+        texts |= {"Name": annotation.name or "", "Classification": annotation.path_class}
+        if isinstance(annotation, Core):
+            texts[missing_name] = str(annotation.missing)
+        area = shape if ignored else counted_part(shape, annotations)
+        yield row(texts, area, _inside(annotation, centroids, planes), known and not ignored)
+
+
+def class_columns(rows: Sequence[Row], more: bool) -> Iterator[tuple[str, list[float | None]]]:
+    """Numbers of detections by class under QuPath's names: columns of equal length, None where unknown.
+
+    more : also the density of each class and, where there are positive and negative ones, the number by base
+           class and the percentage of positive ones.
+    """
+    names = sorted({name for row in rows for name in row.classes or () if name})
+    bases = sorted({_base(name) for name in names if class_names(name)[-1] in (*_POSITIVE, "Negative")})
+    if more:
+        for base in filter(None, bases):
+            derived = [name for name in names if name == base or name.startswith(f"{base}: ")]
+            yield f"Num {base} (base)", [_number(row, derived) for row in rows]
+    for name in names:
+        yield f"Num {name}", [_number(row, [name]) for row in rows]
+    if not more:
+        return
+    for base in bases:
+        prefix = f"{base}: " if base else ""
+        positive = [_number(row, [prefix + grade for grade in _POSITIVE]) for row in rows]
+        negative = [_number(row, [prefix + "Negative"]) for row in rows]
+        shares = [
+            None if p is None or n is None else _ratio(100 * p, p + n)
+            for p, n in zip(positive, negative, strict=True)
+        ]
+        yield f"{prefix}Positive %", shares
+    for name in names:
+        densities = [
+            None if row.classes is None or row.mm2 is None else _ratio(row.classes[name], row.mm2)
+            for row in rows
+        ]
+        yield f"Num {name} per mm^2", densities
+
+
+def _base(name: str) -> str:
+    return ": ".join(class_names(name)[:-1])
+
+
+def _number(row: Row, names: Iterable[str]) -> float | None:
+    return None if row.classes is None else float(sum(row.classes[name] for name in names))
+
+
+def _ratio(number: float, area: float) -> float | None:
+    return number / area if area else None
+
+
+def _areas(
+    entry: ImageEntry, area: shapely.Geometry | None, tissue: float | None
+) -> tuple[Values, float | None]:
+    """The areas of a row, and the one in mm² if it has one; ``tissue`` in px²."""
+    if area is None:
+        return {}, None
+    unit, scale = "px^2", 1.0
+    if entry.mpp is not None:
+        unit, scale = "mm^2", entry.mpp[0] * entry.mpp[1] / 1e6
+    size = float(shapely.area(area)) * scale
+    areas: Values = {f"Area {unit}": size}
+    if tissue is not None:
+        areas[f"Tissue area {unit}"] = tissue * scale
+    return areas, size if entry.mpp is not None else None
+
+
+def _densities(areas: Values, count: int) -> Values:
+    names = {"Area mm^2": "Detections per mm^2", "Tissue area mm^2": "Detections per mm^2 tissue"}
+    return {
+        density: count / float(areas[area]) for area, density in names.items() if float(areas.get(area, 0))
+    }
+
+
+def _inside(
+    annotation: Annotation, centroids: NDArray[np.float64], planes: NDArray[np.int32]
+) -> NDArray[np.bool_]:
+    """Which detections have their centroid inside an annotation, border included, on its plane: bool (n,)."""
+    inside = (planes == (annotation.plane.z, annotation.plane.t)).all(axis=1)
+    x0, y0, x1, y1 = shapely.bounds(annotation.geometry)
+    inside &= ((centroids >= (x0, y0)) & (centroids <= (x1, y1))).all(axis=1)
+    near = np.flatnonzero(inside)
+    shape = shapely.make_valid(annotation.geometry)
+    shapely.prepare(shape)
+    inside[near] = shapely.intersects_xy(shape, centroids[near])
+    return np.asarray(inside, bool)
+
+
+def _statistics(names: list[str], values: NDArray[np.float32]) -> Values:
+    row: Values = {}
+    for number, name in enumerate(names):
+        known = values[:, number].astype(np.float64)
+        known = known[np.isfinite(known)]
+        if not len(known):
+            continue
+        row[f"Mean of {name}"] = float(known.mean())
+        row[f"Std.Dev. of {name}"] = float(known.std(ddof=1)) if len(known) > 1 else 0.0
+        cuts = np.quantile(known, list(QUANTILES.values()))
+        row |= {f"{cut} of {name}": float(value) for cut, value in zip(QUANTILES, cuts, strict=True)}
+    return row

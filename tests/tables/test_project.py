@@ -1,0 +1,191 @@
+"""Which files are written, and what is reported."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cellgennet_qupath.core.errors import ExportError, UsageError
+from cellgennet_qupath.core.progress import Task
+from cellgennet_qupath.nuclei import empty
+from cellgennet_qupath.tables import formats
+from cellgennet_qupath.tables.project import export_project
+from tests.helpers import Recorder, csv_rows
+
+from .projects import TWO, Images, MemoryProject, entry, export, nuclei, segmented
+
+
+def test_an_unknown_ending_lists_the_known(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\.csv, .*\.parquet, .*\.h5ad"):
+        export(tmp_path, "t.ods", TWO)
+
+
+def test_nothing_to_export_leaves_an_older_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("older", encoding="utf-8")
+    with pytest.raises(ExportError, match="cellgennet segment"):
+        export(tmp_path, "t.csv", [(entry(1, "a"), empty())])
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "older"
+
+
+def test_a_failed_export_leaves_an_older_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.csv").write_text("older", encoding="utf-8")
+
+    def full(file: Path, images: object) -> int:
+        file.write_text("half", encoding="utf-8")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(formats.FORMATS, ".csv", formats.Format(full))
+    with pytest.raises(ExportError, match="No space left"):
+        export(tmp_path, "t.csv", TWO)
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "older"
+    assert [file.name for file in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_one_file_for_each_image(tmp_path: Path) -> None:
+    images = [*TWO, (entry(4, "a/b?"), nuclei((0, 0, 9, 9))), (entry(5, "a_b_"), nuclei((0, 0, 9, 9)))]
+    export(tmp_path / "out", "{image}.geojson", images)
+    names = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert names == ["a, b.svs.geojson", "a_b_-5.geojson", "a_b_.geojson", "uncalibrated.geojson"]
+    content = json.loads((tmp_path / "out" / names[0]).read_text(encoding="utf-8"))
+    assert len(content["features"]) == 2
+
+
+def test_neighbours_are_those_of_the_whole_image(tmp_path: Path) -> None:
+    spaced = nuclei(*((x, 10, x + 4, 14) for x in (0, 20, 60, 61, 90)))
+    rows = csv_rows(export(tmp_path, "t.csv", [(entry(1, "a"), spaced)], neighbours=True))
+    assert [float(row["Nearest nucleus µm"]) for row in rows] == [5, 5, 0.25, 0.25, 7.25]
+    assert [row["Nuclei within 50 µm"] for row in rows] == ["4"] * 5
+    # Every disc contains the whole image of 25 x 25 µm.
+    assert float(rows[0]["Nuclei per mm^2 within 50 µm"]) == pytest.approx(4 / 625e-6, rel=1e-3)
+    content = export(tmp_path, "t.geojson", [(entry(1, "a"), spaced)], neighbours=True).read_text("utf-8")
+    assert json.loads(content)["features"][2]["properties"]["measurements"]["Nearest nucleus µm"] == 0.25
+    (row,) = csv_rows(export(tmp_path, "u.csv", [TWO[2]], neighbours=True))
+    assert row["Nearest nucleus px"] == ""
+    assert "Nuclei within 50 µm" not in row
+
+
+@pytest.mark.parametrize("size", [0.00025, 25400 / 72, 250.0])
+def test_an_impossible_pixel_size_is_reported(tmp_path: Path, size: float) -> None:
+    listener = Recorder()
+    images: Images = (
+        (entry(1, "good"), nuclei((0, 0, 9, 9))),
+        (entry(2, "odd", (size, size)), nuclei((0, 0, 9, 9))),
+    )
+    export(tmp_path, "t.csv", images, reporter=listener)
+    (warning,) = listener.warnings
+    assert warning.startswith("odd: has pixels of")
+    assert "Correct the pixel size in QuPath" in warning
+
+
+def test_detections_of_others_are_counted_and_reported(tmp_path: Path) -> None:
+    mixed = nuclei((0, 0, 9, 9), (20, 0, 29, 9), (40, 0, 49, 9))
+    mixed.ids[1:] = ["7c9e6679-7425-40de-944b-e07fc1f90ae7", "0b1c2d3e-7425-40de-944b-e07fc1f90ae7"]
+    for options in ({}, {"summary": True}):
+        listener = Recorder()
+        export(tmp_path, "t.csv", [(entry(5, "a"), mixed), TWO[0]], reporter=listener, **options)
+        (warning,) = listener.warnings
+        assert warning.startswith("a: 2 of 3 detections were not made by this tool")
+
+
+def test_images_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    twins: Images = ((entry(1, "a"), nuclei((0, 0, 9, 9))), (entry(2, "a"), nuclei((0, 0, 9, 9))))
+    listener = Recorder()
+    export(tmp_path, "t.csv", twins, reporter=listener)
+    assert listener.warnings == [
+        "a: several images have this name. Add --columns image-id to tell them apart."
+    ]
+    listener = Recorder()
+    rows = csv_rows(export(tmp_path, "u.csv", twins, reporter=listener, columns=["image-id"]))
+    assert [row["Image ID"] for row in rows] == ["1", "2"]
+    assert list(rows[0])[-1] == "Image ID", "QuPath's columns stay where they are"
+    assert listener.warnings == []
+
+
+def test_columns_on_request(tmp_path: Path) -> None:
+    one, two = entry(1, "a"), replace(entry(2, "b"), metadata=(("Patient", "P1"), ("Stain", "HE")))
+    project = MemoryProject(tmp_path / "project", [(one, nuclei((0, 0, 9, 9))), (two, nuclei((0, 0, 9, 9)))])
+    segmented(project, one, 1)
+    wanted = ["model", "checksum", "metadata"]
+    for options in ({}, {"summary": True}):
+        export_project(project, tmp_path / "t.csv", columns=wanted, **options)  # type: ignore[arg-type]
+        first, second = csv_rows(tmp_path / "t.csv")
+        assert (first["Model"], first["Model checksum"], first["Metadata: Patient"]) == (
+            "m",
+            "m-checksum",
+            "",
+        )
+        assert (second["Model"], second["Metadata: Patient"], second["Metadata: Stain"]) == ("", "P1", "HE")
+
+
+def test_unknown_columns_and_those_of_summaries(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"--columns modell: is not known\. Choose from image-id, slide, model"
+    ):
+        export(tmp_path, "t.csv", TWO, columns=["modell"])
+    with pytest.raises(UsageError, match=r"--columns tissue: is a column of summaries\. Add --summary"):
+        export(tmp_path, "t.csv", TWO, columns=["tissue"])
+
+
+def test_planes_have_columns_in_stacks_only(tmp_path: Path) -> None:
+    stack = replace(entry(1, "a"), size_z=3, size_t=2)
+    detected = replace(nuclei((0, 0, 9, 9)), z=np.array([2], np.int32))
+    for version, names in (("0.5.1", ["Z index", "Time index"]), ("0.7.0", ["Z-slice", "Timepoint"])):
+        project = MemoryProject(tmp_path, [(stack, detected)], version=version)
+        export_project(project, tmp_path / "t.csv")  # type: ignore[arg-type]
+        (row,) = csv_rows(tmp_path / "t.csv")
+        assert list(row)[7:11] == ["Centroid X µm", "Centroid Y µm", *names]
+        assert [row[name] for name in names] == ["2", "0"]
+
+
+def test_reading_and_writing_are_counted_in_nuclei(tmp_path: Path) -> None:
+    class Counting(Recorder):
+        def track(self, what: str, total: float | None, unit: str = "") -> AbstractContextManager[Task]:
+            self.lines.append(f"{what} {total} {unit}")
+            return super().track(what, total, unit)
+
+    project = MemoryProject(tmp_path, [(entry(1, "a"), nuclei((0, 0, 9, 9), (20, 0, 29, 9)))])
+    listener = Counting()
+    export_project(project, tmp_path / "t.csv", reporter=listener)  # type: ignore[arg-type]
+    assert listener.lines == ["reading None nuclei", "writing 2 nuclei"]
+    segmented(project, project.entries[0], 2)
+    listener = Counting()
+    export_project(project, tmp_path / "t.csv", neighbours=True, reporter=listener)  # type: ignore[arg-type]
+    assert listener.lines == ["reading 4 nuclei", "writing 2 nuclei"]
+
+
+def test_excel_marks_the_encoding_and_keeps_texts(tmp_path: Path) -> None:
+    names = {
+        "1-2": "'1-2",
+        "3.7": "'3.7",
+        "12 Jan": "'12 Jan",
+        "MAR1": "'MAR1",
+        "1e5": "'1e5",
+        "true": "'true",
+    }
+    names |= {name: name for name in ("slide 1", "20.svs", "1-2.tif", "e5", "Jan's slide", "a1")}
+    images = [(entry(number, name), nuclei((0, 0, 9, 9))) for number, name in enumerate(names)]
+    content = export(tmp_path, "t.csv", images, excel=True).read_bytes()
+    assert content.startswith(b"\xef\xbb\xbfImage,")
+    rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
+    assert [row["Image"] for row in rows] == list(names.values())
+    plain = export(tmp_path, "p.csv", images).read_text(encoding="utf-8")
+    assert "'" not in plain.replace("Jan's", "")
+    assert content.decode("utf-8-sig").replace("'", "") == plain.replace("'", "")
+    with pytest.raises(UsageError, match="--excel: is for csv and tsv"):
+        export(tmp_path, "t.parquet", images, excel=True)
+
+
+def test_detections_with_equal_outlines_are_reported(tmp_path: Path) -> None:
+    once, twice = nuclei((0, 0, 9, 5), (20, 0, 29, 5)), nuclei((0, 0, 9, 5), (20, 0, 29, 5), (0, 0, 9, 5))
+    elsewhere = replace(twice, z=np.array([0, 0, 1], np.int32))
+    for name, detected, said in (("once", once, 0), ("twice", twice, 1), ("planes", elsewhere, 0)):
+        recorder = Recorder()
+        export(tmp_path, f"{name}.csv", [(entry(1, "a"), detected)], reporter=recorder)
+        assert sum("1 detection has exactly the outline" in line for line in recorder.warnings) == said
