@@ -58,7 +58,6 @@ HOMES = {
     "jinja2": {"report"},
     "anndata": {"tables"},
     "h5py": {"tables"},
-    "zarr": {"tables"},
     "xlsxwriter": {"tables"},
     "filelock": {"qupath"},
 }
