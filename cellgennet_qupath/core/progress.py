@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -50,6 +51,21 @@ class Silent:
 
 
 SILENT: Reporter = Silent()
+
+
+class Logging(Silent):
+    """A reporter that writes messages to Python's own logging, and no progress."""
+
+    _logger = logging.getLogger("cellgennet_qupath")
+
+    def say(self, line: str) -> None:
+        self._logger.info(line)
+
+    def warn(self, line: str) -> None:
+        self._logger.warning(line)
+
+
+LOG: Reporter = Logging()
 
 
 class Remembering:

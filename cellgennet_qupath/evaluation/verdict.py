@@ -25,6 +25,11 @@ NOTABLE = 0.05
 MARGIN = 0.1
 """Kinds of nuclei count as detected equally well if the difference is shown to be within this share."""
 
+SEEN_IN_TRAINING = (
+    "If the model was trained on this project, its thresholds were chosen on these Validation regions: "
+    "expect slightly lower scores on other slides."
+)
+
 
 class Grade(StrEnum):
     """How suitable the nuclei are for a use."""
