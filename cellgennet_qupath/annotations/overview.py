@@ -51,6 +51,7 @@ def _describe(project: Project, entry: ImageEntry, mpp: float | None, classes: C
         "width": width,
         "height": height,
         "mpp": None,
+        "reader": None,
         "annotations": {},
         "detections": 0,
         "regions": 0,
@@ -62,6 +63,7 @@ def _describe(project: Project, entry: ImageEntry, mpp: float | None, classes: C
     stated, readable = None, False
     with _reported(entry, problems), open_image(entry) as reader:
         image["width"], image["height"] = reader.width, reader.height
+        image["reader"] = reader.backend
         stated, readable = reader.stated_mpp, True
     with _reported(entry, problems):
         calibration = resolve_mpp(entry.mpp, stated, mpp, entry.name)

@@ -35,6 +35,8 @@ _ENABLED_BY = {
     "qupath": "--backend qupath",
     "cluster": "segment --dask",
     "h5ad": "export to .h5ad and .zarr",
+    "dicom": "slides in DICOM",
+    "openslide": "slides in MRXS, BIF, CZI, VMS",
 }
 _INSTALL_QUPATH = (
     "Install QuPath from qupath.github.io; if it is not found then, set PAQUO_QUPATH_DIR to its folder"

@@ -63,7 +63,7 @@ def _print_table(document: dict[str, Any]) -> None:
     width = None if sys.stdout.isatty() else 200
     console = Console(highlight=False, color_system=None, width=width)
     table = Table(title=safe(f"{document['project']} ({document['backend']} backend)"), title_justify="left")
-    for heading in ("id", "image", "size", "µm/px", "annotations", "regions", "detections"):
+    for heading in ("id", "image", "size", "µm/px", "read by", "annotations", "regions", "detections"):
         table.add_column(heading, overflow="fold")
     for image in document["images"]:
         classes = ", ".join(f"{name or 'unclassified'} {n}" for name, n in image["annotations"].items())
@@ -73,6 +73,7 @@ def _print_table(document: dict[str, Any]) -> None:
             image["name"],
             size,
             f"{image['mpp']:.4g}" if image["mpp"] else "none",
+            image["reader"] or "",
             classes,
             str(image["regions"]),
             str(image["detections"]),

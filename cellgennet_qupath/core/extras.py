@@ -14,6 +14,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "qupath": ("paquo",),
     "cluster": ("distributed",),
     "h5ad": ("anndata",),
+    "dicom": ("wsidicom",),
+    "openslide": ("openslide",),
 }
 """The modules that each extra of the package installs, by their import names."""
 

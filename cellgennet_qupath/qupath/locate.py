@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
+from ..slides.source import ZARR_MARKS
 from .formats.qpproj import PROJECT_FILE, RecordedImage, RecordedProject
 from .project import WORK_FOLDER
 
@@ -118,6 +119,8 @@ class _Finder:
 
     def find(self, image: RecordedImage) -> _Found:
         recorded = path_of_uri(image.entry.uri)
+        if recorded is not None and recorded.name in ZARR_MARKS:
+            recorded = recorded.parent
         if recorded is None or not recorded.name:
             if not image.entry.uri:
                 return _Found(reason="no file is recorded for the image")
@@ -178,8 +181,12 @@ class _Finder:
         return image.file_size is None or self._size(image, candidate) in (None, image.file_size)
 
     def _size(self, image: RecordedImage, candidate: Path) -> tuple[int, int] | None:
-        # Only the size of a file's first image is known.
-        return self._size_of(candidate) if self._size_of and image.entry.series == 0 else None
+        # Only the size of a file's first image is known, and of the scanned areas of an SCN as a whole.
+        entry = image.entry
+        other = entry.series or entry.view.frame == "canvas"
+        if other or (entry.view.frame == "image" and candidate.suffix.lower() == ".scn"):
+            return None
+        return self._size_of(candidate) if self._size_of else None
 
 
 def _alike(recorded: PurePath, candidate: Path) -> int:

@@ -36,6 +36,7 @@ class SlideCard:
     thumbnail : the slide; ``density``: the density map of its nuclei.
     densest   : highest density in the map, nuclei per mm²; None without a pixel size or without nuclei.
     problem   : why the picture or the nuclei could not be read.
+    reader    : the library that read the slide's pixels.
     """
 
     result: ImageResult
@@ -45,6 +46,7 @@ class SlideCard:
     density: str = ""
     densest: float | None = None
     problem: str = ""
+    reader: str = ""
 
 
 def write_run_page(
@@ -90,11 +92,13 @@ def slide_card(project: Project, entry: ImageEntry, result: ImageResult, mpp: fl
             known = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name).mpp
             step, columns, rows = thumbnail_grid(size)
             picture = reader.read_grid(0, 0, columns, rows, step)
+            backend = reader.backend
         if result.status != "done":
-            return SlideCard(result, size, known, jpeg(picture))
+            return SlideCard(result, size, known, jpeg(picture), reader=backend)
         polygons = project.detections(entry).polygons
         density, densest = density_map(picture, polygons, size, known)
-        return SlideCard(result, size, known, jpeg(picture), jpeg(density) if len(polygons) else "", densest)
+        shown = jpeg(density) if len(polygons) else ""
+        return SlideCard(result, size, known, jpeg(picture), shown, densest, reader=backend)
     except Exception as error:
         # One slide that cannot be shown does not cost the page, which says why.
         return SlideCard(result, problem=in_one_line(error))

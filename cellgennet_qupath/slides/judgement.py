@@ -20,18 +20,20 @@ _MPP = 0.25
 class Judgement:
     """What is odd about a slide.
 
+    notes  : of the file, such as that it is a stack.
     areas  : one sentence for each kind of area that is left out, without the image's name.
     unlike : in words, why a model of the stain in question does not fit; "" if it may.
     """
 
     areas: tuple[str, ...]
     unlike: str
+    notes: tuple[str, ...] = ()
 
     @property
     def sentences(self) -> list[str]:
         """One line for each finding, without the image's name."""
         unlike = [f"{self.unlike}: a model of H&E may miss nuclei here. Check the results."]
-        return [f"{area}." for area in self.areas] + (unlike if self.unlike else [])
+        return [f"{part}." for part in (*self.notes, *self.areas)] + (unlike if self.unlike else [])
 
 
 def judge_slide(
@@ -47,6 +49,6 @@ def judge_slide(
     """
     tissue = tissue_mask(reader, mpp)
     if stain != "H&E":
-        return Judgement(tuple(tissue.findings), "")
+        return Judgement(tuple(tissue.findings), "", reader.notes)
     colours = tissue_colours(reader, 1.0 if mpp is None else max(1.0, _MPP / mpp), tissue)
-    return Judgement(tuple(tissue.findings), unlike_h_and_e(image_type, channels, colours))
+    return Judgement(tuple(tissue.findings), unlike_h_and_e(image_type, channels, colours), reader.notes)

@@ -64,6 +64,13 @@ _UNITS = {
     "m": 1e6,
     "in": 25400.0,
     "inch": 25400.0,
+    "angstrom": 1e-4,
+    "picometer": 1e-6,
+    "nanometer": 1e-3,
+    "micrometer": 1.0,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
 }
 
 
@@ -206,6 +213,11 @@ def downsample_for(calibration: Calibration, target_mpp: float) -> float:
     return whole if abs(downsample - whole) <= SNAP * whole else downsample
 
 
+def unit_of_length(name: object) -> float | None:
+    """µm per unit of a length, by the unit's symbol or name; None if it is not known."""
+    return _UNITS.get(str(name).lower())
+
+
 def stated_mpp(
     tiff: tifffile.TiffFile, series: int, properties: Mapping[str, object]
 ) -> tuple[float, float] | None:
@@ -218,18 +230,37 @@ def stated_mpp(
     """
     if tiff.is_ome:
         return _ome_mpp(tiff, series)
+    if tiff.is_svs:
+        return _aperio_mpp(tiff) or _resolution_mpp(tiff, series)
     stated = (properties.get("tiffslide.mpp-x"), properties.get("tiffslide.mpp-y"))
     vendor = properties.get("tiffslide.vendor")
-    page = tiff.series[series].keyframe
     if vendor and all(isinstance(value, int | float) for value in stated):
         mpp = (float(stated[0]), float(stated[1]))  # type: ignore[arg-type]
         return mpp if _positive(*mpp) else None
     if tiff.is_imagej:
         unit = _UNITS.get(str((tiff.imagej_metadata or {}).get("unit", "")).lower())
-        resolution = page.get_resolution(tifffile.RESUNIT.NONE)
+        resolution = tiff.series[series].keyframe.get_resolution(tifffile.RESUNIT.NONE)
         if unit and min(resolution) > 0:
             return unit / resolution[0], unit / resolution[1]
         return None
+    return _resolution_mpp(tiff, series)
+
+
+def _aperio_mpp(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
+    """MPP of Aperio's description; scanners of some countries write a decimal comma."""
+    for item in tiff.pages.first.description.split("|"):
+        name, _, value = item.partition("=")
+        if name.strip() == "MPP":
+            try:
+                mpp = float(value.strip().replace(",", "."))
+            except ValueError:
+                return None
+            return (mpp, mpp) if _positive(mpp, mpp) else None
+    return None
+
+
+def _resolution_mpp(tiff: tifffile.TiffFile, series: int) -> tuple[float, float] | None:
+    page = tiff.series[series].keyframe
     if page.resolutionunit == tifffile.RESUNIT.NONE:
         return None
     resolution = page.get_resolution(tifffile.RESUNIT.MICROMETER)

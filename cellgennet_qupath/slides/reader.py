@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -12,15 +11,24 @@ from numpy.typing import NDArray
 
 from ..core.errors import SlideError
 from ..geometry.coordinates import grid_size
+from .levels import Level, shift, usable_levels
 from .pixel_size import implausible
 from .resample import resample, taps
-from .sources import Source, open_source
+from .source import Source
+from .sources import open_source
 from .view import AS_STORED, View, ViewedSource
 
 _LARGEST_WINDOW = 16_000_000
 """Source pixels read at once; larger requests are read in halves."""
 
 _EQUAL = 1e-9
+_NEAR = 0.125
+"""Samples of a grid by which the pixels of a level may be shifted to be used for it."""
+_PATCH = 64
+_PLACES = 5
+_COMPARED = 4
+_FINEST_PIXELS = 1024
+"""Side of the largest window of the finer level when two levels are compared."""
 
 
 class SlideReader:
@@ -28,12 +36,14 @@ class SlideReader:
 
     Several threads may read; a lock serialises their access to the file.
 
-    path              : the file, and its image ``series`` as ``view`` shows it.
+    path              : the file, or the folder of an OME-Zarr or a DICOM slide; of it the image ``series`` as
+                        ``view`` shows it.
     width, height     : of full resolution, in pixels.
-    level_downsamples : full-resolution pixels per pixel of each stored level, along x.
+    level_downsamples : full-resolution pixels per pixel of each usable level.
     stated_mpp        : (x, y) µm per full-resolution pixel as the file states it, None if it does not.
     mpp               : the same, None also where it is implausible.
-    properties        : what the file says about itself, by tiffslide's names.
+    backend           : the library that reads the pixels.
+    notes             : what to report of the image besides, in words that follow its name.
     """
 
     def __init__(self, path: Path, series: int, source: Source, view: View = AS_STORED) -> None:
@@ -42,17 +52,22 @@ class SlideReader:
         self.view = view
         self._source = source
         self._turn = threading.Lock()
-        self.width, self.height = source.sizes[0]
+        self._left, self._top = 0, 0
+        self.width, self.height = source.levels[0].size
+        self._scanned = source.bounds or (0, 0, self.width, self.height)
+        if view.frame == "bounds" and source.bounds is not None:
+            self._left, self._top, self.width, self.height = source.bounds
+            self._scanned = (0, 0, self.width, self.height)
         if self.width < 1 or self.height < 1:
             source.close()
             raise SlideError(path, f"has no pixels ({self.width} x {self.height})")
-        self._steps = [
-            (level_downsample(self.width, w), level_downsample(self.height, h)) for w, h in source.sizes
-        ]
-        self.level_downsamples: tuple[float, ...] = tuple(x for x, _ in self._steps)
+        self._levels = usable_levels(source.levels)
+        self._shifts: dict[int, float | None] = {0: 0.0}
+        self.level_downsamples: tuple[float, ...] = tuple(level.step for level in self._levels)
         self.stated_mpp = source.mpp
         self.mpp = None if source.mpp is None or implausible(source.mpp) else source.mpp
-        self.properties: Mapping[str, object] = source.properties
+        self.backend = source.reader
+        self.notes = source.notes
 
     def read_grid(
         self, x: int, y: int, columns: int, rows: int, downsample: float, fill: int = 255
@@ -90,63 +105,120 @@ class SlideReader:
     def __reduce__(self) -> tuple[object, ...]:
         return open_slide, (self.path.absolute(), self.series, self.view)
 
-    def _samples(self, x0: int, y0: int, x1: int, y1: int, downsample: float) -> NDArray[np.uint8]:
-        """Samples that are all inside the image."""
-        level = self._best_level(downsample)
-        step_x, step_y = self._steps[level]
-        width, height = self._source.sizes[level]
-        columns = taps(x0, x1 - x0, _ratio(downsample, step_x), width)
-        rows = taps(y0, y1 - y0, _ratio(downsample, step_y), height)
+    def _samples(
+        self, x0: int, y0: int, x1: int, y1: int, downsample: float, number: int | None = None
+    ) -> NDArray[np.uint8]:
+        """Samples that are all inside the image, from the usable level of this number or the best one."""
+        if number is None:
+            number = self._best_level(downsample)
+        level = self._levels[number]
+        width, height = level.size
+        ratio = _ratio(downsample, level.step)
+        columns = taps(x0, x1 - x0, ratio, width, self._left / level.step)
+        rows = taps(y0, y1 - y0, ratio, height, self._top / level.step)
         left, right = columns.span
         top, bottom = rows.span
         if (right - left) * (bottom - top) > _LARGEST_WINDOW and max(x1 - x0, y1 - y0) > 1:
             if (right - left) > (bottom - top) and x1 - x0 > 1:
                 middle = (x0 + x1) // 2
-                halves = [self._samples(a, y0, b, y1, downsample) for a, b in ((x0, middle), (middle, x1))]
+                halves = [
+                    self._samples(a, y0, b, y1, downsample, number) for a, b in ((x0, middle), (middle, x1))
+                ]
                 return np.concatenate(halves, axis=1)
             middle = (y0 + y1) // 2
-            halves = [self._samples(x0, a, x1, b, downsample) for a, b in ((y0, middle), (middle, y1))]
+            halves = [
+                self._samples(x0, a, x1, b, downsample, number) for a, b in ((y0, middle), (middle, y1))
+            ]
             return np.concatenate(halves, axis=0)
         window = self._read(level, left, top, right, bottom)
         if columns.copies and rows.copies:
+            if window.shape[:2] == (y1 - y0, x1 - x0):
+                return window
             return window[rows.index[:, 0, None] - top, columns.index[None, :, 0] - left]
         return resample(window, rows, columns)
 
     def _best_level(self, downsample: float) -> int:
-        """The coarsest level that is not coarser than the requested grid."""
-        fine = [i for i, steps in enumerate(self._steps) if max(steps) <= downsample * (1 + _EQUAL)]
-        return max(fine, key=lambda i: max(self._steps[i]), default=0)
+        """The coarsest level that is not coarser than the requested grid, and that lies on it."""
+        for number in range(len(self._levels) - 1, 0, -1):
+            step = self._levels[number].step
+            if step > downsample * (1 + _EQUAL):
+                continue
+            moved = self._shift(number)
+            if moved is not None and moved * step <= _NEAR * downsample:
+                return number
+        return 0
 
-    def _read(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
+    def _shift(self, number: int) -> float | None:
+        """How far a usable level is shifted, in its own pixels; None if it is another image.
+
+        It is compared with the next finer level that is part of the image, where it has most structure. The
+        two are added up, at worst in the same direction.
+        """
+        if number not in self._shifts:
+            finer = number - 1
+            while self._shift(finer) is None:
+                finer -= 1
+            level, step = self._levels[number], self._levels[number].step
+            ratio = step / self._levels[finer].step
+            side = max(8, min(_PATCH, int(_FINEST_PIXELS / ratio)))
+            measured = shift(
+                [
+                    (
+                        self._samples(x, y, right, bottom, step, number),
+                        self._samples(x, y, right, bottom, step, finer),
+                    )
+                    for x, y, right, bottom in self._structured(level, side)
+                ]
+            )
+            before = self._shifts[finer] or 0.0
+            known = self._source.levels[level.index].shift
+            self._shifts[number] = (
+                None if measured is None else max(known, *map(abs, measured)) + before / ratio
+            )
+        return self._shifts[number]
+
+    def _structured(self, level: Level, side: int) -> list[tuple[int, int, int, int]]:
+        """The windows of a level's grid, of 25 spread over the image, whose pixels vary most."""
+        left, top, columns, rows = (int(end / level.step) for end in self._scanned)
+        width, height = min(side, max(1, columns)), min(side, max(1, rows))
+        xs = np.unique(np.linspace(left, left + columns - width, _PLACES).astype(int)).tolist()
+        ys = np.unique(np.linspace(top, top + rows - height, _PLACES).astype(int)).tolist()
+        windows = [(x, y, x + width, y + height) for y in ys for x in xs]
+        number = self._levels.index(level)
+        varied = {one: float(self._samples(*one, level.step, number).std()) for one in windows}
+        return sorted(windows, key=lambda one: -varied[one])[:_COMPARED]
+
+    def _read(self, level: Level, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
         try:
             with self._turn:
-                window = self._source.read(level, x0, y0, x1, y1)
+                window = self._source.read(level.index, x0, y0, x1, y1)
         except MemoryError:
             raise
         except Exception as error:
             # Codecs raise errors of their own types; all mean that these bytes cannot be decoded.
             raise SlideError(
                 self.path,
-                f"a tile near x={x0 * self._steps[level][0]:.0f}, y={y0 * self._steps[level][1]:.0f} "
-                f"of level {level} cannot be decoded ({type(error).__name__}: {error})",
+                f"a tile near x={x0 * level.step:.0f}, y={y0 * level.step:.0f} "
+                f"of level {level.index} cannot be decoded ({type(error).__name__}: {error})",
                 "Copy the slide again from its source, or export it again",
             ) from error
         if window.shape != (y1 - y0, x1 - x0, 3):
             raise SlideError(
-                self.path, f"level {level} has fewer pixels than recorded", "Export the slide again"
+                self.path, f"level {level.index} has fewer pixels than recorded", "Export the slide again"
             )
         return window
 
 
 def open_slide(path: Path, series: int = 0, view: View = AS_STORED) -> SlideReader:
-    """Open a slide file; ``series`` is the index of the image in a file that holds several.
+    """Open a slide: a file, or the folder of an OME-Zarr or a DICOM slide.
 
-    view : how the pixels are turned, mirrored and reordered.
+    series : index of the image in a file that holds several.
+    view   : where coordinates begin, and how the pixels are turned, mirrored and reordered.
 
     Raises SlideError: missing, empty, damaged, truncated, not an image, or neither RGB nor grey.
     """
     path = Path(path)
-    source = open_source(path, series)
+    source = open_source(path, series, apart=view.frame == "image")
     return SlideReader(path, series, source if view == AS_STORED else ViewedSource(source, view), view)
 
 
@@ -157,20 +229,6 @@ def slide_size(path: Path) -> tuple[int, int] | None:
             return reader.width, reader.height
     except SlideError:
         return None
-
-
-def level_downsample(full: int, level: int) -> float:
-    """Full-resolution pixels per level pixel along one side, from both lengths.
-
-    Pyramids have whole steps and drop or pad the remainder, so the ratio of lengths is slightly off:
-    1023 px give a level of 255 px whose pixels cover 4.0, not 4.012. A power of two that explains the
-    lengths to within one pixel is used, else such a whole number, else the ratio.
-    """
-    ratio = full / max(level, 1)
-    for step in (2.0 ** round(np.log2(ratio)), float(round(ratio))):
-        if step >= 1 and abs(full / step - level) < 1:
-            return step
-    return ratio
 
 
 def _ratio(downsample: float, step: float) -> float:

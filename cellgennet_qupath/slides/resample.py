@@ -36,14 +36,15 @@ class Taps:
         return int(self.index.min()), int(self.index.max()) + 1
 
 
-def taps(start: int, count: int, ratio: float, length: int) -> Taps:
+def taps(start: int, count: int, ratio: float, length: int, offset: float = 0.0) -> Taps:
     """Taps of samples [start, start + count), all inside the image.
 
     ratio  : source pixels per sample; sample i covers [i * ratio, (i + 1) * ratio) of the source.
+    offset : where the first sample begins in the source, in source pixels.
     length : number of source pixels; extents beyond them are cut, and a sample entirely beyond (a
              pyramid level drops the remainder of its division) repeats the last pixel.
     """
-    centre = (np.arange(start, start + count) + 0.5) * ratio
+    centre = (np.arange(start, start + count) + 0.5) * ratio + offset
     half = max(ratio, 1.0) / 2
     low = np.clip(centre - half, 0, length - 1)
     high = np.clip(centre + half, low, length)

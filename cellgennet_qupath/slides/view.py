@@ -6,15 +6,16 @@ changed for real.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .source import Frame, Stored
+
 if TYPE_CHECKING:
-    from .sources import Source
+    from .source import Source
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,14 @@ class View:
 
     mirrored : left to right, and top to bottom.
     channels : of the file, for red, green and blue.
+    frame    : where coordinates begin before that (see ``Frame``); views are compared without it, because
+               it decides the size of an image.
     """
 
     transposed: bool = False
     mirrored: tuple[bool, bool] = (False, False)
     channels: tuple[int, int, int] = (0, 1, 2)
+    frame: Frame = field(default="bounds", compare=False)
 
     def document(self) -> list[object]:
         """The view as plain data for JSON."""
@@ -41,6 +45,7 @@ class View:
             transposed=self.transposed != other.transposed,
             mirrored=(x != other.mirrored[0], y != other.mirrored[1]),
             channels=(self.channels[red], self.channels[green], self.channels[blue]),
+            frame=self.frame,
         )
 
 
@@ -75,20 +80,41 @@ class ViewedSource:
 
     def __init__(self, source: Source, view: View) -> None:
         self._source, self._view = source, view
-        width, height = source.sizes[0]
+        width, height = source.levels[0].size
         self._levels = [
-            level
-            for level, (w, h) in enumerate(source.sizes)
-            if level == 0 or not any(view.mirrored) or (width % w == 0 and height % h == 0)
+            number
+            for number, level in enumerate(source.levels)
+            if number == 0
+            or not any(view.mirrored)
+            or (width % level.size[0] == 0 and height % level.size[1] == 0)
         ]
+        self.levels = [self._turned(source.levels[number]) for number in self._levels]
         order = (1, 0) if view.transposed else (0, 1)
-        self.sizes = [(source.sizes[n][order[0]], source.sizes[n][order[1]]) for n in self._levels]
         self.mpp = None if source.mpp is None else (source.mpp[order[0]], source.mpp[order[1]])
-        self.properties: Mapping[str, object] = source.properties
+        self.bounds = None if source.bounds is None else self._turned_bounds(source.bounds)
+        self.reader, self.notes = source.reader, source.notes
+
+    def _turned(self, level: Stored) -> Stored:
+        if not self._view.transposed:
+            return level
+        return Stored(level.size[::-1], level.tile and level.tile[::-1], level.shift)
+
+    def _turned_bounds(self, bounds: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        x, y, width, height = bounds
+        if self._view.transposed:
+            x, y, width, height = y, x, height, width
+        whole = self.levels[0].size
+        across, down = self._view.mirrored
+        return (
+            whole[0] - x - width if across else x,
+            whole[1] - y - height if down else y,
+            width,
+            height,
+        )
 
     def read(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
         """Pixels [x0, x1) x [y0, y1) of a level of the view (see ``Source``)."""
-        width, height = self.sizes[level]
+        width, height = self.levels[level].size
         across, down = self._view.mirrored
         left, right = (width - x1, width - x0) if across else (x0, x1)
         top, bottom = (height - y1, height - y0) if down else (y0, y1)

@@ -50,8 +50,8 @@ def test_a_project_in_order_has_no_findings(capsys: pytest.CaptureFixture[str], 
     images = json.loads(out)["images"]
     assert [image["findings"] for image in images] == [[], [], [], []]
     assert set(images[0]) == {
-        "id", "name", "slide", "width", "height", "mpp", "annotations", "detections", "regions", "trainable",
-        "findings", "problem",
+        "id", "name", "slide", "width", "height", "mpp", "reader", "annotations", "detections", "regions",
+        "trainable", "findings", "problem",
     }  # fmt: skip
 
 

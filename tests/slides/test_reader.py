@@ -19,8 +19,8 @@ from scipy import ndimage
 
 from cellgennet_qupath.core.errors import SlideError
 from cellgennet_qupath.geometry.coordinates import grid_size
-from cellgennet_qupath.slides.reader import SlideReader, level_downsample, open_slide
-from cellgennet_qupath.slides.sources import bits_used
+from cellgennet_qupath.slides.reader import SlideReader, open_slide
+from cellgennet_qupath.slides.samples import bits_used
 
 Pixels = NDArray[np.uint8]
 
@@ -123,16 +123,6 @@ def test_stored_levels_are_copied(tmp_path: Path) -> None:
         assert np.array_equal(reader.read_grid(0, 0, 192, 256, 1.0), image)
         assert np.array_equal(reader.read_grid(0, 0, 96, 128, 2.0), shrink(image, 2))
         assert np.array_equal(reader.read_grid(5, 7, 20, 30, 4.0), shrink(image, 4)[7:37, 5:25])
-
-
-@pytest.mark.parametrize(("full", "level", "step"), [(1023, 255, 4), (1023, 256, 4), (46000, 11500, 4)])
-def test_levels_of_rounded_size_have_whole_steps(full: int, level: int, step: float) -> None:
-    assert level_downsample(full, level) == step
-
-
-def test_levels_that_fit_no_whole_step_have_the_ratio() -> None:
-    assert level_downsample(10_000, 4_000) == 2.5
-    assert level_downsample(30_000, 10_000) == 3.0
 
 
 @functools.cache
@@ -327,11 +317,20 @@ def test_a_tile_that_cannot_be_decoded(tmp_path: Path) -> None:
             reader.read_grid(40, 40, 10, 10, 1.0)
 
 
-def test_stacks_and_odd_channels_are_refused(tmp_path: Path) -> None:
-    stack = tmp_path / "stack.ome.tif"
-    tifffile.imwrite(stack, np.stack([RGB, RGB]), photometric="rgb", metadata={"axes": "ZYXS"})
-    with pytest.raises(SlideError, match="stack of images"):
-        open_slide(stack)
+def test_of_a_stack_the_first_plane_is_read_and_this_is_reported(tmp_path: Path) -> None:
+    for axes, shape in (("ZYXS", (3,)), ("TYXS", (3,)), ("TZYXS", (2, 3))):
+        path = tmp_path / f"{axes}.ome.tif"
+        planes = np.zeros((*shape, *RGB.shape), np.uint8)
+        planes[(0,) * len(shape)] = RGB
+        tifffile.imwrite(path, planes, photometric="rgb", metadata={"axes": axes})
+        assert np.array_equal(read(path), RGB)
+        with open_slide(path) as reader:
+            assert reader.notes == (
+                f"is a stack of {np.prod(shape)} planes, of which the first is read (z = 0, t = 0)",
+            )
+
+
+def test_odd_channels_are_refused(tmp_path: Path) -> None:
     channels = tmp_path / "five.ome.tif"
     five = np.zeros((5, 20, 30), np.uint8)
     tifffile.imwrite(channels, five, photometric="minisblack", metadata={"axes": "CYX"})
@@ -420,16 +419,3 @@ def test_8_bit_samples_are_taken_as_they_are(tmp_path: Path) -> None:
         tifffile.imwrite(path, image, photometric="rgb", metadata=None, extratags=tags)
         with open_slide(path) as reader:
             assert np.array_equal(reader.read_grid(0, 0, 64, 64, 1.0), image)
-
-
-@pytest.mark.parametrize("kind", ["zarr 3", "zarr 2", "folder", "DICOM"])
-def test_kinds_that_are_not_read_are_named(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "slide"
-    if kind == "DICOM":
-        path.write_bytes(bytes(128) + b"DICM" + bytes(64))
-    else:
-        path.mkdir()
-        if kind != "folder":
-            (path / ("zarr.json" if kind == "zarr 3" else ".zgroup")).write_text("{}")
-    with pytest.raises(SlideError, match=f"{'OME-Zarr' if 'zarr' in kind else kind}.*Export it from QuPath"):
-        open_slide(path)

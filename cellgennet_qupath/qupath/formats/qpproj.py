@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import ProjectError
+from ...slides.source import Frame
 from ...slides.view import AS_STORED, FLIPS, QUARTER_TURNS, View, reordered
 from ..project import ImageEntry
 from . import bounded
@@ -161,7 +162,7 @@ def _image(folder: Path, image: Any) -> RecordedImage:
         size_z=_whole(metadata.get("sizeZ")) or 1,
         size_t=_whole(metadata.get("sizeT")) or 1,
         opened=any((data / name).is_file() for name in (DATA_FILE, DATA_FILE + ".bkp")),
-        view=_view(layers),
+        view=replace(_view(layers), frame=_frame(innermost)),
         altered=altered,
         icc=isinstance(arguments, list) and "--icc-profile" in arguments,
         pixel_type=_text(metadata.get("pixelType")) or "UINT8",
@@ -289,3 +290,11 @@ def _series(args: object) -> int:
             if str(flag).startswith("--series=") and _WHOLE.fullmatch(str(flag)[9:]):
                 return int(str(flag)[9:])
     return 0
+
+
+def _frame(builder: Mapping[str, Any]) -> Frame:
+    """Where the coordinates of a recorded slide begin: QuPath crops what OpenSlide gives bounds for."""
+    if "bioformats" in _text(builder.get("providerClassName")).lower():
+        return "image"
+    args = builder.get("args")
+    return "canvas" if isinstance(args, list) and "--no-crop" in args else "bounds"

@@ -1,0 +1,134 @@
+"""OME-Zarr (0.4 in Zarr 2, 0.5 in Zarr 3, and their forerunners) through zarr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from ..core.errors import SlideError
+from .pixel_size import unit_of_length
+from .samples import SampleFormat, bits_used
+from .source import AS_OME_TIFF, Stored, planes_note
+
+_AXES = "tczyx"
+"""Of versions that name no axes."""
+_LOOKED_AT = 4_000_000
+
+
+class OmeZarrSource:
+    """One image of an OME-Zarr folder.
+
+    series : index of the image where the folder holds several (as bioformats2raw writes them).
+    """
+
+    reader = "zarr"
+    bounds = None
+
+    def __init__(self, path: Path, series: int) -> None:
+        self._path = path
+        group = _image(path, series)
+        scales = _metadata(group)["multiscales"][0]
+        self._arrays: list[Any] = [group[dataset["path"]] for dataset in scales["datasets"]]
+        first = self._arrays[0]
+        self._axes = _axis_names(scales, first.ndim)
+        sizes = dict(zip(self._axes, first.shape, strict=True))
+        channels = sizes.get("c", 1)
+        if channels not in (1, 3) or not {"x", "y"} <= set(sizes):
+            raise SlideError(
+                path,
+                f"has {channels} channel(s), which is neither RGB nor grey",
+                "Export it as an RGB OME-TIFF",
+            )
+        planes = sizes.get("z", 1) * sizes.get("t", 1)
+        self.notes = (planes_note(planes),) if planes > 1 else ()
+        self.levels = [Stored(self._size(array)) for array in self._arrays]
+        self.mpp = _pixel_size(scales, self._axes)
+        self._form = SampleFormat(high=self._highest())
+
+    def read(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
+        return self._form.to_rgb(self._raw(level, x0, y0, x1, y1))
+
+    def close(self) -> None:
+        self._arrays = []
+
+    def _size(self, array: Any) -> tuple[int, int]:
+        return int(array.shape[self._axes.index("x")]), int(array.shape[self._axes.index("y")])
+
+    def _raw(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[Any]:
+        window = {"y": slice(y0, y1), "x": slice(x0, x1), "c": slice(None)}
+        raw = np.asarray(self._arrays[level][tuple(window.get(axis, 0) for axis in self._axes)])
+        kept = [axis for axis in self._axes if axis in window]
+        raw = raw.transpose(sorted(range(len(kept)), key=lambda i: "yxc".index(kept[i])))
+        return raw.reshape(*raw.shape[:2], -1)
+
+    def _highest(self) -> float:
+        dtype = self._arrays[0].dtype
+        if dtype == np.uint8:
+            return 255.0
+        if dtype != np.uint16:
+            raise SlideError(self._path, f"has {dtype} pixels", "Export it as 8-bit RGB")
+        width, height = self.levels[-1].size
+        rows = min(height, max(1, _LOOKED_AT // width))
+        top = (height - rows) // 2
+        largest = self._raw(len(self._arrays) - 1, 0, top, width, top + rows).max(initial=0)
+        return float(2 ** bits_used(int(largest)) - 1)
+
+
+def _image(path: Path, series: int) -> zarr.Group:
+    """The group that holds an image's levels. Raises SlideError."""
+    try:
+        group = zarr.open_group(path, mode="r")
+    except (OSError, ValueError, KeyError) as error:
+        raise SlideError(path, f"is a Zarr that cannot be opened ({error})", AS_OME_TIFF) from error
+    content = _metadata(group)
+    if "plate" in content:
+        raise SlideError(path, "is an OME-Zarr of a plate with wells", "Add the wells' images one by one")
+    if "bioformats2raw.layout" in content:
+        if str(series) not in group:
+            raise SlideError(path, f"has no image number {series + 1}")
+        group, series = zarr.open_group(path / str(series), mode="r"), 0
+    if series or not _metadata(group).get("multiscales"):
+        missing = (
+            f"has no image number {series + 1}" if series else "is a Zarr without an image as OME defines it"
+        )
+        raise SlideError(path, missing, AS_OME_TIFF)
+    return group
+
+
+def _metadata(group: zarr.Group) -> Mapping[str, Any]:
+    """What OME wrote about a group: at the top up to 0.4, below "ome" from 0.5."""
+    attributes = dict(group.attrs)
+    within = attributes.get("ome")
+    return within if isinstance(within, dict) else attributes
+
+
+def _axis_names(scales: Mapping[str, Any], count: int) -> list[str]:
+    named = scales.get("axes") or list(_AXES[-count:])
+    return [str(axis["name"] if isinstance(axis, dict) else axis).lower() for axis in named]
+
+
+def _pixel_size(scales: Mapping[str, Any], axes: list[str]) -> tuple[float, float] | None:
+    """(x, y) µm per pixel of the finest level, from its scales and the units of its axes."""
+    units = {
+        str(axis["name"]).lower(): unit_of_length(axis.get("unit"))
+        for axis in scales.get("axes") or ()
+        if isinstance(axis, dict)
+    }
+    size = {"x": 1.0, "y": 1.0}
+    stated = False
+    first = scales["datasets"][0].get("coordinateTransformations") or ()
+    for change in (*first, *(scales.get("coordinateTransformations") or ())):
+        if change.get("type") == "scale" and isinstance(change.get("scale"), list):
+            stated = True
+            for axis, factor in zip(axes, change["scale"], strict=True):
+                if axis in size:
+                    size[axis] *= float(factor)
+    x, y = (units.get(axis) for axis in "xy")
+    if not stated or x is None or y is None or min(size.values()) <= 0:
+        return None
+    return size["x"] * x, size["y"] * y

@@ -1,0 +1,69 @@
+"""Stored samples become 8-bit RGB in one way, whatever file they come from.
+
+- grey becomes three equal channels; "white is zero" is inverted;
+- alpha is composited over white; other extra samples are ignored;
+- YCbCr that a decoder leaves as it is (JPEG 2000 of Aperio, 33003) becomes RGB;
+- 8-bit samples are taken as they are, whatever range the file states;
+- other integers are scaled to 0..255 from a fixed range: the one that the file states, else the bits that its
+  samples use: 10, 12 or 14 bits in 16 are recognised from the largest sample. Floating-point samples need
+  a stated range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BIT_DEPTHS = (10, 12, 14, 16)
+
+
+@dataclass(frozen=True)
+class SampleFormat:
+    """How stored samples become 8-bit RGB (see the module)."""
+
+    low: float = 0.0
+    high: float = 255.0
+    inverted: bool = False
+    alpha: bool = False
+    premultiplied: bool = False
+    ycbcr: bool = False
+
+    def to_rgb(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
+        """8-bit RGB (rows, columns, 3) from stored samples (rows, columns) or (rows, columns, channels)."""
+        pixels = raw[..., None] if raw.ndim == 2 else raw
+        if pixels.dtype != np.uint8 or (self.low, self.high) != (0.0, 255.0):
+            scaled = (pixels.astype(np.float32) - self.low) * (255.0 / (self.high - self.low))
+            pixels = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        colours = 3 if pixels.shape[2] >= 3 else 1
+        rgb = pixels[..., :colours]
+        if self.ycbcr and colours == 3:
+            rgb = _rgb_of_ycbcr(rgb)
+        if self.inverted:
+            rgb = 255 - rgb
+        if self.alpha:
+            opacity = pixels[..., colours : colours + 1].astype(np.float32) / 255
+            own = rgb if self.premultiplied else rgb * opacity
+            rgb = np.clip(np.rint(own + 255 * (1 - opacity)), 0, 255).astype(np.uint8)
+        return np.repeat(rgb, 3, axis=2) if colours == 1 else np.ascontiguousarray(rgb)
+
+
+def _rgb_of_ycbcr(ycbcr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB of 8-bit YCbCr (..., 3) in the full range of JFIF (ITU-R BT.601), rounded."""
+    y, cb, cr = (ycbcr[..., channel].astype(np.float32) for channel in range(3))
+    cb, cr = cb - 128, cr - 128
+    rgb = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=-1)
+    rounded: NDArray[np.uint8] = np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
+    return rounded
+
+
+def bits_used(largest: int) -> int:
+    """Bits per sample of a camera's picture in 16-bit integers, from its largest sample: 10, 12, 14 or 16.
+
+    Less than 10 count as 16, so that a dark picture is not taken for a bright one.
+    """
+    if largest < 2**8:
+        return 16
+    return next(bits for bits in _BIT_DEPTHS if largest < 2**bits)

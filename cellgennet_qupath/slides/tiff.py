@@ -1,0 +1,293 @@
+"""Slides in TIFF files: SVS, SCN, OME-TIFF and other pyramids, tiled or in strips, through tifffile.
+
+Levels are found among the file's own pages. tiffslide reads the vendor's metadata: pixel size, and how the
+scanned areas of a Leica SCN lie on its canvas.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import tiffslide
+import zarr
+from numpy.typing import NDArray
+
+from ..core.errors import SlideError
+from .levels import level_step
+from .pixel_size import stated_mpp
+from .samples import SampleFormat, bits_used
+from .source import RE_EXPORT, Stored, planes_note
+
+# tifffile logs oddities of a file; those that matter are raised as exceptions.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+_APERIO_YCBCR = 33003
+_RAW_COLOURS = (1, 5, 8, 32773, 32946, 33003, 33004, 33005, 34712, 34925, 50000)
+"""Compressions whose decoders return samples as stored; those of JPEG, WebP and JPEG XL return RGB."""
+_LOOKED_AT = 4_000_000
+_STRIPS = 8
+_MOST_PAGES = 64
+"""Pages among which levels are looked for: pyramids come first, and stacks have thousands."""
+_MACRO = 9
+
+
+class OverlappingTilesError(Exception):
+    """A file whose tiles overlap (Ventana BIF) and must be stitched."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A scanned area: its levels, and the (x, y) of its corner on the canvas at each of them."""
+
+    levels: list[tifffile.TiffPageSeries]
+    corners: list[tuple[int, int]]
+
+
+class TiffSource:
+    """One image of a TIFF file.
+
+    Missing tiles (without bytes, as scanners write them for plain glass) and the canvas between the scanned
+    areas of an SCN are white.
+
+    series : index of the image as the file counts them; the canvas of all areas, for 0 of an SCN.
+    apart  : do not compose the areas of an SCN, as Bio-Formats does not.
+    """
+
+    reader = "tifffile"
+
+    def __init__(self, path: Path, series: int, apart: bool = False) -> None:
+        self._path = path
+        self._tiff, properties = _opened(path)
+        try:
+            if self._tiff.is_bif:
+                raise OverlappingTilesError
+            found = self._tiff.series
+            if series >= len(found):
+                raise SlideError(path, f"has no image number {series + 1}, only {len(found)}")
+            layout = properties.get("tiffslide.series-composition") if series == 0 and not apart else None
+            self.bounds: tuple[int, int, int, int] | None = None
+            if layout:
+                series = int(properties["tiffslide.series-index"])
+                self._parts = _composed(found, layout["located_series"])
+                sizes = [(int(shape[1]), int(shape[0])) for shape in layout["level_shapes"]]
+                self.levels = [
+                    Stored(size, shift=_off_the_grid(self._parts, number, level_step(sizes[0], size)))
+                    for number, size in enumerate(sizes)
+                ]
+                ends = [properties[f"tiffslide.bounds-{name}"] for name in ("x", "y", "width", "height")]
+                self.bounds = (int(ends[0]), int(ends[1]), int(ends[2]), int(ends[3]))
+            else:
+                levels = [*found[series].levels, *_further_levels(self._tiff, series)]
+                self._parts = [_Part(levels, [(0, 0)] * len(levels))]
+                self.levels = [Stored(_extent(level), _tile(level)) for level in levels]
+            self._arrays: dict[tuple[int, int], Any] = {}
+            self.mpp = stated_mpp(self._tiff, series, properties)
+            self._check_complete()
+            self.notes: tuple[str, ...] = ()
+            self._format = self._sample_format()
+        except BaseException:
+            self._tiff.close()
+            raise
+
+    def read(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
+        if len(self._parts) == 1 and self.bounds is None:
+            return self._read_part(0, level, x0, y0, x1, y1)
+        out = np.full((y1 - y0, x1 - x0, 3), 255, np.uint8)
+        for number, part in enumerate(self._parts):
+            x, y = part.corners[level]
+            width, height = _extent(part.levels[level])
+            left, right = max(x0, x), min(x1, x + width)
+            top, bottom = max(y0, y), min(y1, y + height)
+            if left < right and top < bottom:
+                out[top - y0 : bottom - y0, left - x0 : right - x0] = self._read_part(
+                    number, level, left - x, top - y, right - x, bottom - y
+                )
+        return out
+
+    def close(self) -> None:
+        self._tiff.close()
+
+    def _read_part(self, part: int, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
+        page = self._parts[part].levels[level].keyframe
+        form = replace(self._format, ycbcr=_is_raw_ycbcr(page))
+        rgb = form.to_rgb(self._read_array(part, level, x0, y0, x1, y1))
+        _whiten_missing(rgb, page, x0, y0)
+        return rgb
+
+    def _read_array(self, part: int, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[Any]:
+        series = self._parts[part].levels[level]
+        if (part, level) not in self._arrays:
+            self._arrays[part, level] = zarr.open(series.aszarr(level=0), mode="r")
+        window = {"Y": slice(y0, y1), "X": slice(x0, x1), "S": slice(None), "C": slice(None)}
+        axes = series.axes
+        raw = np.asarray(self._arrays[part, level][tuple(window.get(axis, 0) for axis in axes)])
+        kept = [axis for axis in axes if axis in window]
+        order = sorted(range(len(kept)), key=lambda i: "YXSC".index(kept[i]))
+        raw = raw.transpose(order)
+        return raw.reshape(*raw.shape[:2], -1)
+
+    def _check_complete(self) -> None:
+        size = self._path.stat().st_size
+        for part in self._parts:
+            for level in part.levels:
+                page = level.keyframe
+                ends = (o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False))
+                if max(ends, default=0) > size:
+                    raise SlideError(
+                        self._path, "is truncated: pixels are missing at the end of the file", RE_EXPORT
+                    )
+
+    def _sample_format(self) -> SampleFormat:
+        first = self._parts[0].levels[0]
+        page = first.keyframe
+        sizes = dict(zip(first.axes, first.shape, strict=True))
+        channels = sizes.pop("S", 1) * sizes.pop("C", 1)
+        planes = int(np.prod([size for axis, size in sizes.items() if axis not in "YX"]))
+        if planes > 1:
+            self.notes = (planes_note(planes),)
+        photometric = page.photometric
+        kinds = tifffile.PHOTOMETRIC
+        alphas = [tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA]
+        extra = page.extrasamples[0] if page.extrasamples else None
+        colours = channels - len(page.extrasamples)
+        known = (kinds.MINISBLACK, kinds.MINISWHITE, kinds.RGB, kinds.YCBCR)
+        if photometric not in known or colours not in (1, 3):
+            raise SlideError(
+                self._path,
+                f"has {channels} channel(s) of kind {getattr(photometric, 'name', photometric)}, "
+                "which is neither RGB nor grey",
+                "Export it as an RGB OME-TIFF",
+            )
+        low, high = self._value_range(page)
+        return SampleFormat(
+            low=low,
+            high=high,
+            inverted=photometric == kinds.MINISWHITE,
+            alpha=extra in alphas,
+            premultiplied=extra == tifffile.EXTRASAMPLE.ASSOCALPHA,
+        )
+
+    def _value_range(self, page: tifffile.TiffPage) -> tuple[float, float]:
+        if page.dtype == np.uint8 and page.bitspersample == 8:
+            return 0.0, 255.0
+        stated = [page.tags.valueof(name) for name in ("SMinSampleValue", "SMaxSampleValue")]
+        ends = [float(np.asarray(v).ravel()[0]) for v in stated if v is not None]
+        if len(ends) == 2 and ends[1] > ends[0]:
+            return ends[0], ends[1]
+        if page.dtype is None or page.dtype.kind not in "ub":
+            raise SlideError(
+                self._path, f"has {page.dtype} pixels without a stated range", "Export it as 8-bit RGB"
+            )
+        bits = page.bitspersample
+        if bits == 16:
+            bits = bits_used(self._largest_sample())
+        return 0.0, float(2**bits - 1)
+
+    def _largest_sample(self) -> int:
+        """The largest of some samples: the coarsest level if it is small, else strips over all of level 0."""
+        levels = self._parts[0].levels
+        level = len(levels) - 1
+        width, height = _extent(levels[level])
+        rows = max(1, min(height, _LOOKED_AT // width // _STRIPS))
+        starts = np.unique(np.linspace(0, height - rows, _STRIPS).round().astype(int)).tolist()
+        return max(int(self._read_array(0, level, 0, y, width, y + rows).max(initial=0)) for y in starts)
+
+
+def _opened(path: Path) -> tuple[tifffile.TiffFile, Mapping[str, Any]]:
+    """The file, and its metadata by tiffslide's names: {} for a layout that tiffslide does not know."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        slide = tiffslide.TiffSlide(path)
+        try:
+            return slide.ts_tifffile, slide.properties
+        except NotImplementedError:
+            return slide.ts_tifffile, {}
+        except BaseException:
+            slide.close()
+            raise
+
+
+def _composed(found: list[tifffile.TiffPageSeries], located: Mapping[Any, Any]) -> list[_Part]:
+    """The scanned areas of an SCN. tiffslide gives corners as (y, x, 0), in pixels of each level."""
+    return [
+        _Part(list(found[int(series)].levels), [(int(x), int(y)) for y, x, _ in corners])
+        for series, corners in located.items()
+    ]
+
+
+def _off_the_grid(parts: list[_Part], level: int, step: float | None) -> float:
+    """How far corners are from their place at a level, as they are rounded to its pixels."""
+    return max(
+        abs(ends[axis] / (step or 1.0) - at[axis])
+        for part in parts
+        for ends, at in [(part.corners[0], part.corners[level])]
+        for axis in (0, 1)
+    )
+
+
+def _further_levels(tiff: tifffile.TiffFile, series: int) -> list[tifffile.TiffPageSeries]:
+    """Levels of the first image that tifffile does not count among them.
+
+    It groups pages only if each level is the same small fraction of the one before. Candidates are tiled
+    pages of the same kind; whether they are levels of this image, their sizes and pixels must show.
+    """
+    base = tiff.series[0]
+    page = base.keyframe
+    if series or tiff.is_ome or tiff.is_ndpi or "C" in base.axes:
+        return []
+    known = {one.offset for level in base.levels for one in level.pages if one is not None}
+    found = []
+    for one in _pages(tiff, page):
+        marked = one.is_reduced or one.is_subifd
+        fits = one.is_tiled if tiff.is_svs else marked or (one.is_tiled and not tiff.is_shaped)
+        if not fits or one.offset in known or one.subfiletype == _MACRO:
+            continue
+        if one.dtype != page.dtype or one.axes != page.axes or one.samplesperpixel != page.samplesperpixel:
+            continue
+        known.add(one.offset)
+        found.append(tifffile.TiffPageSeries([one], one.shape, one.dtype, one.axes, kind="page"))
+    return found
+
+
+def _pages(tiff: tifffile.TiffFile, first: tifffile.TiffPage) -> Iterator[tifffile.TiffPage]:
+    for number in range(min(_MOST_PAGES, len(tiff.pages))):
+        page = tiff.pages[number]
+        # In a stack, tifffile keeps of all but the first page where its pixels are, not what they are.
+        yield page if isinstance(page, tifffile.TiffPage) else page.aspage()
+    if first.pages is not None:
+        yield from itertools.islice(first.pages, _MOST_PAGES)
+
+
+def _extent(level: tifffile.TiffPageSeries) -> tuple[int, int]:
+    return int(level.shape[level.axes.index("X")]), int(level.shape[level.axes.index("Y")])
+
+
+def _tile(level: tifffile.TiffPageSeries) -> tuple[int, int] | None:
+    page = level.keyframe
+    return (int(page.tilewidth), int(page.tilelength)) if page.is_tiled else None
+
+
+def _is_raw_ycbcr(page: tifffile.TiffPage) -> bool:
+    return page.compression == _APERIO_YCBCR or (
+        page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression in _RAW_COLOURS
+    )
+
+
+def _whiten_missing(rgb: NDArray[np.uint8], page: tifffile.TiffPage, x0: int, y0: int) -> None:
+    if not page.is_tiled or all(page.databytecounts):
+        return
+    tile_w, tile_h = page.tilewidth, page.tilelength
+    across = -(-page.imagewidth // tile_w)
+    down = -(-page.imagelength // tile_h)
+    for number, count in enumerate(page.databytecounts[: across * down]):
+        if count == 0:
+            top, left = (number // across) * tile_h - y0, (number % across) * tile_w - x0
+            rgb[max(0, top) : max(0, top + tile_h), max(0, left) : max(0, left + tile_w)] = 255
