@@ -24,7 +24,8 @@ def openslide_error() -> type[Exception]:
     """The error that OpenSlide raises."""
     import openslide
 
-    return openslide.OpenSlideError
+    error: type[Exception] = openslide.OpenSlideError
+    return error
 
 
 class OpenSlideSource:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .areas import Void, find_fill, find_ink, find_text
 from .reader import SlideReader
+from .source import Frame
 from .view import View
 
 _MICRONS_PER_SAMPLE = 8.0
@@ -30,7 +31,7 @@ _TEXT_SIDE = 3072
 _TISSUE_TINT = 0.02
 _TISSUE_DENSITY = 0.04
 _KEPT = 4
-_RECENT: dict[tuple[str, int, View, int, int, float], TissueMask] = {}
+_RECENT: dict[tuple[str, tuple[int, View, Frame], int, int, float], TissueMask] = {}
 _LOCK = threading.Lock()
 
 _LEFT_OUT = {
@@ -127,7 +128,8 @@ def tissue_mask(reader: SlideReader, mpp: float | None = None) -> TissueMask:
     """
     known = mpp or (reader.mpp[0] if reader.mpp else 0.25)
     state = reader.path.stat()
-    key = (str(reader.path.absolute()), reader.series, reader.view, state.st_size, state.st_mtime_ns, known)
+    shown = (reader.series, reader.view, reader.view.frame)
+    key = (str(reader.path.absolute()), shown, state.st_size, state.st_mtime_ns, known)
     with _LOCK:
         mask = _RECENT.pop(key, None)
     if mask is None:
