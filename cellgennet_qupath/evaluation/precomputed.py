@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import EntryDataError, SupervisionError
 from ..qupath.formats.geojson import features
+from ..qupath.formats.geometries import from_geojson
 from .label_images import LABEL_ENDINGS, label_size, read_labels
 from .prediction import Prediction, rasterized
 from .regions import EvaluationRegion
@@ -151,7 +151,8 @@ def _parsed(file: Path, changed: int) -> tuple[NDArray[np.object_], NDArray[np.f
     probability: list[float] = []
     for feature in features(file):
         try:
-            geometry = shapely.from_geojson(json.dumps(feature["geometry"]))
+            drawn = feature["geometry"]
+            geometry = None if drawn is None else from_geojson(drawn)
         except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
             raise EntryDataError(file, "contains a feature without a geometry", "Export it again") from error
         if geometry is not None and geometry.geom_type in ("Polygon", "MultiPolygon"):
@@ -177,5 +178,5 @@ def _probability(measurements: Any) -> float:
         named = [(str(m.get("name")), m.get("value")) for m in measurements if isinstance(m, dict)]
     for name, value in named:
         if name.lower() in ("probability", "detection probability") and isinstance(value, int | float):
-            return float(value)
+            return float(value) if 0 <= value <= 1 else float("nan")
     return float("nan")

@@ -144,4 +144,4 @@ def _cannot_lock(path: Path, error: OSError) -> ProjectError:
             f"is on a file system without file locks ({error.strerror})",
             "Copy the project to another disk",
         )
-    return ProjectError(path, f"cannot be written ({error.strerror})", "Make the project's folder writable")
+    return ProjectError(path, f"cannot be written ({error.strerror})", "Free some space or allow writing")

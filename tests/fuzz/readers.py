@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,12 +22,14 @@ from cellgennet_qupath.bundle import Card, load_bundle, write_bundle
 from cellgennet_qupath.core.arrays import DamagedArraysError, read_npz
 from cellgennet_qupath.core.config import Config, LossConfig, PseudoConfig, StudentConfig, load_config
 from cellgennet_qupath.core.errors import CellGenNetError
+from cellgennet_qupath.evaluation.precomputed import _outlines, _parsed
 from cellgennet_qupath.networks.stardist_config import check_stardist_folder
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.formats.detections import read_detections, read_head, write_detections
-from cellgennet_qupath.qupath.formats.geojson import read_annotations
-from cellgennet_qupath.qupath.formats.qpdata import read_qpdata
+from cellgennet_qupath.qupath.formats.geojson import read_objects
+from cellgennet_qupath.qupath.formats.qpdata import QpData, parse, read_qpdata
 from cellgennet_qupath.qupath.formats.qpproj import read_project
+from cellgennet_qupath.qupath.project import ImageEntry
 from cellgennet_qupath.segmentation.assemble import TileNuclei
 from cellgennet_qupath.segmentation.checkpoint import Checkpoint
 from cellgennet_qupath.segmentation.record import Record, read_record, write_record
@@ -41,6 +45,8 @@ class Reader:
 
     seeds   : makes small valid files, with the help of an empty folder.
     read    : reads bytes as such a file, with the help of an empty folder of its own.
+    held    : how many objects a file holds and how many came out, for a reader that must lose none without a
+              word; from the seeds, the bytes and the result.
     gzipped : whether the format is inside gzip.
     errors  : what it may raise.
     """
@@ -49,6 +55,7 @@ class Reader:
     read: Callable[[Path, bytes], object]
     gzipped: bool = False
     errors: tuple[type[Exception], ...] = field(default=(CellGenNetError,))
+    held: Callable[[list[bytes], bytes, Any], tuple[int, int]] | None = None
 
 
 def _in_file(name: str, read: Callable[[Path], object]) -> Callable[[Path, bytes], object]:
@@ -62,6 +69,31 @@ def _in_file(name: str, read: Callable[[Path], object]) -> Callable[[Path, bytes
 
 def _qpdata_seeds(_: Path) -> list[bytes]:
     return [(SAMPLE / "data" / name / "data.qpdata").read_bytes() for name in ("4", "3")]
+
+
+def _annotated_seeds(_: Path) -> list[bytes]:
+    return [(SAMPLE / "data" / "3" / "data.qpdata").read_bytes()]
+
+
+def _annotations_held(seeds: list[bytes], _: bytes, read: QpData) -> tuple[int, int]:
+    """No change of a few bytes takes an annotation out of a file, as each has many more."""
+    return min(len(parse(seed).annotations) for seed in seeds), len(read.annotations)
+
+
+def _features_held(_: list[bytes], data: bytes, read: tuple[list[Any], Counter[str]]) -> tuple[int, int]:
+    content = json.loads(unpacked(data).decode("utf-8-sig"))
+    features = content.get("features", [content]) if isinstance(content, dict) else content
+    return len(features), len(read[0]) + read[1].total()
+
+
+def unpacked(data: bytes) -> bytes:
+    """What is inside gzip, as much of it as can be unpacked; other bytes as they are."""
+    if data[:2] != b"\x1f\x8b":
+        return data
+    try:
+        return zlib.decompressobj(31).decompress(data)
+    except zlib.error:
+        return data
 
 
 def _project_seeds(_: Path) -> list[bytes]:
@@ -111,6 +143,11 @@ def _read_detections(folder: Path, data: bytes) -> object:
     return read_detections(file)
 
 
+def _read_predictions(file: Path) -> object:
+    _parsed.cache_clear()
+    return _outlines(file)
+
+
 @lru_cache
 def _a_bundle(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
@@ -137,7 +174,7 @@ def _settings_seeds(_: Path) -> list[bytes]:
     return [yaml.safe_dump(Config().model_dump(mode="json")).encode(), text.encode()]
 
 
-_ENTRY: Any = SimpleNamespace(id="1", uri="file:/a.tif", name="a", size=(10, 10), series=0, slide=None)
+_ENTRY = ImageEntry("1", "a", "file:/a.tif", None, (10, 10), None)
 
 
 def _record_seeds(folder: Path) -> list[bytes]:
@@ -230,8 +267,14 @@ def _read_teacher(folder: Path, data: bytes) -> object:
 READERS = {
     "qpdata": Reader(_qpdata_seeds, _in_file("data.qpdata", read_qpdata)),
     "qpproj": Reader(_project_seeds, _in_file("project.qpproj", read_project)),
-    "annotations": Reader(_geojson_seeds, _in_file("1.geojson", read_annotations)),
-    "annotations.gz": Reader(_geojson_seeds, _in_file("1.geojson.gz", read_annotations), gzipped=True),
+    "qpdata with annotations": Reader(
+        _annotated_seeds, _in_file("data.qpdata", read_qpdata), held=_annotations_held
+    ),
+    "annotations": Reader(_geojson_seeds, _in_file("1.geojson", read_objects), held=_features_held),
+    "annotations.gz": Reader(
+        _geojson_seeds, _in_file("1.geojson.gz", read_objects), gzipped=True, held=_features_held
+    ),
+    "predictions": Reader(_geojson_seeds, _in_file("1.geojson", _read_predictions)),
     "detections": Reader(_detections_seeds, _read_detections, gzipped=True),
     "card": Reader(_card_seeds, _read_card),
     "settings": Reader(_settings_seeds, _in_file("c.yaml", load_config)),

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import gzip
 import os
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,23 +16,33 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from .mutations import inputs, zipped
-from .readers import READERS
+from .readers import READERS, unpacked
 
 EXAMPLES = int(os.environ.get("CELLGENNET_FUZZ", "150"))
 MOST_SECONDS = 5.0
 """Of processor time for one input, so that a busy computer does not matter."""
-MOST_MEGABYTES = 256
-"""By which reading all inputs of one reader may raise the memory of the process."""
+MOST_TIMES, FREE = 10, 64 << 20
+"""Memory that reading one input may take: this many times its unpacked size, and this many bytes."""
 
 
-def peak_megabytes() -> float:
-    """The most memory that this process has had; 0 where the system does not say."""
-    if sys.platform == "win32":
-        return 0.0
-    import resource
+def memory_taken(work: Callable[[], object]) -> int:
+    """The bytes by which the memory of this process rises while it works, that of libraries included.
 
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    0 where the system (any but Linux) cannot begin its measurement of the peak anew.
+    """
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not reset.exists():
+        work()
+        return 0
+    reset.write_text("5")
+    before = _status_bytes(status, "VmRSS")
+    work()
+    return _status_bytes(status, "VmHWM") - before
+
+
+def _status_bytes(status: Path, name: str) -> int:
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(lines[name].split()[0]) << 10
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -51,16 +61,29 @@ def test_only_errors_of_this_package_come_out(name: str, tmp_path: Path) -> None
     )
     @given(strategy)
     def reads(data: bytes) -> None:
-        begun = time.process_time()
-        try:
-            reader.read(tmp_path / "reading", data)
-        except reader.errors as error:
-            assert len(str(error).splitlines()) == 1
-        assert time.process_time() - begun < MOST_SECONDS
+        def read() -> None:
+            try:
+                result = reader.read(tmp_path / "reading", data)
+            except reader.errors as error:
+                assert len(str(error).splitlines()) == 1
+            else:
+                if reader.held is not None:
+                    held, came_out = reader.held(seeds, data, result)
+                    assert came_out >= held
 
-    before = peak_megabytes()
+        begun = time.process_time()
+        taken = memory_taken(read)
+        assert time.process_time() - begun < MOST_SECONDS
+        assert taken <= MOST_TIMES * len(unpacked(data)) + FREE
+
     reads()
-    assert peak_megabytes() - before < MOST_MEGABYTES
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux measures peaks anew")
+@pytest.mark.parametrize("megabytes", [8, 100, 300])
+def test_the_measurement_of_memory_sees_it(megabytes: int) -> None:
+    taken = memory_taken(lambda: len(b"x" * (megabytes << 20)))
+    assert megabytes - 4 < taken / 2**20 < megabytes + 40
 
 
 @pytest.mark.parametrize("name", sorted(set(READERS) - {"card"}))

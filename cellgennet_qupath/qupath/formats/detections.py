@@ -240,14 +240,21 @@ def _chunks(items: Iterator[_Item]) -> Iterator[list[_Item]]:
 
 
 def _nuclei(read: FeatureColumns) -> tuple[Nuclei, NDArray[np.object_]]:
+    # QuPath keeps measurements in 32 bits: what does not fit there is no measurement.
+    values = read.measurements.to_numpy(np.float64)
+    measured = pd.DataFrame(
+        np.where(np.abs(values) <= np.finfo(np.float32).max, values, np.nan),
+        index=read.measurements.index,
+        columns=read.measurements.columns,
+    )
     nuclei = Nuclei(
         polygons=read.polygons,
-        probability=pop_probability(read.measurements),
+        probability=pop_probability(measured),
         classes=read.classes,
         ids=read.ids,
         z=read.z,
         t=read.t,
-        measurements=read.measurements,
+        measurements=measured,
         cells=read.cells,
     )
     return nuclei, read.parents
