@@ -98,6 +98,11 @@ def labelled(item: LabelledImage, split: Split) -> LabelledWindow:
     return _window(item, truth, Rectangle(0, 0, columns, rows), split)
 
 
+def labelled_part(item: LabelledImage, box: Rectangle) -> LabelledWindow:
+    """A window of an image in which every nucleus is outlined, to train on."""
+    return _window(item, item.truth(), box, Split.TRAINING)
+
+
 def labelled_everywhere(root: Path, datasets: Sequence[str]) -> TrainingData:
     """All labels of the train images; every tenth image is for validation."""
     training: list[LabelledWindow] = []

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from .core.errors import UsageError
 from .core.progress import LOG, Remembering, Reporter
@@ -19,54 +19,16 @@ from .core.progress import LOG, Remembering, Reporter
 if TYPE_CHECKING:
     from .bundle import Bundle
     from .core.config import Config
-    from .evaluation.run import Evaluation
+    from .evaluation.run import Assessment
     from .networks.device import Device
     from .qupath.open import Backend
     from .qupath.project import ExistingPolicy, Project
-    from .segmentation.result import ImageResult
+    from .segmentation.result import ImageResult, Segmentation
+    from .suggestion.run import SuggestResult
     from .training.recommendation import Keep
     from .training.run import Stage
 
 StrPath = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """What ``segment`` did: one result per image, in the order of the project.
-
-    page : the HTML page about the run; None where it could not be written (a warning says why).
-    """
-
-    images: list[ImageResult]
-    bundle: Bundle
-    backend: str
-    page: Path | None
-
-    @property
-    def failed(self) -> list[ImageResult]:
-        """The images that could not be segmented, with the reason; the others are saved."""
-        return [image for image in self.images if image.status == "failed"]
-
-    @property
-    def nuclei(self) -> int:
-        """Nuclei written, over all images."""
-        return sum(image.count for image in self.images)
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What ``evaluate`` measured.
-
-    evaluation : scores of each method and region, as tables.
-    document   : the verdict and all numbers as plain data, as in ``report.json``.
-    page       : the HTML report; None where it could not be written (a warning says why).
-    skipped    : images and regions that could not be evaluated, one sentence each.
-    """
-
-    evaluation: Evaluation
-    document: dict[str, Any]
-    page: Path | None
-    skipped: list[str]
 
 
 def open_project(
@@ -223,6 +185,7 @@ def segment(
     from .report.guarded_pages import run_page
     from .segmentation.batch import segment_project
     from .segmentation.options import SegmentOptions
+    from .segmentation.result import Segmentation
 
     if dask is not None and workers > 1:
         raise UsageError("workers and dask", "exclude each other", "Give only one of them")
@@ -286,6 +249,7 @@ def evaluate(
     """
     from .evaluation.checks import check_inputs
     from .evaluation.predictors import predictors_for
+    from .evaluation.run import Assessment
     from .evaluation.run import evaluate as scored
     from .evaluation.verdict import SEEN_IN_TRAINING
     from .qupath.open import is_project_path
@@ -325,6 +289,43 @@ def evaluate(
     page = folder / REPORT
     skipped = [line for line in listener.warnings if line.startswith("Skipped: ")]
     return Assessment(evaluation, document, page if page.is_file() else None, skipped)
+
+
+def suggest(
+    project: Project | StrPath,
+    bundle: Bundle | StrPath = "pretrained",
+    *,
+    count: int = 10,
+    size: int = 160,
+    seed: int = 0,
+    images: Sequence[str] = (),
+    image_ids: Sequence[str] = (),
+    mpp: float | None = None,
+    threads: int = 0,
+    reporter: Reporter = LOG,
+) -> SuggestResult:
+    """Suggest the windows whose outlines would teach a model most, as annotations of class ``Suggested``.
+
+    count  : windows in all images together; ``size``: their side in pixels of the bundle's resolution.
+    seed   : equal seeds give equal windows. The other options are those of ``segment``.
+
+    Earlier suggestions that nobody has touched are replaced. Raises UsageError, BundleError and Interrupted
+    before anything is written.
+
+    >>> import cellgennet_qupath as cgn
+    >>> result = cgn.suggest("MyProject", count=3)
+    >>> [window.rank for window in result.windows]
+    [1, 2, 3]
+    """
+    from .report.guarded_pages import suggestion_page
+    from .suggestion.run import SuggestOptions, suggest_windows
+
+    model = _bundle(bundle, reporter)
+    listener = Remembering(reporter)
+    with _opened(project, writable=True, reporter=listener) as opened:
+        options = SuggestOptions(count, size, seed, images, image_ids, mpp, threads)
+        result = suggest_windows(opened, model, options, listener)
+        return replace(result, page=suggestion_page(opened, result, model, listener))
 
 
 def export(

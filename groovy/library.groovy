@@ -15,6 +15,9 @@ import qupath.lib.images.ImageData
 import qupath.lib.io.GsonTools
 import qupath.lib.io.PathIO
 import qupath.lib.objects.PathObject
+import qupath.lib.objects.PathObjectTools
+import qupath.lib.objects.PathObjects
+import qupath.lib.objects.classes.PathClass
 import qupath.lib.plugins.workflow.DefaultScriptableWorkflowStep
 import qupath.lib.projects.ProjectImageEntry
 import qupath.lib.scripting.QP
@@ -125,6 +128,41 @@ class CellGenNet {
     void exportAnnotations() {
         def entry = openEntry()
         say(writeAnnotations(entry, QP.getCurrentImageData()) + " annotations of " + entry.getImageName() + " written to " + annotationsFile(entry) + ".")
+    }
+
+    /** Suggest windows to annotate; once, also in "Run for project". Options as in cellgennet_suggest.groovy. */
+    void suggest(Map options) {
+        calmly {
+            if (batchIndex > 0) {
+                say("the windows were suggested at the first image of this batch, for all images.")
+                return
+            }
+            def arguments = ["suggest", project, "-n", option("count", options.count), "--size", option("size", options.size)]
+            if (option("model", options.model))
+                arguments += ["-m", option("model", options.model)]
+            option("images", options.images).each { arguments += ["--image", it] }
+            arguments += ["--backend", "files", "--json"] + option("moreOptions", options.moreOptions)
+            def answer = withOpenAnnotations { GsonTools.getInstance().fromJson(run(arguments), JsonObject) }
+            answer.get("windows").each { say(it.get("name").getAsString() + ": " + it.get("reason").getAsString()) }
+            def looked = answer.get("images").findAll { it.get("status").getAsString() == "done" }.collect { it.get("id").getAsString() }
+            QP.getProject().getImageList().findAll { looked.contains(it.getID()) }.each { bringInSuggestions(it) }
+            if (!answer.get("page").isJsonNull())
+                say("pictures of the suggestions: " + answer.get("page").getAsString())
+        }
+    }
+
+    /** Make annotations of the nuclei in the selected annotations. Options as in cellgennet_correct.groovy. */
+    void correct(Map options) {
+        if (batchSize > 1)
+            throw new IllegalStateException("CellGenNet: this script works on the open image only, because it needs a selection.")
+        def data = QP.getCurrentImageData()
+        if (data == null)
+            throw new IllegalStateException("CellGenNet: open an image first.")
+        def regions = QP.getSelectedObjects().findAll { it.isAnnotation() && it.getROI()?.isArea() }
+        if (regions.isEmpty())
+            throw new IllegalStateException("CellGenNet: select a rectangle (or another closed annotation) around the nuclei first.")
+        int count = toCorrect(data, regions, option("className", options.className))
+        say(count + " nuclei are now annotations in " + regions.size() + (regions.size() == 1 ? " region" : " regions") + ". Correct them, then save the image.")
     }
 
     // --- options and messages ---------------------------------------------------------------------------------
@@ -473,6 +511,100 @@ class CellGenNet {
                 Files.setLastModifiedTime(file, time)
             }
         }
+    }
+
+    // --- suggestions and corrections --------------------------------------------------------------------------
+
+    /** The file to which the tool writes the suggestions for an image. */
+    Path suggestionsFile(ProjectImageEntry entry) {
+        return project.resolve("cellgennet").resolve("suggestions").resolve(entry.getID() + ".geojson")
+    }
+
+    /** Replace an image's earlier suggestions by those of its file, where it is open or else in its saved data. */
+    private void bringInSuggestions(ProjectImageEntry entry) {
+        def open = openData(entry)
+        def data = open ?: entry.readImageData()
+        def found = readSuggestions(entry)
+        def annotations = data.getHierarchy().getAnnotationObjects()
+        def earlier = annotations.findAll { isUntouchedSuggestion(it, annotations) }
+        if (found || earlier) {
+            // QuPath 0.5 loses objects when it saves an image that it cannot open.
+            if (data.getServer() == null)
+                throw new IOException("CellGenNet: QuPath cannot open " + entry.getImageName() + ". Its suggestions are in " + suggestionsFile(entry) + ".")
+            data.getHierarchy().removeObjects(earlier, true)
+            data.getHierarchy().getRootObject().addChildObjects(found)
+            data.getHierarchy().fireHierarchyChangedEvent(script)
+            data.setChanged(true)
+            if (open == null)
+                entry.saveImageData(data)
+            say(found.size() + " suggestions in " + entry.getImageName() + (open == null ? ", saved." : ". Save the image to keep them."))
+        }
+        if (open == null)
+            data.getServer()?.close()
+    }
+
+    /** The suggestions of an image's file; none without one. */
+    private List<PathObject> readSuggestions(ProjectImageEntry entry) {
+        def file = suggestionsFile(entry)
+        if (!Files.exists(file))
+            return []
+        Map<String, String> reasons = [:]
+        GsonTools.getInstance().fromJson(Files.readString(file), JsonObject).getAsJsonArray("features").each {
+            def text = it.getAsJsonObject("properties").getAsJsonObject("metadata").get("ANNOTATION_DESCRIPTION")
+            reasons[it.get("id").getAsString()] = text.getAsString()
+        }
+        def found = PathIO.readObjects(file) as List<PathObject>
+        found.each {
+            it.setLocked(true)
+            it.setDescription(reasons[it.getID().toString()])
+        }
+        return found
+    }
+
+    /** Whether nobody has begun to work on a suggestion: the rule of suggested.py. */
+    private static boolean isUntouchedSuggestion(PathObject object, Collection<PathObject> annotations) {
+        if (!object.getID().toString().startsWith("ce119e01-") || classOf(object) != "Suggested" || !object.isLocked())
+            return false
+        def box = object.getROI()
+        return !annotations.any {
+            def roi = it.getROI()
+            roi != null && classOf(it) != "Suggested" && roi.getBoundsWidth() * roi.getBoundsHeight() < box.getArea() &&
+                box.contains(roi.getBoundsX() + roi.getBoundsWidth() / 2, roi.getBoundsY() + roi.getBoundsHeight() / 2)
+        }
+    }
+
+    private static String classOf(PathObject object) {
+        return object.getPathClass() == null ? "" : object.getPathClass().toString()
+    }
+
+    /** Make annotations of the nuclei in regions, and give the regions a class; returns the number of nuclei. */
+    int toCorrect(ImageData data, Collection<PathObject> regions, String className) {
+        def hierarchy = data.getHierarchy()
+        def inside = hierarchy.getDetectionObjects().findAll { detection ->
+            def nucleus = PathObjectTools.getROI(detection, true)
+            // Not parts of cells, nor tiles.
+            nucleus != null && nucleus.isArea() && !detection.isTile() && !detection.getParent().isDetection() && regions.any {
+                def roi = it.getROI()
+                roi.getZ() == nucleus.getZ() && roi.getT() == nucleus.getT() && roi.contains(nucleus.getCentroidX(), nucleus.getCentroidY())
+            }
+        }
+        def nuclei = inside.collect { PathObjects.createAnnotationObject(PathObjectTools.getROI(it, true)) }
+        // Without events of their own: one event at the end is one step for Edit > Undo.
+        inside.each {
+            def parent = it.getParent()
+            def parts = it.getChildObjects() as List
+            it.clearChildObjects()
+            parent.removeChildObject(it)
+            parent.addChildObjects(parts)
+        }
+        hierarchy.getRootObject().addChildObjects(nuclei)
+        regions.each {
+            it.setPathClass(PathClass.fromString(className))
+            it.setLocked(true)
+        }
+        data.setChanged(true)
+        hierarchy.fireHierarchyChangedEvent(script)
+        return nuclei.size()
     }
 
     // --- nuclei -----------------------------------------------------------------------------------------------

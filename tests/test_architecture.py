@@ -25,6 +25,7 @@ FLOORS = (
     "demo",
     "api",
     "report",
+    "suggestion",
     "training",
     "evaluation",
     "tables",
@@ -66,7 +67,7 @@ HOMES = {
 # ``open`` reaches for Java.
 WITHIN_QUPATH = {
     "formats": {"formats", "project"},
-    "java": {"java", "formats", "files", "locate", "origin", "parents", "project", "stains"},
+    "java": {"java", "formats", "files", "locate", "origin", "parents", "project", "stains", "suggested"},
 }
 MAY_OPEN_JAVA = {"qupath/open.py", "cli/diagnosis.py"}
 

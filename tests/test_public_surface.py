@@ -13,7 +13,7 @@ import pytest
 import cellgennet_qupath
 from cellgennet_qupath.cli import COMMANDS
 
-FUNCTIONS = ["evaluate", "export", "load_bundle", "open_project", "segment", "train"]
+FUNCTIONS = ["evaluate", "export", "load_bundle", "open_project", "segment", "suggest", "train"]
 
 HEAVY = {
     "cv2",

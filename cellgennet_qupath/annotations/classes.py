@@ -6,12 +6,10 @@ import re
 from enum import StrEnum
 
 from ..core.config import ClassNames
+from ..qupath.suggested import SUGGESTED
 
 CORRECTED = "Corrected"
 """A Training region in which the user has checked every detection: detections count as outlines there."""
-
-SUGGESTED = "Suggested"
-"""Proposals of this tool, which are not read."""
 
 
 class Role(StrEnum):

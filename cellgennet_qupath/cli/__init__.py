@@ -28,6 +28,7 @@ COMMANDS = {
     "segment": "Segment every nucleus of every image of a project.",
     "restore": "Put back the detections that the last run replaced.",
     "export": "Write the measurements of a project to one table.",
+    "suggest": "Suggest the windows whose outlines would teach a model most.",
     "evaluate": "Score models against expert annotations and write an HTML report.",
     "groovy": "Install the scripts that run these commands from within QuPath.",
     "demo": "Run the whole workflow on a small project that ships with the package.",

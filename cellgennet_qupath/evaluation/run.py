@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,22 @@ class Evaluation:
     @cached_property
     def _group_summary(self) -> pd.DataFrame:
         return _summarise(self.scores, ["method", "group"])
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What ``evaluate`` measured.
+
+    evaluation : scores of each method and region, as tables.
+    document   : the verdict and all numbers as plain data, as in ``report.json``.
+    page       : the HTML report; None where it could not be written (a warning says why).
+    skipped    : images and regions that could not be evaluated, one sentence each.
+    """
+
+    evaluation: Evaluation
+    document: dict[str, Any]
+    page: Path | None
+    skipped: list[str]
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import EntryDataError, ProjectError
-from ..core.files import confined
+from ..core.files import confined, remove_file
 from ..core.progress import SILENT, Reporter
 from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, collect, concat, empty
 from .formats.detections import detection_chunks, read_detections, write_detections
@@ -34,10 +34,13 @@ from .project import (
     ImageEntry,
     ObjectCounts,
     StainVectors,
+    Suggestion,
     WriteOptions,
     WrittenDetections,
+    WrittenSuggestions,
 )
 from .stains import stains_of
+from .suggested import write_suggestions
 
 
 class FilesBackend:
@@ -184,6 +187,26 @@ class FilesBackend:
             note="In QuPath, drag the file onto the open image, or run cellgennet_import_detections.groovy.",
         )
 
+    def write_suggestions(self, entry: ImageEntry, suggestions: Sequence[Suggestion]) -> WrittenSuggestions:
+        """Write an entry's suggestions, which replace all earlier ones; no file if there are none.
+
+        Raises EntryDataError.
+        """
+        self.require_writable()
+        file = self.suggestions_file(entry)
+        try:
+            if suggestions:
+                write_suggestions(file, suggestions, entry.id, origin_of(entry), self.work_folder)
+            else:
+                remove_file(self.work_folder, file)
+        except OSError as error:
+            raise EntryDataError(
+                file, f"cannot be written ({error.strerror or error})", "Free some space"
+            ) from error
+        return WrittenSuggestions(
+            file, "In QuPath, drag the file onto the open image, or run cellgennet_suggest.groovy."
+        )
+
     def _readable_detections(self, entry: ImageEntry, file: Path) -> Nuclei:
         """Detections to be kept; a damaged file is moved to ``set-aside`` and has none."""
         try:
@@ -212,6 +235,10 @@ class FilesBackend:
     def detections_file(self, entry: ImageEntry) -> Path:
         """The file of an entry's detections. Raises ProjectError where a link is on the way to it."""
         return confined(self.work_folder, self._kept.detections(entry))
+
+    def suggestions_file(self, entry: ImageEntry) -> Path:
+        """The file of an entry's suggestions. Raises ProjectError where a link is on the way to it."""
+        return confined(self.work_folder, self._kept.suggestions(entry))
 
     def data_file(self, entry: ImageEntry) -> Path:
         """QuPath's file of an entry's objects."""

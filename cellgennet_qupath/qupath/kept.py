@@ -18,6 +18,7 @@ from .origin import difference, origin_of, set_aside
 from .project import ImageEntry
 
 DETECTIONS, ANNOTATIONS, SEGMENTED = "detections", "annotations", "segmented"
+SUGGESTIONS = "suggestions"
 _SEEN = "seen.json"
 """In the folder of annotations: the slide that each file belonged to when a run last read it."""
 
@@ -53,6 +54,10 @@ class KeptFiles:
         """Where the detections of an entry are kept."""
         return self.work_folder / DETECTIONS / f"{entry.id}.geojson.gz"
 
+    def suggestions(self, entry: ImageEntry) -> Path:
+        """Where the suggestions for an entry are kept."""
+        return self.work_folder / SUGGESTIONS / f"{entry.id}.geojson"
+
     def annotations(self, entry: ImageEntry) -> list[Path]:
         """The files of annotations that belong to an entry."""
         return [file for file in self._annotation_files(entry) if file not in self._foreign]
@@ -71,6 +76,9 @@ class KeptFiles:
             why = difference((read_head(file) or {}).get("image"), entry) or _off_the_image(file, entry)
             if why:
                 yield file, why
+        suggestions = self.suggestions(entry)
+        if suggestions.is_file() and (why := difference((read_head(suggestions) or {}).get("image"), entry)):
+            yield suggestions, why
         if isinstance(seen, dict) and (why := difference(seen.get("image"), entry)):
             for file in self._annotation_files(entry):
                 # A file that was changed since is about the present slide.

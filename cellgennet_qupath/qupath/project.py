@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..geometry.rectangle import Rectangle
 from ..nuclei import Nuclei, NucleiChunks
 from ..slides.view import AS_STORED, View
 
@@ -222,6 +223,22 @@ class WrittenDetections:
     note: str
 
 
+@dataclass(frozen=True)
+class Suggestion:
+    """A window worth outlining: ``box`` in full-resolution pixels of its image, ``reason`` in one line."""
+
+    box: Rectangle
+    reason: str
+
+
+@dataclass(frozen=True)
+class WrittenSuggestions:
+    """An image's suggestions as written: to which file, and a note for the user."""
+
+    file: Path
+    note: str
+
+
 class Project(Protocol):
     """A project, opened by one of the backends. Close it, or use it in a ``with`` block."""
 
@@ -270,6 +287,12 @@ class Project(Protocol):
         """Write an entry's nuclei, as cells where they have any.
 
         Raises EntryDataError; after a failure, annotations and other tools' detections are unchanged.
+        """
+
+    def write_suggestions(self, entry: ImageEntry, suggestions: Sequence[Suggestion]) -> WrittenSuggestions:
+        """Write suggestions as annotations; earlier ones that nobody has touched are replaced.
+
+        Raises EntryDataError; after a failure, annotations and detections are unchanged.
         """
 
     def close(self) -> None:

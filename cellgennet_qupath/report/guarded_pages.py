@@ -1,4 +1,4 @@
-"""The pages after a segmentation and a training, behind the guard: nothing in them can cost results.
+"""The pages after a run, behind the guard: nothing in them can cost results.
 
 The pages themselves are imported inside the guard, because libraries for plots can fail at import.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..qupath.project import Project
     from ..segmentation.result import ImageResult
+    from ..suggestion.run import SuggestResult
     from ..training.record import TrainingRecord
 
 
@@ -32,6 +33,19 @@ def run_page(
         from .segmentation_page import write_run_page
 
         return write_run_page(project, results, bundle, warnings=listener.warnings, mpp=mpp)
+
+    return guarded(write, listener)
+
+
+def suggestion_page(
+    project: Project, result: SuggestResult, bundle: Bundle, listener: Remembering
+) -> Path | None:
+    """The page of suggestions (``write_suggestion_page``); without it they are in the project anyway."""
+
+    def write() -> Path:
+        from .suggestion_page import write_suggestion_page
+
+        return write_suggestion_page(project, result, bundle, warnings=listener.warnings)
 
     return guarded(write, listener)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from ..bundle import Bundle
 from ..qupath.project import WrittenDetections
 from .assemble import SlideNuclei
 from .task import SlideTask
@@ -72,6 +74,29 @@ class ImageResult:
         place = f" -> {self.written.file}" if self.written else ""
         note = f"; {self.note}" if self.note else ""
         return f"{self.name}: {found} ({when}{note}){place}"
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What ``segment`` did: one result per image, in the order of the project.
+
+    page : the HTML page about the run; None where it could not be written (a warning says why).
+    """
+
+    images: list[ImageResult]
+    bundle: Bundle
+    backend: str
+    page: Path | None
+
+    @property
+    def failed(self) -> list[ImageResult]:
+        """The images that could not be segmented, with the reason; the others are saved."""
+        return [image for image in self.images if image.status == "failed"]
+
+    @property
+    def nuclei(self) -> int:
+        """Nuclei written, over all images."""
+        return sum(image.count for image in self.images)
 
 
 def tally(results: Sequence[ImageResult]) -> str:

@@ -30,10 +30,12 @@ student: {architecture: unet, width: 4, levels: 3, patch: 64, batch: 2,
 """
 
 NAMES = [
+    "cellgennet_correct.groovy",
     "cellgennet_export_annotations.groovy",
     "cellgennet_import_detections.groovy",
     "cellgennet_segment_image.groovy",
     "cellgennet_segment_project.groovy",
+    "cellgennet_suggest.groovy",
     "cellgennet_train.groovy",
 ]
 

@@ -15,12 +15,15 @@ import shapely
 from cellgennet_qupath.bundle import Bundle
 from cellgennet_qupath.evaluation.regions import folder_regions
 from cellgennet_qupath.evaluation.run import Evaluation, evaluate
+from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.nuclei import Nuclei
-from cellgennet_qupath.qupath.project import ImageEntry, WrittenDetections
+from cellgennet_qupath.qupath.project import ImageEntry, Suggestion, WrittenDetections, WrittenSuggestions
 from cellgennet_qupath.report.evaluation_files import REPORT
 from cellgennet_qupath.report.evaluation_page import write_report
 from cellgennet_qupath.report.segmentation_page import write_run_page
+from cellgennet_qupath.report.suggestion_page import write_suggestion_page
 from cellgennet_qupath.segmentation.result import ImageResult
+from cellgennet_qupath.suggestion.run import Looked, SuggestedWindow, SuggestResult
 from tests.drawn_tissue import Shaky
 
 HOSTILE = "<script>alert(1)</script>"
@@ -224,5 +227,39 @@ def test_the_page_after_a_segmentation(
     assert "per mm²" in text
     assert "Cannot be shown: " in text
     assert seen.page.locator("main img").count() == 3
+    seen.quiet()
+    assert seen.serious_faults() == []
+
+
+def test_the_page_of_suggestions(
+    tmp_path: Path,
+    untrained: Bundle,
+    labelled_folder: Callable[[Path, int], Path],
+    visit: Callable[..., Visit],
+) -> None:
+    slide = labelled_folder(tmp_path / "d", 1) / "images" / "field 0.png"
+    good = ImageEntry("0", HOSTILE, slide.as_uri(), slide, (160, 160), (0.5, 0.5))
+    gone = ImageEntry("1", "gone", "file:///gone.svs", None, None, None)
+    windows = [
+        SuggestedWindow(1, good, Suggestion(Rectangle(0, 0, 64, 64), f"Suggestion 1: {HOSTILE}."), 9, 4, 0.5),
+        SuggestedWindow(2, gone, Suggestion(Rectangle(8, 8, 72, 72), "Suggestion 2: new."), 0, 0, None),
+    ]
+    written = WrittenSuggestions(tmp_path / "0.geojson", "Drag it onto QuPath")
+    images = [Looked(good, 1, 0.5, written), Looked(gone, 1, 0.0, None, f"{HOSTILE}: is no picture")]
+    page = write_suggestion_page(
+        Slides(tmp_path, [good, gone]),  # type: ignore[arg-type]
+        SuggestResult(windows, images, "files"),
+        untrained,
+        warnings=[f"{HOSTILE}: its pixels are coarse"],
+    )
+    assert page == tmp_path / "cellgennet" / "report" / "suggest.html"
+    seen = visit(page, 420, 800)
+    text = seen.page.inner_text("body")
+    assert "2 windows worth annotating next" in text
+    assert "32 × 32 µm" in text
+    assert "Cannot be shown: " in text
+    assert "Drag it onto QuPath" in text
+    assert seen.page.locator("main svg image").count() == 2
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 420, "nothing overflows"
     seen.quiet()
     assert seen.serious_faults() == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,16 @@ from ..project import (
     ImageEntry,
     ObjectCounts,
     StainVectors,
+    Suggestion,
     WriteOptions,
     WrittenDetections,
+    WrittenSuggestions,
 )
+from ..suggested import removable
 from . import jvm, write
 from . import objects as javaobjects
+
+_RELOAD = "They are in the project; where the image is open in QuPath, choose File > Reload data."
 
 
 class QuPathBackend:
@@ -117,12 +122,42 @@ class QuPathBackend:
         As in QuPath itself, all objects of the image are in memory. If another program changes the file
         meanwhile, the nuclei are kept as GeoJSON, to be imported.
         """
+        geojson = self._files.detections_file(entry)
+        content = write.Detections(collect(nuclei), class_colors(self.path), options, self._files.version)
+        data_file, count = self._write(
+            entry, content, lambda: self._files.write_detections(entry, nuclei, options)
+        )
+        if geojson.is_file():  # by the other backend, in an earlier run
+            set_aside(self.work_folder, geojson)
+        return WrittenDetections(count, data_file, _RELOAD)
+
+    def write_suggestions(self, entry: ImageEntry, suggestions: Sequence[Suggestion]) -> WrittenSuggestions:
+        """Write an entry's suggestions into its ``data.qpdata``, as ``write_detections`` does nuclei.
+
+        Raises EntryDataError.
+        """
+        self._files.write_suggestions(entry, [])  # of the other backend, in an earlier run
+        if not suggestions and not removable(self.annotations(entry)):
+            return WrittenSuggestions(self._files.data_file(entry), "There was nothing to change.")
+        content = write.Suggestions(suggestions, entry.id)
+        data_file, _ = self._write(entry, content, lambda: self._files.write_suggestions(entry, suggestions))
+        return WrittenSuggestions(data_file, _RELOAD)
+
+    def _write(
+        self,
+        entry: ImageEntry,
+        content: write.Content,
+        instead: Callable[[], WrittenDetections | WrittenSuggestions],
+    ) -> tuple[Path, int]:
+        """Write objects into an entry's ``data.qpdata``; returns that file and how many were added.
+
+        instead : keeps them as GeoJSON, where another program changed the file meanwhile.
+        """
         self._files.require_writable()
         data_file, geojson = self._files.data_file(entry), self._files.detections_file(entry)
         for leftover in geojson.parent.glob(f"{entry.id}.*-*.qpdata*"):  # of a run that was killed
             remove_file(self.work_folder, leftover)
         new_file = geojson.with_name(f"{entry.id}.{os.getpid()}-{time.time_ns()}.qpdata")
-        colors = class_colors(self.path)
         before = write.state_of(data_file)
         server = javaobjects.placeholder_server(self._images[entry.id], entry)
         self._readable(entry)
@@ -132,13 +167,12 @@ class QuPathBackend:
 
         try:
             make_folder(self.work_folder, new_file.parent)
-            content = write.Content(collect(nuclei), colors, options, self._files.version)
             new_data = write.write_new_data(data_file, new_file, server, check, content)
             write.move_in_place(data_file, new_file, new_data.summary, before)
         except write.ChangedError as error:
-            kept = self._files.write_detections(entry, nuclei, options)
+            kept = instead()
             raise EntryDataError(
-                data_file, error.reason, f"Its nuclei are in {kept.file}. {kept.note}"
+                data_file, error.reason, f"The result is in {kept.file}. {kept.note}"
             ) from error
         except OSError as error:
             raise EntryDataError(
@@ -149,13 +183,7 @@ class QuPathBackend:
         finally:
             remove_file(self.work_folder, new_file)
             remove_file(self.work_folder, new_file.with_name(new_file.name + ".json"))
-        if geojson.is_file():  # by the other backend, in an earlier run
-            set_aside(self.work_folder, geojson)
-        return WrittenDetections(
-            count=new_data.count,
-            file=data_file,
-            note="They are in the project; where the image is open in QuPath, choose File > Reload data.",
-        )
+        return data_file, new_data.count
 
     def close(self) -> None:
         """Release the lock and what was read."""

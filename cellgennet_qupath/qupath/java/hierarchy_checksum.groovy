@@ -13,17 +13,22 @@ import qupath.lib.objects.hierarchy.PathObjectHierarchy
 import qupath.lib.plugins.workflow.WorkflowStep
 import qupath.lib.roi.interfaces.ROI
 
-/** Selects detections: "own", "all" or "" for none, and those with the given ids. */
+/**
+ * Selects detections: "own" (of this tool), "all" or "" for none, and those with the given ids;
+ * "annotations": annotations with the given ids and nothing else.
+ */
 @CompileStatic
-class DetectionFilter {
+class ObjectFilter {
 
     private final boolean all
     private final boolean own
+    private final boolean annotations
     private final Set<UUID> ids
 
-    DetectionFilter(String which, Collection<UUID> ids) {
+    ObjectFilter(String which, Collection<UUID> ids) {
         this.all = which == "all"
         this.own = which == "own"
+        this.annotations = which == "annotations"
         this.ids = new HashSet<UUID>(ids)
     }
 
@@ -33,6 +38,8 @@ class DetectionFilter {
     }
 
     boolean accepts(PathObject object) {
+        if (annotations)
+            return object.isAnnotation() && ids.contains(object.getID())
         return object.isDetection() && (all || own && isOwn(object.getID()) || ids.contains(object.getID()))
     }
 }
@@ -69,11 +76,11 @@ class HierarchyChecksum {
     }
 
     /**
-     * Checksums of {annotations, other objects, selected detections}, which do not depend on the order of
+     * Checksums of {annotations, other objects, selected objects}, which do not depend on the order of
      * the objects, and then the number of each.
      */
     static long[] compute(ImageData<BufferedImage> data, String which, Collection<UUID> ids) {
-        return new HierarchyChecksum(new DetectionFilter(which, ids)).of(data)
+        return new HierarchyChecksum(new ObjectFilter(which, ids)).of(data)
     }
 
     /** How many detections have exactly the outline, and nucleus, of an earlier one. */
@@ -92,10 +99,10 @@ class HierarchyChecksum {
         return repeated
     }
 
-    private final DetectionFilter filter
+    private final ObjectFilter filter
     private final long[] result = new long[6]
 
-    HierarchyChecksum(DetectionFilter filter) {
+    HierarchyChecksum(ObjectFilter filter) {
         this.filter = filter
     }
 

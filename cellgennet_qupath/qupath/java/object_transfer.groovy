@@ -15,6 +15,7 @@ import qupath.lib.io.PathIO
 import qupath.lib.measurements.MeasurementList
 import qupath.lib.measurements.MeasurementList.MeasurementListType
 import qupath.lib.measurements.MeasurementListFactory
+import qupath.lib.objects.PathAnnotationObject
 import qupath.lib.objects.PathCellObject
 import qupath.lib.objects.PathDetectionObject
 import qupath.lib.objects.PathObject
@@ -77,15 +78,15 @@ class ObjectTransfer {
     }
 
     /**
-     * Remove detections; their child objects move up one level. Returns how many were removed.
+     * Remove objects; their child objects move up one level. Returns how many were removed.
      *
-     * which  "own": those this tool wrote; "all": every detection; "": none; and those with the given ids.
+     * which  see ObjectFilter.
      */
     static int remove(ImageData<BufferedImage> data, String which, Collection<UUID> ids) {
-        return removeBelow(data.getHierarchy().getRootObject(), new DetectionFilter(which, ids))
+        return removeBelow(data.getHierarchy().getRootObject(), new ObjectFilter(which, ids))
     }
 
-    private static int removeBelow(PathObject parent, DetectionFilter filter) {
+    private static int removeBelow(PathObject parent, ObjectFilter filter) {
         int removed = 0
         boolean changed = false
         List<PathObject> kept = new ArrayList<PathObject>()
@@ -129,7 +130,7 @@ class ObjectTransfer {
     static List<PathObject> own(PathObjectHierarchy hierarchy) {
         List<PathObject> found = new ArrayList<PathObject>()
         for (PathObject detection : hierarchy.getDetectionObjects())
-            if (DetectionFilter.isOwn(detection.getID()))
+            if (ObjectFilter.isOwn(detection.getID()))
                 found.add(detection)
         return found
     }
@@ -281,6 +282,29 @@ class ObjectTransfer {
         for (Map.Entry<PathObject, List<PathObject>> family : families.entrySet())
             family.getKey().addChildObjects(family.getValue())
         return orphans
+    }
+
+    /**
+     * Add locked annotations of a class.
+     *
+     * ids, reasons  of each, one per line; the reason is its description.
+     * boxes         x0, y0, x1 and y1 of each.
+     */
+    static void addSuggestions(ImageData<BufferedImage> data, String ids, double[] boxes, String reasons, PathClass pathClass) {
+        List<UUID> identifiers = parse(ids)
+        String[] texts = reasons.split("\n", -1)
+        List<PathObject> suggestions = new ArrayList<PathObject>()
+        for (int i = 0; i < identifiers.size(); i++) {
+            double x = boxes[4 * i]
+            double y = boxes[4 * i + 1]
+            ROI roi = ROIs.createRectangleROI(x, y, boxes[4 * i + 2] - x, boxes[4 * i + 3] - y, ImagePlane.getDefaultPlane())
+            PathAnnotationObject suggestion = (PathAnnotationObject) PathObjects.createAnnotationObject(roi, pathClass)
+            suggestion.setID(identifiers.get(i))
+            suggestion.setDescription(texts[i])
+            suggestion.setLocked(true)
+            suggestions.add(suggestion)
+        }
+        data.getHierarchy().getRootObject().addChildObjects(suggestions)
     }
 
     /** Append a step to an image's history, unless the last step is equal. */

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ...nuclei import Nuclei, empty
 from ..formats.detections import DEFAULT_COLOR, Color, columns, pop_probability, qupath_id
 from ..formats.outlines import with_area
-from ..project import Annotation, Core, DetectionChunk, ImageEntry, ObjectCounts, Plane
+from ..project import Annotation, Core, DetectionChunk, ImageEntry, ObjectCounts, Plane, Suggestion
+from ..suggested import COLOR, SUGGESTED
 from . import jvm
 
 _CHUNK = 50_000
@@ -171,6 +172,20 @@ def add(
             parent_ids += parents[rows[kept]].tolist()
     transfer.add(data, added, "\n".join(parent_ids))
     return int(added.size())
+
+
+def add_suggestions(data: Any, suggestions: Sequence[Suggestion], ids: Sequence[str]) -> int:
+    """Add suggestions to an ``ImageData`` as locked annotations with these ids. Returns how many."""
+    rgb = jvm.java_class("qupath.lib.common.ColorTools").packRGB
+    path_class = jvm.java_class("qupath.lib.objects.classes.PathClass").fromString(SUGGESTED, rgb(*COLOR))
+    jvm.compiled("ObjectTransfer").addSuggestions(
+        data,
+        "\n".join(ids),
+        jvm.array("double")([float(edge) for one in suggestions for edge in one.box]),
+        "\n".join(one.reason.replace("\n", " ") for one in suggestions),
+        path_class,
+    )
+    return len(suggestions)
 
 
 def _objects(nuclei: Nuclei, colors: Mapping[str, Color]) -> Any:

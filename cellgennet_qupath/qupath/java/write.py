@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from ...core.errors import EntryDataError
 from ...nuclei import Nuclei
 from ..formats.detections import Color, qupath_id
 from ..parents import parents_within
-from ..project import ObjectCounts, WriteOptions
+from ..project import ObjectCounts, Suggestion, WriteOptions
+from ..suggested import identifier, removable
 from . import jvm
 from . import objects as javaobjects
 
@@ -32,8 +33,35 @@ class ChangedError(EntryDataError):
 
 
 @dataclass(frozen=True)
-class Content:
-    """What is to be written, and how.
+class Plan:
+    """Which objects of an image are replaced, by the words of ``ObjectFilter``, and what adds the new ones.
+
+    removed : which objects go; ``ours``: which are then the new ones, with ``ids``, a Java list of UUIDs.
+    add     : adds the new ones and returns how many.
+    """
+
+    removed: str
+    ours: str
+    ids: Any
+    add: Callable[[], int]
+
+
+class Content(Protocol):
+    """What is to be written.
+
+    history : a step for QuPath's workflow history, name to value; no step if empty.
+    """
+
+    @property
+    def history(self) -> Mapping[str, str]: ...
+
+    def plan(self, data: Any) -> Plan:
+        """How an ``ImageData`` is to be changed; it is unchanged until ``Plan.add`` is called."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Nuclei to be written, and how.
 
     colors  : of classes by full name.
     version : of the QuPath that wrote the project.
@@ -44,10 +72,53 @@ class Content:
     options: WriteOptions
     version: str = ""
 
+    @property
+    def history(self) -> Mapping[str, str]:
+        return self.options.history
+
+    def plan(self, data: Any) -> Plan:
+        """See ``Content``."""
+        transfer, nuclei, parents = jvm.compiled("ObjectTransfer"), self.nuclei, None
+        if self.options.existing == "keep":
+            present = set(str(transfer.ids(data)).split())
+            nuclei = nuclei.take(np.array([qupath_id(i) not in present for i in nuclei.ids], bool))
+        cores = javaobjects.cores_of(data.getHierarchy())
+        if self.options.within or cores:
+            annotations = javaobjects.annotations_of(data.getHierarchy())
+            parents = parents_within(nuclei, annotations, cores, self.options.within, self.version)
+        ids = transfer.parse("\n".join(qupath_id(identifier) for identifier in nuclei.ids))
+        return Plan(
+            _REMOVED[self.options.existing],
+            "",
+            ids,
+            lambda: javaobjects.add(data, nuclei, self.colors, parents),
+        )
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """Suggestions to be written for the image with the id ``image``; earlier ones are replaced."""
+
+    suggestions: Sequence[Suggestion]
+    image: str
+    history: Mapping[str, str] = field(default_factory=dict)
+
+    def plan(self, data: Any) -> Plan:
+        """See ``Content``."""
+        earlier = removable(javaobjects.annotations_of(data.getHierarchy()))
+        new = [identifier(one, self.image) for one in self.suggestions]
+        ids = jvm.compiled("ObjectTransfer").parse("\n".join({*earlier, *new}))
+        return Plan(
+            "annotations",
+            "annotations",
+            ids,
+            lambda: javaobjects.add_suggestions(data, self.suggestions, new),
+        )
+
 
 @dataclass(frozen=True)
 class NewData:
-    """A new file that was read back and verified: how many nuclei were added, and its ``summary.json``."""
+    """A new file that was read back and verified: how many objects were added, and its ``summary.json``."""
 
     count: int
     summary: str
@@ -56,7 +127,7 @@ class NewData:
 def write_new_data(
     data_file: Path, new_file: Path, server: Any, check: Callable[[ObjectCounts], None], content: Content
 ) -> NewData:
-    """Write the objects of ``data_file`` and the nuclei to ``new_file``, and read that back.
+    """Write the objects of ``data_file``, changed by ``content``, to ``new_file``, and read that back.
 
     server : placeholder for the image.
     check  : raises an error if QuPath did not read all objects of ``data_file``.
@@ -69,37 +140,30 @@ def write_new_data(
     ):
         data = transfer.read(_java_path(data_file) if data_file.is_file() else None, server)
         check(javaobjects.counts_of(data.getHierarchy()))
-        removed_kind, nuclei, parents = _REMOVED[content.options.existing], content.nuclei, None
-        if content.options.existing == "keep":
-            present = set(str(transfer.ids(data)).split())
-            nuclei = nuclei.take(np.array([qupath_id(i) not in present for i in nuclei.ids], bool))
-        cores = javaobjects.cores_of(data.getHierarchy())
-        if content.options.within or cores:
-            annotations = javaobjects.annotations_of(data.getHierarchy())
-            parents = parents_within(nuclei, annotations, cores, content.options.within, content.version)
-        ids = transfer.parse("\n".join(qupath_id(identifier) for identifier in nuclei.ids))
-        before = np.array(checksum.compute(data, removed_kind, ids), np.int64)
+        plan = content.plan(data)
+        ids = plan.ids
+        before = np.array(checksum.compute(data, plan.removed, ids), np.int64)
         steps = int(data.getHistoryWorkflow().size())
         settings, stains = str(checksum.settings(data, steps)), np.array(checksum.stains(data), np.float64)
-        removed = int(transfer.remove(data, removed_kind, ids))
-        count = javaobjects.add(data, nuclei, content.colors, parents)
-        if content.options.history:
-            transfer.addStep(data, _STEP, dict(content.options.history))
-        intended = np.array(checksum.compute(data, "", ids), np.int64)
+        removed = int(transfer.remove(data, plan.removed, ids))
+        count = plan.add()
+        if content.history:
+            transfer.addStep(data, _STEP, dict(content.history))
+        intended = np.array(checksum.compute(data, plan.ours, ids), np.int64)
         transfer.write(data, _java_path(new_file))
         summary = str(transfer.summary(data, time.time_ns() // 1_000_000))
         data = None
         with new_file.open("rb+") as file:
             os.fsync(file.fileno())
         again = transfer.read(_java_path(new_file), server)
-        after = np.array(checksum.compute(again, "", ids), np.int64)
+        after = np.array(checksum.compute(again, plan.ours, ids), np.int64)
         stains_after = np.array(checksum.stains(again), np.float64)
         same_settings = str(checksum.settings(again, steps)) == settings
     if removed != before[5] or (before[[0, 1, 3, 4]] != after[[0, 1, 3, 4]]).any():
         what = "annotations" if before[0] != after[0] or before[3] != after[3] else "other objects"
         raise _refused(data_file, f"QuPath changed {what} while writing")
     if count != after[5] or intended[2] != after[2]:
-        raise _refused(data_file, f"QuPath wrote {after[5]} nuclei, or others, instead of {count}")
+        raise _refused(data_file, f"QuPath wrote {after[5]} objects, or others, instead of {count}")
     # QuPath normalises stain vectors once more, and 0.5 writes eight decimals.
     same_stains = stains.shape == stains_after.shape and np.allclose(stains, stains_after, rtol=0, atol=1e-6)
     if not same_settings or not same_stains:

@@ -1,0 +1,106 @@
+"""``cellgennet suggest``: the windows whose outlines would teach a model most."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import Backend, json_option, mpp_option, opened, print_json, project_argument, threads_option
+from .reporter import reporter
+
+
+@click.command("suggest")
+@project_argument
+@click.option(
+    "-m", "--model", type=click.Path(path_type=Path), help="Model bundle; default: the pretrained one."
+)
+@click.option(
+    "-n",
+    "count",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="Windows to suggest, in all images together.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(64, 1024),
+    default=160,
+    show_default=True,
+    help="Side of a window in pixels of the model's resolution.",
+)
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    help="Only the image of this name, file name or id, or all that match this pattern (repeatable).",
+)
+@click.option("--image-id", "image_ids", multiple=True, help="Only the image of this id (repeatable).")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Equal seeds give equal windows.",
+)
+@mpp_option
+@threads_option
+@json_option
+def command(
+    project: Path,
+    backend: Backend,
+    slides: Path | None,
+    model: Path | None,
+    count: int,
+    size: int,
+    images: tuple[str, ...],
+    image_ids: tuple[str, ...],
+    seed: int,
+    mpp: float | None,
+    threads: int | None,
+    as_json: bool,
+) -> int:
+    """Suggest the windows whose outlines would teach a model most, as annotations of class Suggested."""
+    from .. import api
+
+    listener = reporter()
+    bundle = api.load_bundle(model or "pretrained", reporter=listener)
+    with opened(project, backend, slides, listener, writable=True) as target:
+        result = api.suggest(
+            target,
+            bundle,
+            count=count,
+            size=size,
+            seed=seed,
+            images=images,
+            image_ids=image_ids,
+            mpp=mpp,
+            threads=threads or 0,
+            reporter=listener,
+        )
+    if as_json:
+        print_json(
+            {
+                "project": str(project),
+                "backend": result.backend,
+                "bundle": str(bundle.path),
+                "windows": [window.document() for window in result.windows],
+                "images": [image.document() for image in result.images],
+                "page": str(result.page) if result.page else None,
+            }
+        )
+    else:
+        for window in result.windows:
+            click.echo(f"{window.entry.name}: {window.suggestion.reason}")
+        click.echo(
+            f"{len(result.windows)} suggestions on "
+            f"{len({window.entry.id for window in result.windows})} of {len(result.images)} images."
+        )
+        for note in sorted(
+            {image.written.note for image in result.images if image.written and image.windows}
+        ):
+            click.echo(note)
+        if result.page:
+            click.echo(f"Page: {result.page}")
+    return 3 if result.failed else 0

@@ -1,0 +1,1 @@
+"""Which windows of a project would teach a model most if their nuclei were outlined."""
