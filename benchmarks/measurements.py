@@ -1,19 +1,15 @@
-"""What measuring costs by the megapixel, and exporting by the million nuclei.
+"""What measuring costs by the megapixel.
 
-    python benchmarks/measurements.py [--nuclei 1000000] [--megapixels 16] [--density 500] [-o REPORT.json]
+    python benchmarks/measurements.py [--megapixels 16] [--density 500] [-o REPORT.json]
 
-Measures generated tissue: a JPEG pyramid full of nuclei at a density (per megapixel of full resolution),
-and a project of one image of many nuclei with all measurements. Processor seconds are user and system
-time, of a process of its own for each export, whose largest memory is told as well. On Linux and macOS.
+Measures generated tissue: a JPEG pyramid full of nuclei at a density (per megapixel of full resolution).
+Processor seconds are user and system time. ``export.py`` measures what exporting costs.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,21 +18,17 @@ from pathlib import Path
 import click
 import cv2
 import numpy as np
-import pandas as pd
 import shapely
 import tifffile
 from numpy.typing import NDArray
 
-from cellgennet_qupath.measure.intensity import stain_columns, stain_measurements
+from cellgennet_qupath.measure.intensity import stain_measurements
 from cellgennet_qupath.measure.shape import shape_measurements
 from cellgennet_qupath.measure.tile import MeasureOptions, measure_tile
-from cellgennet_qupath.nuclei import Nuclei
-from cellgennet_qupath.qupath.formats.detections import write_detections
 from cellgennet_qupath.qupath.stains import H_E
 from cellgennet_qupath.slides.reader import open_slide
 
 MPP = (0.25, 0.25)
-FORMATS = ("parquet", "csv", "tsv.gz", "geojson.gz", "h5ad")
 VERTICES = 24
 
 
@@ -91,83 +83,16 @@ def measuring(folder: Path, megapixels: float, density: float) -> dict[str, floa
     return {"megapixels": size, "nuclei per megapixel": len(polygons) / size, "covered": covered, **cost}
 
 
-PROJECT = {
-    "version": "0.5.1",
-    "createTimestamp": 1,
-    "modifyTimestamp": 1,
-    "uri": "file:/p/project.qpproj",
-    "lastID": 1,
-}
-
-
-def project_of(folder: Path, n: int) -> Path:
-    """A project of one image whose detections were written by this tool."""
-    rng = np.random.default_rng(1)
-    polygons, side = outlines(n, 500, rng)
-    size = {"value": MPP[0], "unit": "µm"}
-    calibration = {"pixelWidth": size, "pixelHeight": size}
-    metadata = {"name": "slide", "width": side, "height": side, "pixelCalibration": calibration}
-    server = {"builderType": "uri", "uri": "file:/slides/slide.tif", "metadata": metadata}
-    image = {"serverBuilder": server, "entryID": 1, "imageName": "slide"}
-    folder.mkdir()
-    (folder / "project.qpproj").write_text(json.dumps({**PROJECT, "images": [image]}), encoding="utf-8")
-    stains = pd.DataFrame(rng.uniform(0, 1, (n, 10)).astype(np.float32), columns=stain_columns(H_E))
-    table = pd.concat([shape_measurements(polygons, MPP), stains], axis=1)
-    found = Nuclei.from_polygons(polygons, rng.uniform(0.5, 1, n)).with_measurements(table)
-    target = folder / "cellgennet" / "detections"
-    target.mkdir(parents=True)
-    write_detections(target / "1.geojson.gz", found)
-    return folder
-
-
-def exported(project: Path, file: Path, *options: str) -> dict[str, float]:
-    """Seconds and memory of one export in a process of its own."""
-    command = [sys.executable, "-m", "cellgennet_qupath", "export", str(project), "--backend", "files"]
-    begin = time.monotonic()
-    child = subprocess.Popen([*command, "-o", str(file), *options], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise click.ClickException(f"{file.name}: export ended with {child.returncode}")
-    return {
-        "seconds": time.monotonic() - begin,
-        "processor seconds": used.ru_utime + used.ru_stime,
-        "largest memory (GB)": used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9,
-        "file (MB)": file.stat().st_size / 1e6,
-    }
-
-
-def make_project(folder: Path, n: int) -> Path:
-    """The project, made by another process, so that its memory is nobody's here."""
-    if os.fork() == 0:
-        project_of(folder, n)
-        os._exit(0)
-    os.wait()
-    return folder
-
-
 @click.command()
-@click.option("--nuclei", default=1_000_000, show_default=True, help="Nuclei to export.")
 @click.option("--megapixels", default=16.0, show_default=True, help="Tissue to measure.")
 @click.option("--density", default=500.0, show_default=True, help="Nuclei per megapixel to measure.")
-@click.option("--format", "formats", multiple=True, default=FORMATS, help="Endings to export to.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the numbers as JSON.")
-def main(
-    nuclei: int, megapixels: float, density: float, formats: tuple[str, ...], output: Path | None
-) -> None:
-    """Measure what measuring and exporting cost."""
+def main(megapixels: float, density: float, output: Path | None) -> None:
+    """Measure what measuring costs."""
     report: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        report["measuring, processor seconds per megapixel"] = measuring(folder, megapixels, density)
-        if nuclei:
-            project = make_project(folder / "project", nuclei)
-            for ending in formats:
-                report[f"{nuclei} nuclei to {ending}"] = exported(project, folder / f"all.{ending}")
-            report[f"{nuclei} nuclei to parquet --neighbours"] = exported(
-                project, folder / "near.parquet", "--neighbours"
-            )
-            report[f"{nuclei} nuclei --summary"] = exported(project, folder / "summary.csv", "--summary")
+        numbers = measuring(Path(name), megapixels, density)
+        report["measuring, processor seconds per megapixel"] = numbers
     for what, numbers in report.items():
         click.echo(what)
         for part, value in numbers.items():
