@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..core.errors import EntryDataError, SupervisionError
 from ..qupath.formats.geojson import features
 from ..qupath.formats.geometries import from_geojson
+from ..qupath.formats.outlines import MULTIPOLYGON, POLYGON
 from .label_images import LABEL_ENDINGS, label_size, read_labels
 from .prediction import Prediction, rasterized
 from .regions import EvaluationRegion
@@ -155,7 +156,7 @@ def _parsed(file: Path, changed: int) -> tuple[NDArray[np.object_], NDArray[np.f
             geometry = None if drawn is None else from_geojson(drawn)
         except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
             raise EntryDataError(file, "contains a feature without a geometry", "Export it again") from error
-        if geometry is not None and geometry.geom_type in ("Polygon", "MultiPolygon"):
+        if geometry is not None and shapely.get_type_id(geometry) in (POLYGON, MULTIPOLYGON):
             polygons.append(geometry)
             probability.append(_probability((feature.get("properties") or {}).get("measurements")))
     return np.array(polygons, dtype=object), np.array(probability, np.float32)
