@@ -37,6 +37,7 @@ def open_project(
     backend: Backend = "auto",
     slides: StrPath | None = None,
     writable: bool = True,
+    older_qupath: bool = False,
     reporter: Reporter = LOG,
 ) -> Project:
     """Open a QuPath project, given its folder or its ``project.qpproj``.
@@ -45,6 +46,7 @@ def open_project(
                QuPath if paquo finds one.
     slides   : a folder to search for slides that have moved.
     writable : take the project's lock, which ``segment`` and ``train`` need; False only reads.
+    older_qupath : write also with a QuPath older than the one that wrote the project.
 
     Close it, or use it in a ``with`` block. Raises ProjectError, LockedError where another run holds the
     project, and QuPathError where QuPath is asked for and missing.
@@ -58,7 +60,7 @@ def open_project(
     from .slides.reader import slide_size
 
     folder = None if slides is None else Path(slides)
-    return opened(Path(path), backend, folder, slide_size, writable, reporter)
+    return opened(Path(path), backend, folder, slide_size, writable, reporter, older_qupath)
 
 
 def load_bundle(path: StrPath = "pretrained", *, reporter: Reporter = LOG) -> Bundle:
@@ -117,7 +119,8 @@ def train(
     settings = config if isinstance(config, Config) else load_config(None if config is None else Path(config))
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
-    with _opened(project, writable=True, reporter=reporter) as opened:
+    # A training writes nothing of QuPath's.
+    with _opened(project, writable=True, reporter=reporter, older_qupath=True) as opened:
         return train_project(
             opened,
             Path(output),
@@ -389,9 +392,9 @@ def _several(bundles: Bundle | StrPath | Sequence[Bundle | StrPath]) -> Sequence
 
 
 def _opened(
-    project: Project | StrPath, *, writable: bool, reporter: Reporter
+    project: Project | StrPath, *, writable: bool, reporter: Reporter, older_qupath: bool = False
 ) -> AbstractContextManager[Project]:
     """The project; one opened by the caller stays open."""
     if isinstance(project, str | os.PathLike):
-        return open_project(project, writable=writable, reporter=reporter)
+        return open_project(project, writable=writable, older_qupath=older_qupath, reporter=reporter)
     return nullcontext(project)

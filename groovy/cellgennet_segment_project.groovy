@@ -4,7 +4,7 @@
  * When to use it: to segment several images. The model is loaded only once.
  * How to run it: Run > Run segments all images, open or not. The nuclei of an open image appear at once (save it
  * to keep them); the other images are saved, one after the other. Run > Run for project segments the images that
- * you select there and no others.
+ * you select there and no others, as does "QuPath script" on the command line.
  *
  * Options (edit the values between the two dashed lines):
  *

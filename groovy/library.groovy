@@ -68,25 +68,26 @@ class CellGenNet {
     }
 
     /**
-     * Segment images. In "Run for project" the script's image; QuPath saves it. Else all images, or those that
-     * the option "images" names; those that are not open are saved.
+     * Segment images. In "Run for project", and without a window, the script's image; QuPath saves it. Else all
+     * images, or those that the option "images" names; those that are not open are saved.
      */
     void segmentProject(Map options) {
         calmly {
             def more = segmentOptions(options)
-            if (batchSize > 1) {
+            def names = option("images", options.images)
+            if (!names && isOneOfBatch()) {
                 segmentInBatch(more)
                 return
             }
             def failed = []
             withTool(more) { tool ->
-                for (def entry : chosen(option("images", options.images))) {
+                for (def entry : chosen(names)) {
                     try {
                         if (ask(tool, entry) != null)
                             bringIntoOpenOrSaved(entry)
                     } catch (IOException | IllegalStateException e) {
                         failed << entry.getImageName()
-                        say(e.getMessage())
+                        script.println(e.getMessage())
                     }
                 }
             }
@@ -225,6 +226,13 @@ class CellGenNet {
 
     /** Number of images in "Run for project"; 1 in a plain run. */
     int getBatchSize() { number("qupath.script.batchSize", 1) }
+
+    /** Whether the script runs for one of several chosen images; a batch of one has the same numbers as a plain run. */
+    private boolean isOneOfBatch() {
+        def data = QP.getCurrentImageData()
+        def shown = QuPathGUI.getInstance()?.getAllViewers()?.any { it.getImageData().is(data) }
+        return batchSize > 1 || data != null && !shown
+    }
 
     private int number(String name, int otherwise) {
         def value = script.binding.hasVariable(name) ? script.binding.getVariable(name) : null
@@ -385,7 +393,11 @@ class CellGenNet {
 
     /** Let a tool end by itself: it writes its page and releases the project. */
     private static void end(Map tool) {
-        tool.process.getOutputStream().close()
+        try {
+            tool.process.getOutputStream().close()
+        } catch (IOException ended) {
+            // The tool ended before; there is nothing to tell it.
+        }
         finish(tool)
     }
 

@@ -18,8 +18,9 @@ def command() -> None:
 def install(folder: Path | None) -> None:
     """Copy the scripts to DIR and record which Python they start.
 
-    Without DIR they go to the script folders of all QuPath user folders (~/QuPath/v0.5 and so on), where
-    QuPath shows them in the menu Automate > User scripts. Run this again after moving the Python environment.
+    Without DIR they go to the script folders of all QuPath user folders (~/QuPath/v0.5 and so on, and those
+    chosen in QuPath's preferences), where QuPath shows them in the menu Automate > User scripts... Run this
+    again after moving the Python environment.
     """
     from ..qupath.scripts import install_scripts
 
@@ -29,3 +30,4 @@ def install(folder: Path | None) -> None:
     for script in installed.kept:
         click.echo(f"Kept: {script}")
     click.echo(f"They start {sys.executable} (recorded in {installed.settings}).")
+    click.echo("For the menu Extensions > CellGenNet, run Automate > User scripts... > cellgennet_menu once.")

@@ -67,6 +67,11 @@ mpp_option = click.option(
     callback=_plausible_mpp,
     help="Pixel size in micrometres, for images without one or with an impossible one.",
 )
+older_qupath_option = click.option(
+    "--older-qupath",
+    is_flag=True,
+    help="Write with a QuPath older than the one that wrote the project; it drops data unknown to it.",
+)
 threads_option = click.option(
     "--threads", type=click.IntRange(0, 1024), default=None, help="Processor threads to use; 0: all."
 )
@@ -74,13 +79,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def opened(
-    project: Path, backend: Backend, slides: Path | None, reporter: Reporter = SILENT, writable: bool = False
+    project: Path,
+    backend: Backend,
+    slides: Path | None,
+    reporter: Reporter = SILENT,
+    writable: bool = False,
+    older_qupath: bool = False,
 ) -> Project:
     """Open the project and locate its slides; ``writable`` takes its lock."""
     from ..qupath.open import open_project
     from ..slides.reader import slide_size
 
-    return open_project(project, backend, slides, slide_size, writable, reporter)
+    return open_project(project, backend, slides, slide_size, writable, reporter, older_qupath)
 
 
 def print_json(document: object) -> None:

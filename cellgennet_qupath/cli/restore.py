@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import Backend, opened, project_argument
+from .options import Backend, older_qupath_option, opened, project_argument
 from .reporter import reporter
 
 
@@ -16,15 +16,17 @@ from .reporter import reporter
     "--image",
     "images",
     multiple=True,
-    help="Only the image of this name, file name or id, or all that match this pattern (repeatable).",
+    help="Only the image of this name or file name, or all that match this pattern (repeatable).",
 )
 @click.option("--image-id", "image_ids", multiple=True, help="Only the image of this id (repeatable).")
+@older_qupath_option
 def command(
     project: Path,
     backend: Backend,
     slides: Path | None,
     images: tuple[str, ...],
     image_ids: tuple[str, ...],
+    older_qupath: bool,
 ) -> int:
     """Put back the detections that the last run replaced, and keep the present ones instead."""
     from ..core.environment import of_image
@@ -33,7 +35,7 @@ def command(
 
     listener = reporter()
     restored, failed = 0, 0
-    with opened(project, backend, slides, listener, writable=True) as target:
+    with opened(project, backend, slides, listener, writable=True, older_qupath=older_qupath) as target:
         for entry in chosen(target.entries, images, image_ids, target.path):
             try:
                 written = restore_detections(target, entry)

@@ -15,6 +15,7 @@ from .options import (
     FiniteRange,
     json_option,
     mpp_option,
+    older_qupath_option,
     opened,
     print_json,
     project_argument,
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     help="With --dask: end if no worker is connected for this long; default: wait.",
 )
 @mpp_option
+@older_qupath_option
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
@@ -127,6 +129,7 @@ def command(
     dask: str | None,
     worker_timeout: float | None,
     mpp: float | None,
+    older_qupath: bool,
     device: Literal["auto", "cpu", "cuda", "mps"],
     threads: int | None,
     as_json: bool,
@@ -140,7 +143,7 @@ def command(
     following = image_ids == ("-",)
     listener = reporter()
     bundle = api.load_bundle(model or "pretrained", reporter=listener)
-    with opened(project, backend, slides, listener, writable=True) as target:
+    with opened(project, backend, slides, listener, writable=True, older_qupath=older_qupath) as target:
         run = api.segment(
             target,
             bundle,

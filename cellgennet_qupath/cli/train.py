@@ -69,7 +69,7 @@ def command(
     listener = reporter()
     settings = load_config(config_file, listener)
     start = None if initial == NOTHING else api.load_bundle(initial, reporter=listener)
-    with opened(project, backend, slides, listener, writable=True) as target:
+    with opened(project, backend, slides, listener, writable=True, older_qupath=True) as target:
         bundle = api.train(
             target,
             output,

@@ -73,6 +73,11 @@ def of_image(name: str, error: Exception) -> str:
     return str(known) if known is error else f"{name}: {known}"
 
 
+def advice(error: OSError) -> str:
+    """What to do about a file that cannot be read or written."""
+    return _ADVICE.get(error.errno or 0, ("", "Check the disk, then run the command again"))[1]
+
+
 def in_one_line(error: BaseException) -> str:
     """Any exception in one line: the cause where it is known, else the name of its class and its message."""
     known = environment_error(error)

@@ -184,7 +184,8 @@ class FilesBackend:
         return WrittenDetections(
             count=count,
             file=file,
-            note="In QuPath, drag the file onto the open image, or run cellgennet_import_detections.groovy.",
+            note="In QuPath, run cellgennet_import_detections.groovy, or drag the file onto the open image. "
+            "If QuPath asks to update IDs, the nuclei are there already: answer Cancel and run the script.",
         )
 
     def write_suggestions(self, entry: ImageEntry, suggestions: Sequence[Suggestion]) -> WrittenSuggestions:

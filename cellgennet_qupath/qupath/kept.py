@@ -10,6 +10,7 @@ from typing import Any
 
 import shapely
 
+from ..core.environment import advice
 from ..core.errors import EntryDataError, ProjectError
 from ..core.files import replacing
 from ..core.progress import Reporter
@@ -112,7 +113,7 @@ class KeptFiles:
                     part.write_text(json.dumps(known, indent=1), encoding="utf-8")
             except OSError as error:
                 reason = f"cannot be written ({error.strerror})"
-                raise ProjectError(file, reason, "Free some space or allow writing") from error
+                raise ProjectError(file, reason, advice(error)) from error
 
 
 def _state(file: Path) -> list[int]:

@@ -29,6 +29,7 @@ def open_project(
     size_of: SizeOf | None = None,
     writable: bool = False,
     reporter: Reporter = SILENT,
+    older_qupath: bool = False,
 ) -> Project:
     """Open a project, given its folder or its ``project.qpproj``.
 
@@ -36,9 +37,10 @@ def open_project(
     slides   : a folder to search for slides that are not at their recorded paths.
     size_of  : (width, height) of a slide file, to choose between slides of the same name.
     writable : take the project's lock, so that ``write_detections`` may be called.
+    older_qupath : write also with a QuPath older than the one that wrote the project.
 
     Close it, or use it in a ``with`` block. Raises ProjectError, LockedError, and for
-    ``backend="qupath"`` MissingExtraError without paquo and QuPathError without QuPath.
+    ``backend="qupath"`` MissingExtraError without paquo and QuPathError without QuPath, or with an older one.
     """
     if backend == "qupath":
         require("qupath", "--backend qupath")
@@ -51,4 +53,4 @@ def open_project(
         return FilesBackend(path, slides, size_of, writable, reporter)
     from .java.backend import QuPathBackend
 
-    return QuPathBackend(path, slides, size_of, writable, reporter)
+    return QuPathBackend(path, slides, size_of, writable, reporter, older_qupath)

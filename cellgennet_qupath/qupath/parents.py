@@ -35,8 +35,13 @@ def parents_within(
 
 def cells_decide(version: str) -> bool:
     """Whether a QuPath places a cell by its own centroid, not by that of its nucleus (up to 0.5)."""
+    return not version or release(version) >= _BY_CELL
+
+
+def release(version: str) -> tuple[int, int]:
+    """The first two numbers of a QuPath's version; (0, 0) if unknown."""
     numbers = re.match(r"v?(\d+)\.(\d+)", version)
-    return numbers is None or (int(numbers[1]), int(numbers[2])) >= _BY_CELL
+    return (0, 0) if numbers is None else (int(numbers[1]), int(numbers[2]))
 
 
 def parents_of(

@@ -10,6 +10,7 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
+from ..core.environment import advice
 from ..core.errors import EntryDataError
 from ..core.files import remove_file, replacing
 from ..nuclei import concat
@@ -51,7 +52,7 @@ def keep_detections(project: Project, entry: ImageEntry, every: bool = False) ->
         _delete_older(project, entry, file)
     except OSError as error:
         raise EntryDataError(
-            file, f"cannot be written ({error.strerror or error}); nothing was replaced", "Free some space"
+            file, f"cannot be written ({error.strerror or error}); nothing was replaced", advice(error)
         ) from error
     return file
 

@@ -6,11 +6,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.environment import advice
 from ..core.errors import CellGenNetError, UsageError
 from ..core.files import replacing
 from ..core.resources import groovy_scripts
+from .userfolders import user_folders
 
-LIBRARY = "library.groovy"
+LIBRARIES = ("library.groovy", "menu.groovy")
+"""What the scripts load; kept beside the settings."""
+
 SETTINGS = "qupath.properties"
 
 
@@ -36,38 +40,36 @@ def settings_folder() -> Path:
 def install_scripts(folder: Path | None, python: Path) -> InstalledScripts:
     """Copy the scripts and write the settings file.
 
-    folder : for the scripts; None for the script folders of all QuPath user folders (``~/QuPath/v0.5``).
+    folder : for the scripts; None for the script folders of all QuPath user folders (see ``user_folders``).
     python : the interpreter that the scripts start.
 
     An existing script that differs is kept, with ``.old`` appended to its name. Raises UsageError if no
     folder is known, and CellGenNetError if one cannot be written.
     """
     source, home = groovy_scripts(), settings_folder()
-    folders = (folder,) if folder is not None else _user_folders()
+    folders = (folder,) if folder is not None else tuple(path / "scripts" for path in user_folders())
     if not folders:
         raise UsageError(
             "groovy install",
-            f"found no QuPath user folder in {Path.home() / 'QuPath'}",
-            "Name it: QuPath shows it in Edit > Preferences > General, QuPath user directory",
+            f"found no QuPath user folder, neither in {Path.home() / 'QuPath'} nor in QuPath's preferences",
+            "Start QuPath once, or name a folder: QuPath shows its own in Edit > Preferences, "
+            "QuPath user directory; scripts go into the folder scripts inside it",
         )
     kept = []
     try:
         for target in folders:
             for script in sorted(source.glob("cellgennet_*.groovy")):
                 kept += _copy(script, target / script.name)
-        _copy(source / LIBRARY, home / LIBRARY, keep=False)
+        for library in LIBRARIES:
+            _copy(source / library, home / library, keep=False)
         with replacing(home / SETTINGS) as part:
             path = str(python).replace("\\", "\\\\")
             part.write_text(f"# Written by cellgennet groovy install.\npython={path}\n", encoding="utf-8")
     except OSError as error:
         raise CellGenNetError(
-            error.filename or home, f"cannot be written ({error.strerror})", "Choose another folder"
+            error.filename or home, f"cannot be written ({error.strerror})", advice(error)
         ) from error
     return InstalledScripts(folders, home / SETTINGS, tuple(kept))
-
-
-def _user_folders() -> tuple[Path, ...]:
-    return tuple(path / "scripts" for path in sorted((Path.home() / "QuPath").glob("v*")) if path.is_dir())
 
 
 def _copy(source: Path, target: Path, keep: bool = True) -> list[Path]:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.environment import advice
 from ..core.errors import EntryDataError
 from ..core.files import replacing
 from ..nuclei import Nuclei, NucleiChunks
@@ -91,9 +92,7 @@ def write_record(project: Project, entry: ImageEntry, record: Record) -> None:
         with replacing(file, project.work_folder) as part:
             part.write_text(json.dumps({**content, "sha256": _checksum(content)}, indent=1), encoding="utf-8")
     except OSError as error:
-        raise EntryDataError(
-            file, f"cannot be written ({error.strerror or error})", "Free some space"
-        ) from error
+        raise EntryDataError(file, f"cannot be written ({error.strerror or error})", advice(error)) from error
 
 
 def place_of(project: Project, file: Path) -> str:

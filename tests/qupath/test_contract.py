@@ -84,7 +84,7 @@ def test_both_backends_tell_the_same(qupath: None, shared: Path, version: str) -
 
 def test_detections_are_written_and_read_back(backend: Backend, project: Path) -> None:
     expected = nuclei()
-    with open_project(project, backend, writable=True) as opened:
+    with open_project(project, backend, writable=True, older_qupath=True) as opened:
         one, never_opened = opened.entries
         annotations = opened.annotations(one)
         for entry in (one, never_opened):
@@ -117,14 +117,14 @@ def test_planes_are_kept(backend: Backend, project: Path) -> None:
         np.arange(len(base), dtype=np.int32) % 2,
         base.measurements,
     )
-    with open_project(project, backend, writable=True) as opened:
+    with open_project(project, backend, writable=True, older_qupath=True) as opened:
         opened.write_detections(opened.entries[0], stack)
         assert_equal(opened.detections(opened.entries[0]), stack)
 
 
 def test_cells_are_kept(backend: Backend, project: Path) -> None:
     expected = with_cells(nuclei())
-    with open_project(project, backend, writable=True) as opened:
+    with open_project(project, backend, writable=True, older_qupath=True) as opened:
         one = opened.entries[0]
         opened.write_detections(one, expected)
         assert_equal(opened.detections(one), expected)
@@ -134,7 +134,7 @@ def test_cells_are_kept(backend: Backend, project: Path) -> None:
 
 def test_nuclei_that_are_there_are_kept_if_so_wished(backend: Backend, project: Path) -> None:
     every = nuclei()
-    with open_project(project, backend, writable=True) as opened:
+    with open_project(project, backend, writable=True, older_qupath=True) as opened:
         one = opened.entries[0]
         opened.write_detections(one, every.take(np.arange(5)))
         opened.write_detections(one, every.take(np.arange(3, 8)), WriteOptions("keep"))
@@ -145,7 +145,7 @@ def test_nuclei_that_are_there_are_kept_if_so_wished(backend: Backend, project: 
 
 def test_data_that_is_cut_off_or_missing_is_an_error(backend: Backend, project: Path, small: bytes) -> None:
     data = project / "data" / "1" / "data.qpdata"
-    with open_project(project, backend, writable=True) as opened:
+    with open_project(project, backend, writable=True, older_qupath=True) as opened:
         one = opened.entries[0]
         for content in (b"", small[:4], small[: len(small) // 2], b"no data at all"):
             data.write_bytes(content)
@@ -183,7 +183,10 @@ def test_every_kind_of_object_outlives_writing(backend: Backend, project: Path, 
     """Objects of other tools, objects inside objects, odd names, long texts."""
     data = project / "data" / "1" / "data.qpdata"
     data.write_bytes(unpacked(f"everything_v{version}.qpdata"))
-    with open_project(project, backend, writable=True) as opened, open_project(project, "files") as files:
+    with (
+        open_project(project, backend, writable=True, older_qupath=True) as opened,
+        open_project(project, "files") as files,
+    ):
         one = opened.entries[0]
         before = {annotation.id: annotation for annotation in opened.annotations(one)}
         exactly = files.annotations(one)
@@ -202,9 +205,9 @@ def test_every_kind_of_object_outlives_writing(backend: Backend, project: Path, 
 
 
 def test_one_writer_at_a_time(backend: Backend, project: Path) -> None:
-    with open_project(project, backend, writable=True):
+    with open_project(project, backend, writable=True, older_qupath=True):
         with pytest.raises(LockedError):
-            open_project(project, backend, writable=True)
+            open_project(project, backend, writable=True, older_qupath=True)
         with open_project(project, backend) as reader, pytest.raises(ValueError, match="read-only"):
             reader.write_detections(reader.entries[0], nuclei())
     assert not (project / "cellgennet" / "lock.json").exists()
@@ -219,7 +222,7 @@ def test_only_detections_change_in_a_real_project(qupath: None, copied: Path) ->
     before = project_hashes(copied)
     with (
         open_project(copied, "files") as files,
-        open_project(copied, "qupath", writable=True) as real,
+        open_project(copied, "qupath", writable=True, older_qupath=True) as real,
     ):
         for entry in real.entries:
             earlier, counts, stains = files.annotations(entry), files.counts(entry), files.stains(entry)
@@ -248,7 +251,7 @@ def test_only_detections_change_in_a_real_project(qupath: None, copied: Path) ->
 def test_what_changed_in_qupath_is_what_is_read(qupath: None, project: Path) -> None:
     from cellgennet_qupath.qupath.java import jvm
 
-    with open_project(project, "qupath", writable=True) as opened:
+    with open_project(project, "qupath", writable=True, older_qupath=True) as opened:
         one = opened.entries[0]
         opened.write_detections(one, nuclei())
         data = project / "data" / "1" / "data.qpdata"
@@ -284,7 +287,7 @@ def test_the_geojson_imports_whole(qupath: None, project: Path) -> None:
     from cellgennet_qupath.qupath.java import jvm
 
     expected = nuclei()
-    with open_project(project, "files", writable=True) as opened:
+    with open_project(project, "files", writable=True, older_qupath=True) as opened:
         place = opened.write_detections(opened.entries[0], expected).file
     reader = jvm.java_class("qupath.lib.io.PathIO")
     objects = list(reader.readObjects(jvm.java_class("java.nio.file.Paths").get(str(place))))
@@ -309,7 +312,7 @@ def test_qupath_never_writes_to_stdout(qupath: None, project: Path) -> None:
         "import shapely\n"
         "from cellgennet_qupath.nuclei import Nuclei\n"
         "from cellgennet_qupath.qupath.open import open_project\n"
-        "with open_project(Path(sys.argv[1]), 'qupath', writable=True) as project:\n"
+        "with open_project(Path(sys.argv[1]), 'qupath', writable=True, older_qupath=True) as project:\n"
         "    entry = project.entries[0]\n"
         "    project.annotations(entry)\n"
         "    project.write_detections(entry, Nuclei.from_polygons([shapely.box(0, 0, 5, 5)]))\n"

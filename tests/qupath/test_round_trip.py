@@ -120,7 +120,7 @@ def test_only_our_nuclei_differ_object_by_object(project: Path, version: str, ce
     file.write_bytes(unpacked(f"everything_v{version}.qpdata"))
     expected = with_cells(nuclei()) if cells else nuclei()
     expected.z[3] = 2
-    with open_project(project, "qupath", writable=True) as opened:
+    with open_project(project, "qupath", writable=True, older_qupath=True) as opened:
         assert isinstance(opened, QuPathBackend)
         one = opened.entries[0]
         before, kept, steps = (
@@ -159,7 +159,7 @@ def test_only_our_nuclei_differ_object_by_object(project: Path, version: str, ce
 
 def test_qupaths_own_table_shows_the_measurements(project: Path) -> None:
     expected = nuclei()
-    with open_project(project, "qupath", writable=True) as opened:
+    with open_project(project, "qupath", writable=True, older_qupath=True) as opened:
         assert isinstance(opened, QuPathBackend)
         one = opened.entries[0]
         opened.write_detections(one, expected)
@@ -179,7 +179,7 @@ def test_qupaths_own_table_shows_the_measurements(project: Path) -> None:
 def test_what_is_there_makes_room_or_stays(project: Path, existing: str) -> None:
     (project / "data" / "1" / "data.qpdata").write_bytes(unpacked("everything_v0.7.qpdata"))
     every = nuclei()
-    with open_project(project, "qupath", writable=True) as opened:
+    with open_project(project, "qupath", writable=True, older_qupath=True) as opened:
         one = opened.entries[0]
         others = opened.counts(one).detections
         annotations = opened.annotations(one)
@@ -213,14 +213,14 @@ def test_the_geojson_way_gives_the_same_objects(
         expected.cells[:] = shapely.transform(expected.cells, lambda xy: xy + shift)
     writing = WriteOptions(within=Within(drawn[0].path_class), history={"model": "m"})
     other = Path(shutil.copytree(project, tmp_path / "other"))
-    with open_project(project, "qupath", writable=True) as real:
+    with open_project(project, "qupath", writable=True, older_qupath=True) as real:
         assert isinstance(real, QuPathBackend)
         entry = real.entries[0]
         real.write_detections(entry, expected.take(np.arange(3)), writing)
         real.write_detections(entry, expected, writing)
         directly = objects(image_data(real, entry))
         steps = history(project / "data" / "1" / "data.qpdata")[-1]
-    with open_project(other, "files", writable=True) as files:
+    with open_project(other, "files", writable=True, older_qupath=True) as files:
         files.write_detections(entry, expected, writing)
     with open_project(other, "qupath") as real:
         assert isinstance(real, QuPathBackend)
@@ -259,7 +259,7 @@ def import_with_library(project: QuPathBackend, entry: Any, data: Any) -> None:
 
 
 def test_ids_stay_the_same_from_run_to_run(project: Path) -> None:
-    with open_project(project, "qupath", writable=True) as opened:
+    with open_project(project, "qupath", writable=True, older_qupath=True) as opened:
         one, two = opened.entries
         opened.write_detections(one, nuclei())
         first = set(opened.detections(one).ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import plistlib
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from cellgennet_qupath.cli import run
-from cellgennet_qupath.core.errors import UsageError
+from cellgennet_qupath.core.errors import CellGenNetError, UsageError
 from cellgennet_qupath.core.resources import groovy_scripts
 from cellgennet_qupath.nuclei import OWN_MARK
-from cellgennet_qupath.qupath import scripts
+from cellgennet_qupath.qupath import scripts, userfolders
 from cellgennet_qupath.qupath.formats.detections import read_detections
 from cellgennet_qupath.qupath.java.installation import find_qupath
 from cellgennet_qupath.qupath.open import open_project
@@ -33,6 +34,7 @@ NAMES = [
     "cellgennet_correct.groovy",
     "cellgennet_export_annotations.groovy",
     "cellgennet_import_detections.groovy",
+    "cellgennet_menu.groovy",
     "cellgennet_segment_image.groovy",
     "cellgennet_segment_project.groovy",
     "cellgennet_suggest.groovy",
@@ -56,6 +58,7 @@ def test_scripts_are_installed_with_the_python_they_start(home: Path, tmp_path: 
     assert installed.folders == (target,)
     assert sorted(path.name for path in target.iterdir()) == NAMES
     assert (home / ".cellgennet" / "library.groovy").is_file()
+    assert (home / ".cellgennet" / "menu.groovy").is_file()
     # In a properties file a backslash is written twice.
     assert "python=C:\\\\Users\\\\ä b\\\\python.exe\n" in installed.settings.read_text(encoding="utf-8")
 
@@ -91,6 +94,47 @@ def test_user_folders_of_qupath_are_found(home: Path) -> None:
     folders = scripts.install_scripts(None, Path("python")).folders
     assert [folder.parent.name for folder in folders] == ["v0.5", "v0.7"]
     assert all((folder / NAMES[0]).is_file() for folder in folders)
+
+
+def test_user_folders_elsewhere_are_found_in_the_preferences(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    elsewhere = tmp_path / "Größe & Co"
+    elsewhere.mkdir()
+    preferences = home / ".java" / ".userPrefs" / "_!'k!bw!u!=" / "prefs.xml"
+    preferences.parent.mkdir(parents=True)
+    path = str(elsewhere).replace("&", "&amp;")
+    preferences.write_text(
+        f'<?xml version="1.0"?><map><entry key="a" value="x"/><entry key="userPath" value="{path}"/></map>',
+        encoding="utf-8",
+    )
+    assert scripts.install_scripts(None, Path("python")).folders == (elsewhere / "scripts",)
+    elsewhere.rename(tmp_path / "moved")
+    with pytest.raises(UsageError, match="no QuPath user folder"):
+        scripts.install_scripts(None, Path("python"))
+
+
+def test_preferences_of_macos_and_windows(tmp_path: Path) -> None:
+    node = {"/": {"io.github.qupath/": {"0.5/": {"userPath": "/Volumes/Lab/QuPath"}, "0.7/": {"a": "b"}}}}
+    file = tmp_path / "com.apple.java.util.prefs.plist"
+    file.write_bytes(plistlib.dumps(node))
+    assert userfolders.in_plist(file) == ["/Volumes/Lab/QuPath"]
+    file.write_bytes(b"bplist00 nothing")
+    assert userfolders.in_plist(file) == []
+    assert userfolders.in_xml(tmp_path / "missing.xml") == []
+    assert userfolders.from_registry("user/Path") == "userPath"
+    assert userfolders.from_registry("/D:////Gr/u00f6/u00dfe") == "D:\\\\Größe"
+    assert userfolders.from_registry("\\home\\ann") == "/home/ann"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="everybody may write here")
+def test_a_folder_that_may_not_be_written_is_named(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(0o500)
+    with pytest.raises(CellGenNetError, match=r"permission|Permission"):
+        scripts.install_scripts(folder, Path("python"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -147,6 +191,14 @@ class InQuPath:
         root = str(Path(__file__).resolve().parents[2])
         return {**os.environ, "CELLGENNET_HOME": str(self.home), "PYTHONPATH": root}
 
+    def run_alone(self, text: str) -> str:
+        """The output of a script that opens projects itself."""
+        script = self.scripts / "alone.groovy"
+        script.write_text(text, encoding="utf-8")
+        command = [str(self.program), "script", str(script)]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment, timeout=500)
+        return done.stdout + done.stderr
+
     def run(self, name: str, *options: str, image: str | None = None, save: bool = False) -> str:
         script = self.scripts / name if "\n" not in name else self.scripts / "check.groovy"
         if "\n" in name:
@@ -190,8 +242,10 @@ def test_segment_project_puts_nuclei_into_every_image(qupath: InQuPath, model: P
     names = image_names(qupath.project)
     with open_project(qupath.project, "files") as files:
         before = {entry.id: files.annotations(entry) for entry in files.entries}
-    said = qupath.run("cellgennet_segment_project.groovy", f"model={model}", image=names[0], save=True)
-    assert "[1/4]" in said, said  # progress arrived in the log
+    said = qupath.run(
+        "cellgennet_segment_project.groovy", f"model={model}", "images=*", image=names[0], save=True
+    )
+    assert "[1] " in said, said  # progress arrived in the log
     assert said.count("nuclei saved in") == 3
     with open_project(qupath.project, "files") as files, open_project(qupath.project, "qupath") as real:
         for entry in files.entries:
@@ -209,7 +263,7 @@ def test_run_for_project_loads_the_model_once(qupath: InQuPath, model: Path) -> 
     said = qupath.run(
         "cellgennet_segment_project.groovy", f"model={model}", "existing=replace-all", save=True
     )
-    assert said.count("[1/4]") == 1, said
+    assert said.count("[4] ") == 1, said
     assert said.count(" nuclei in ") == 4
     assert "Exception" not in said
 
@@ -341,10 +395,7 @@ def test_import_replaces_own_nuclei_only(qupath: InQuPath) -> None:
         addObjects([PathObjects.createDetectionObject(roi)])
     """
     script = (qupath.scripts / "cellgennet_import_detections.groovy").read_text(encoding="utf-8").splitlines()
-    twice = [
-        *script,
-        *script[next(n for n, line in enumerate(script) if line.startswith("if (cellgennet")) :],
-    ]
+    twice = [*script, script[-1]]
     told = 'println "THERE " + getDetectionObjects().size()'
     said = qupath.run("\n".join([drawn, *twice, told]), image=name)
     assert f"THERE {earlier + 1}" in said, said

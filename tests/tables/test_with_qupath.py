@@ -67,7 +67,7 @@ def some_nuclei(offset: float = 0.0) -> Nuclei:
 @on_both
 def test_corrections_made_in_qupath_are_exported(copied: Path, shared: Path, tmp_path: Path) -> None:
     slides = shared / "qupath" / "slides"
-    with open_project(copied, "qupath", slides, writable=True) as project:
+    with open_project(copied, "qupath", slides, writable=True, older_qupath=True) as project:
         entry = project.entries[6]
         detected = some_nuclei()
         detected = detected.with_measurements(shape_measurements(detected.polygons, entry.mpp))
@@ -90,7 +90,7 @@ def test_corrections_made_in_qupath_are_exported(copied: Path, shared: Path, tmp
 @on_both
 def test_cells_and_parents_are_exported_as_by_qupath(copied: Path, shared: Path, tmp_path: Path) -> None:
     slides = shared / "qupath" / "slides"
-    with open_project(copied, "qupath", slides, writable=True) as project:
+    with open_project(copied, "qupath", slides, writable=True, older_qupath=True) as project:
         entry = project.entries[0]
         base = some_nuclei()
         cells = np.array([shape.buffer(8) for shape in base.polygons], dtype=object)

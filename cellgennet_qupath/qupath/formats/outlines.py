@@ -13,6 +13,13 @@ from ...nuclei import Nuclei
 POLYGON, MULTIPOLYGON = int(shapely.GeometryType.POLYGON), int(shapely.GeometryType.MULTIPOLYGON)
 
 
+SLIVER = 0.5
+"""Square pixels; no nucleus is that small."""
+
+_TWO_DECIMALS_END = 2.0**17
+"""Pixels; from here on neighbouring numbers of 32 bits are 1/64 apart or more."""
+
+
 def with_area(nuclei: Nuclei) -> tuple[Nuclei, NDArray[np.intp]]:
     """The nuclei with an area on the grid of 0.01 px, all outlines made importable, and their rows.
 
@@ -51,16 +58,23 @@ def repeats(keys: NDArray[np.int64]) -> int:
     return len(keys) - len(np.unique(keys))
 
 
-def importable(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Outlines ready to be written: two decimals, valid, Polygon or MultiPolygon of several parts.
+def on_grid(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coordinates as QuPath keeps them: two decimals, in 32 bits, which from 131,072 px on hold fewer."""
+    rounded = np.round(coordinates, 2) + 0.0
+    far = np.abs(rounded) >= _TWO_DECIMALS_END
+    return np.where(far, rounded.astype(np.float32).astype(np.float64), rounded)
 
-    A nucleus whose outline falls apart when repaired keeps its biggest part; what encloses nothing
-    becomes an empty Polygon. None is taken as empty.
+
+def importable(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Outlines ready to be written: on QuPath's grid, valid, Polygon or MultiPolygon of several parts.
+
+    A nucleus whose outline falls apart when repaired keeps its biggest part; what encloses at most half a
+    pixel, which QuPath 0.7 can take for an empty shape, becomes an empty Polygon. None is taken as empty.
     """
     given = polygons.copy()
     given[shapely.is_missing(given)] = shapely.Polygon()
     with np.errstate(all="ignore"):
-        rounded = shapely.transform(given, lambda xy: np.round(xy, 2) + 0.0)
+        rounded = shapely.transform(given, on_grid)
         result: NDArray[np.object_] = np.asarray(rounded, dtype=object)
         kinds = shapely.get_type_id(result)
         sound = shapely.is_valid(result) & ((kinds == POLYGON) | (kinds == MULTIPOLYGON))
@@ -69,7 +83,7 @@ def importable(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
         multiple = shapely.get_type_id(result) == MULTIPOLYGON
         single = multiple & (shapely.get_num_geometries(result) == 1)
         result[single] = shapely.get_geometry(result[single], 0)
-        result[shapely.area(result) == 0] = shapely.Polygon()
+        result[shapely.area(result) <= SLIVER] = shapely.Polygon()
     return result
 
 
@@ -77,7 +91,9 @@ def _repaired(broken: shapely.Geometry) -> shapely.Geometry:
     if not np.all(np.isfinite(shapely.get_coordinates(broken))):
         return shapely.Polygon()
     # Repairing adds vertices off the grid, and rounding can invalidate them again: both in one step.
-    repaired = shapely.set_precision(shapely.make_valid(broken), 0.01)
+    reach = float(np.abs(shapely.get_coordinates(broken)).max(initial=0))
+    step = 0.01 if reach < _TWO_DECIMALS_END else float(np.spacing(np.float32(reach)))
+    repaired = shapely.set_precision(shapely.make_valid(broken), step)
     parts: NDArray[np.object_] = shapely.get_parts(shapely.get_parts(repaired))
     parts = parts[shapely.get_type_id(parts) == POLYGON]
     parts = parts[shapely.area(parts) > 0]

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import EntryDataError, ProjectError
+from ...core.environment import advice
+from ...core.errors import EntryDataError, ProjectError, QuPathError
 from ...core.files import make_folder, remove_file
 from ...core.progress import SILENT, Reporter
 from ...nuclei import Nuclei, NucleiChunks, collect, empty
@@ -18,6 +19,7 @@ from ..formats.qpdata import compare_with_summary, is_whole
 from ..formats.qpproj import PROJECT_FILE, class_colors
 from ..locate import SizeOf
 from ..origin import set_aside
+from ..parents import release
 from ..project import (
     WRITE_DEFAULTS,
     Annotation,
@@ -46,6 +48,8 @@ class QuPathBackend:
     slide URIs stay as they are. It does not need the slide. The new ``data.qpdata`` is written beside the
     old one, read back, compared with it object by object, and only then moved in place in one step.
 
+    older_qupath : write also with a QuPath older than the one that wrote the project.
+
     Raises ProjectError, QuPathError, and LockedError where ``writable`` and another run holds the project.
     """
 
@@ -58,6 +62,7 @@ class QuPathBackend:
         size_of: SizeOf | None = None,
         writable: bool = False,
         reporter: Reporter = SILENT,
+        older_qupath: bool = False,
     ) -> None:
         self._files = FilesBackend(path, slides, size_of, writable, reporter)
         self.path = self._files.path
@@ -69,6 +74,8 @@ class QuPathBackend:
                 images = jvm.open_project(str(file)).getImageList()
             self._images = {str(image.getID()): image for image in images}
             self.version = str(jvm.java_class("qupath.lib.common.GeneralTools").getVersion() or "")
+            if writable and not older_qupath:
+                self._refuse_older()
         except BaseException:
             self._files.close()
             raise
@@ -178,12 +185,22 @@ class QuPathBackend:
             raise EntryDataError(
                 data_file,
                 f"cannot be written ({error.strerror}); it is unchanged",
-                "Free some disk space and run it again",
+                advice(error),
             ) from error
         finally:
             remove_file(self.work_folder, new_file)
             remove_file(self.work_folder, new_file.with_name(new_file.name + ".json"))
         return data_file, new_data.count
+
+    def _refuse_older(self) -> None:
+        """Raise QuPathError if this QuPath is older than the one that wrote the project."""
+        wrote = self._files.version
+        if release(self.version) < release(wrote):
+            raise QuPathError(
+                "QuPath",
+                f"is version {self.version}, but {wrote} wrote the project; it would drop newer data",
+                "Use the newer QuPath or --backend files, or allow it with --older-qupath",
+            )
 
     def close(self) -> None:
         """Release the lock and what was read."""

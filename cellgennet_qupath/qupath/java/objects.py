@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...nuclei import Nuclei, empty
 from ..formats.detections import DEFAULT_COLOR, Color, columns, pop_probability, qupath_id
-from ..formats.outlines import with_area
+from ..formats.outlines import on_grid, with_area
 from ..project import Annotation, Core, DetectionChunk, ImageEntry, ObjectCounts, Plane, Suggestion
 from ..suggested import COLOR, SUGGESTED
 from . import jvm
@@ -126,7 +126,7 @@ def _outlines(columns: Any) -> NDArray[np.object_]:
     """Outlines from the columns of ``ObjectTransfer.table``, on the grid of 0.01 px; None for none."""
     x, y, ends, others, shapes = columns
     # QuPath stores coordinates in 32 bits.
-    xy = np.round(np.column_stack([np.array(x, np.float64), np.array(y, np.float64)]), 2)
+    xy = on_grid(np.column_stack([np.array(x, np.float64), np.array(y, np.float64)]))
     stops = np.array(ends, np.intp)
     lengths: NDArray[np.intp] = stops - np.append(np.intp(0), stops[:-1])
     rows = np.flatnonzero(lengths)
@@ -134,7 +134,7 @@ def _outlines(columns: Any) -> NDArray[np.object_]:
     owner = np.repeat(np.arange(len(rows)), lengths[rows])
     outlines[rows] = shapely.polygons(shapely.linearrings(xy, indices=owner))
     for row, shape in zip(others, shapes, strict=True):
-        outlines[row] = shapely.transform(shapely.from_wkb(bytes(shape)), lambda points: np.round(points, 2))
+        outlines[row] = shapely.transform(shapely.from_wkb(bytes(shape)), on_grid)
     return outlines
 
 

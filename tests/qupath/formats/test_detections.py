@@ -124,6 +124,9 @@ WITH_HOLE = shapely.box(0, 0, 9, 9).difference(shapely.box(2, 2, 4, 4))
         (TOUCHING, "Polygon", 2),
         (WITH_HOLE, "Polygon", 77),
         (SLIVER, "Polygon", 0),
+        (shapely.box(0, 0, 50, 0.01), "Polygon", 0),
+        (shapely.box(0, 0, 0.5, 0.5), "Polygon", 0),
+        (shapely.box(0, 0, 0.8, 0.8), "Polygon", 0.64),
         (shapely.Polygon(), "Polygon", 0),
         (shapely.LineString([(0, 0), (1, 1)]), "Polygon", 0),
         (shapely.GeometryCollection([shapely.box(0, 0, 1, 1), shapely.Point(5, 5)]), "Polygon", 1),
@@ -140,6 +143,23 @@ def test_outlines_are_made_importable(drawn: shapely.Geometry | None, kind: str,
     assert made.area == pytest.approx(area)
     assert made.is_empty == (area == 0)
     assert polygons[0] is drawn
+
+
+@pytest.mark.parametrize("far", [0.0, 1e5, 2.0**17, 3e5, 1e6])
+def test_coordinates_are_those_that_32_bits_hold(far: float) -> None:
+    """From 131,072 px on these are 1/64 px apart or more."""
+    disc = shapely.transform(shapely.Point(0.123, 7.777).buffer(9), lambda xy: xy + np.array([far, 0.0]))
+    crossed = shapely.transform(BOW_TIE, lambda xy: xy * 1.7 + np.array([far + 0.3, 0.1]))
+    for made in importable(np.array([disc, crossed], dtype=object)):
+        xy = shapely.get_coordinates(made)
+        assert made.is_valid
+        assert not made.is_empty
+        beyond = np.abs(xy) >= 2**17
+        np.testing.assert_array_equal(xy[beyond], xy[beyond].astype(np.float32))
+    x, y = shapely.get_coordinates(importable(np.array([disc], dtype=object))[0]).T
+    step = max(0.01, float(np.spacing(np.float32(far + 10))))
+    assert np.abs(x - shapely.get_coordinates(disc)[:, 0]).max() <= step / 2 + 1e-9
+    np.testing.assert_array_equal(y, np.round(shapely.get_coordinates(disc)[:, 1], 2))
 
 
 def test_outlines_without_an_area_are_left_out(tmp_path: Path) -> None:
