@@ -55,6 +55,8 @@ HOMES = {
     "dask": {"segmentation"},
     "distributed": {"segmentation"},
     "tiffslide": {"slides"},
+    "wsidicom": {"slides"},
+    "openslide": {"slides"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "anndata": {"tables"},
