@@ -15,7 +15,7 @@ CASES = Path(os.environ.get("CELLGENNET_SHARED", ROOT.parent / "shared")) / "cas
 SCRIPTS = sorted(file.name for file in CASES.glob("*.py") if file.name != "lib.py")
 
 LATER = {
-    "jpeg2000_ycbcr.py": "8-bit YCbCr rounds colours by one grey value, and noise of that size moves 2 to 3 of 139",
+    "jpeg2000_ycbcr.py": "8-bit YCbCr rounds by one grey value; noise of that size moves 2 to 3 of 139",
 }
 
 
