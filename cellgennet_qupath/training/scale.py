@@ -21,8 +21,8 @@ from .tally import Tally, tally
 
 FACTORS = tuple(2.0 ** (k / 6) for k in range(-2, 5))
 """Enlargements that are tried, from 0.79 to 1.59."""
-PULL = 0.6
-"""How many nuclei's worth of evidence speaks against an enlargement by two; see ``best_factor``."""
+RESAMPLES = 500
+FEWEST_WINDOWS = 3
 
 
 NEGLIGIBLE = 0.03
@@ -73,37 +73,51 @@ def choose_scale(predict: Predict, rule: DecodingConfig, windows: Sequence[Windo
     fixed = rule.at(2 * NOMINAL_MPP)
     known = [window for window in windows if window.n_nuclei]
     tallies = [[tally_at(predict, fixed, window, factor) for window in known] for factor in FACTORS]
-    factor = best_factor([sum(column, Tally()) for column in tallies])
+    factor = best_factor(tallies)
     if abs(factor - 1) < NEGLIGIBLE:
         factor = 1.0
     disagree = {}
     for source in dict.fromkeys(window.source for window in known):
         rows = [i for i, window in enumerate(known) if window.source == source]
-        own = [sum((column[i] for i in rows), Tally()) for column in tallies]
+        own = [[column[i] for i in rows] for column in tallies]
         theirs = best_factor(own)
-        if own[0].true >= ENOUGH_TO_DISAGREE and max(theirs / factor, factor / theirs) > 1.25:
+        if (
+            sum(one.true for one in own[0]) >= ENOUGH_TO_DISAGREE
+            and max(theirs / factor, factor / theirs) > 1.25
+        ):
             disagree[source] = theirs
     return ScaleChoice(factor, tallies, disagree)
 
 
-def best_factor(tallies: Sequence[Tally], factors: Sequence[float] = FACTORS) -> float:
-    """The enlargement of highest quality, from a smooth fit with a pull towards 1.
+def best_factor(tallies: Sequence[Sequence[Tally]], factors: Sequence[float] = FACTORS) -> float:
+    """The enlargement that pays, moved towards 1 as far as the evidence for it is weak.
 
-    A parabola q(x) in x = log2(factor) is fitted to the panoptic qualities; the choice maximises
-    q(x) - c x^2 / n over the range of ``factors``, n the outlined nuclei, c = ``PULL``. Few nuclei thus
-    change little. 1.0 where there is nothing to score.
+    A parabola q(x) in x = log2(factor) is fitted to the panoptic quality of all windows together, and has its
+    maximum within ``factors`` at x*, with the gain g = q(x*) - q(0). The standard error s of g is the
+    bootstrap's over windows, and the choice x* g^2 / (g^2 + s^2): the whole of x* if g is certain, nearly
+    none of it if g may be chance. 1.0 with fewer than ``FEWEST_WINDOWS`` windows.
 
-    tallies : of all windows together, one for each of ``factors``.
+    tallies : for each of ``factors``, those of each window.
     """
-    n = tallies[0].true
+    sums = np.array([[(one.iou, one.true + one.predicted) for one in column] for column in tallies])
     x = np.log2(factors)
-    quality = np.array([one.pq for one in tallies])
-    if not n or np.isnan(quality).any():
+    if sums.ndim < 3 or sums.shape[1] < FEWEST_WINDOWS or not (sums[..., 1].sum(axis=1) > 0).all():
         return 1.0
-    a, b, _ = np.polyfit(x, quality, 2)
     grid = np.linspace(x.min(), x.max(), 201)
-    best = grid[np.argmax(a * grid**2 + b * grid - PULL * grid**2 / n)]
-    return float(2.0**best)
+    a, b, _ = np.polyfit(x, _pooled(sums.sum(axis=1)), 2)
+    best = grid[np.argmax(a * grid**2 + b * grid)]
+    gain = a * best**2 + b * best
+    drawn = np.random.default_rng(0).integers(sums.shape[1], size=(RESAMPLES, sums.shape[1]))
+    resampled = _pooled(sums[:, drawn].sum(axis=2))
+    a, b, _ = np.polyfit(x, resampled, 2)
+    error = float((a * best**2 + b * best).std())
+    return float(2.0 ** (best * gain**2 / (gain**2 + error**2))) if gain > 0 else 1.0
+
+
+def _pooled(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Panoptic quality of sums of IoU, and of true and predicted nuclei, (..., 2); 0 of nothing."""
+    quality: NDArray[np.float64] = 2 * sums[..., 0] / np.maximum(sums[..., 1], 1)
+    return quality
 
 
 def tally_at(predict: Predict, rule: Decoding, window: Window, factor: float) -> Tally:

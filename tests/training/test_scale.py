@@ -15,24 +15,32 @@ from cellgennet_qupath.training.tally import Tally
 from .drawn import discs, window
 
 
-def tallies(peak: float, n: int, height: float = 0.6, width: float = 1.0) -> list[Tally]:
-    """A parabola of PQ over log2(factor) that is highest at ``peak``."""
-    quality = [height - width * (np.log2(f) - np.log2(peak)) ** 2 for f in FACTORS]
-    return [Tally(n, n, n, max(q, 0) * n) for q in quality]
+def tallies(peak: float, windows: int, noise: float = 0.0, height: float = 0.6) -> list[list[Tally]]:
+    """A parabola of PQ over log2(factor), highest at ``peak``; each window of 20 nuclei is off by noise."""
+    rng = np.random.default_rng(windows)
+    x = np.log2(FACTORS)[:, None]
+    slope = rng.normal(0, noise, windows)
+    quality = height - 0.3 * (x - np.log2(peak)) ** 2 + slope * x
+    return [[Tally(20, 20, 20, max(q, 0) * 20) for q in row] for row in quality]
 
 
-def test_many_nuclei_find_the_peak_and_few_do_not_dare() -> None:
-    assert best_factor(tallies(1.4, 5000)) == pytest.approx(1.4, rel=0.04)
-    assert 1 < best_factor(tallies(1.4, 3)) < best_factor(tallies(1.4, 30)) < 1.43
+def test_clear_evidence_finds_the_peak_and_weak_evidence_does_not_dare() -> None:
+    assert best_factor(tallies(1.4, 20)) == pytest.approx(1.4, rel=0.02)
+    some = best_factor(tallies(1.3, 12, noise=0.3))
+    none = best_factor(tallies(1.05, 4, noise=1.0))
+    assert 1 < some < 1.4
+    assert abs(np.log2(none)) < 0.2
 
 
-def test_nothing_to_score_changes_nothing() -> None:
-    assert best_factor([Tally() for _ in FACTORS]) == 1.0
+def test_two_windows_and_nothing_to_score_change_nothing() -> None:
+    assert best_factor(tallies(1.4, 2)) == 1.0
+    assert best_factor([[Tally()] * 5 for _ in FACTORS]) == 1.0
+    assert best_factor([[] for _ in FACTORS]) == 1.0
 
 
-@given(st.lists(st.floats(0, 1), min_size=7, max_size=7), st.integers(1, 500))
-def test_the_choice_is_within_what_was_tried(quality: list[float], n: int) -> None:
-    chosen = best_factor([Tally(n, n, n, q * n) for q in quality])
+@given(st.lists(st.lists(st.floats(0, 1), min_size=7, max_size=7), min_size=1, max_size=6))
+def test_the_choice_is_within_what_was_tried(quality: list[list[float]]) -> None:
+    chosen = best_factor([[Tally(9, 9, 9, q * 9) for q in row] for row in np.array(quality).T.tolist()])
     assert FACTORS[0] - 1e-9 <= chosen <= FACTORS[-1] + 1e-9
 
 
