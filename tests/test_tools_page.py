@@ -47,7 +47,8 @@ def check(printed: str, ours: dict[int, tuple[float, float]], lines: int = 1) ->
     found = re.findall(rf"^(\d+) {number} {number}\s*$", printed, re.MULTILINE)
     assert len(found) == lines, printed
     for count, area, x in found:
-        assert ours[int(count)] == (pytest.approx(float(area), rel=1e-6), pytest.approx(float(x), abs=0.006))
+        assert ours[int(count)][0] == pytest.approx(float(area), rel=1e-6)
+        assert ours[int(count)][1] == pytest.approx(float(x), abs=0.006)
 
 
 def program(heading: str, language: str = "python", number: int = 0) -> str:

@@ -138,7 +138,7 @@ def test_nuclei_that_were_imported_twice_are_reported(window: Window) -> None:
     window.run(SEGMENT, "images=slide2*", image=SLIDES[1], save=True)
     window.run(twice, image=SLIDES[1], save=True)
     for backend in ("files", "qupath"):
-        with open_project(window.project, backend) as project:  # type: ignore[arg-type]
+        with open_project(window.project, backend) as project:
             assert [project.counts(entry).repeated for entry in project.entries] == [0, 20, 0, 0]
     said = window.run(SEGMENT, "images=slide2*", image=SLIDES[1], save=True)
     assert "Warning: 20 detections that stay" in said

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import cv2
 import numpy as np
@@ -108,6 +108,9 @@ class MemoryProject:
         place = self.work_folder / f"{entry.id}.written"
         place.write_text(str(len(nuclei)), encoding="utf-8")
         return WrittenDetections(len(nuclei), place, "kept in memory")
+
+    def write_suggestions(self, entry: ImageEntry, suggestions: object) -> NoReturn:
+        raise NotImplementedError
 
     def close(self) -> None:
         return None
