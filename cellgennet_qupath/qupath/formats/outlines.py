@@ -62,7 +62,7 @@ def on_grid(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
     """Coordinates as QuPath keeps them: two decimals, in 32 bits, which from 131,072 px on hold fewer."""
     rounded = np.round(coordinates, 2) + 0.0
     far = np.abs(rounded) >= _TWO_DECIMALS_END
-    return np.where(far, rounded.astype(np.float32).astype(np.float64), rounded)
+    return np.where(far, coordinates.astype(np.float32).astype(np.float64), rounded)
 
 
 def importable(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
