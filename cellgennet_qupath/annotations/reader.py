@@ -36,7 +36,7 @@ def read_supervision(
     annotations = project.annotations(entry)
     detections = None
     if any(role_of(annotation.path_class, classes) is Role.CORRECTED for annotation in annotations):
-        nuclei = project.detections(entry)
+        nuclei = project.checked_detections(entry)
         detections = nuclei.polygons[(nuclei.z == 0) & (nuclei.t == 0)]
     return interpret(
         annotations, classes, size=size, mpp=mpp, detections=detections, counts=lambda: project.counts(entry)

@@ -134,6 +134,22 @@ class FilesBackend:
         """
         return concat([chunk.nuclei for chunk in self.detection_chunks(entry)])
 
+    def checked_detections(self, entry: ImageEntry) -> Nuclei:
+        """Those of this tool's file, unless the image was saved in QuPath since: then its user saw others.
+
+        Raises EntryDataError where these are in QuPath's own file, which only QuPath can read.
+        """
+        geojson, data = self.detections_file(entry), self.data_file(entry)
+        if not data.is_file() or (geojson.is_file() and geojson.stat().st_mtime_ns > data.stat().st_mtime_ns):
+            return self.detections(entry)
+        if self.data(entry).counts.detections:
+            raise EntryDataError(
+                data,
+                "contains corrected nuclei that only QuPath can read",
+                "Use --backend qupath, or run cellgennet_correct.groovy on the Corrected regions in QuPath",
+            )
+        return empty()
+
     def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
         """The same in chunks, with what QuPath's table will show of them. Raises EntryDataError."""
         geojson, data = self.detections_file(entry), self.data_file(entry)

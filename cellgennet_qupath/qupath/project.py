@@ -274,6 +274,12 @@ class Project(Protocol):
     def detections(self, entry: ImageEntry) -> Nuclei:
         """The nuclei that this tool wrote for an entry, as they are now. Raises EntryDataError."""
 
+    def checked_detections(self, entry: ImageEntry) -> Nuclei:
+        """The same as their user saw them last in QuPath, for regions in which every detection was checked.
+
+        Raises EntryDataError, also where this backend cannot know.
+        """
+
     def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
         """The detections and cells of an entry as they are now, in chunks.
 

@@ -399,3 +399,56 @@ def test_import_replaces_own_nuclei_only(qupath: InQuPath) -> None:
     told = 'println "THERE " + getDetectionObjects().size()'
     said = qupath.run("\n".join([drawn, *twice, told]), image=name)
     assert f"THERE {earlier + 1}" in said, said
+
+
+@pytest.mark.qupath
+@pytest.mark.slow
+def test_suggestions_are_added_and_replaced(qupath: InQuPath) -> None:
+    names = image_names(qupath.project)
+    told = """
+        def found = getAnnotationObjects().findAll { it.getPathClass()?.toString() == "Suggested" }
+        def sound = found.count { it.isLocked() && it.getDescription() =~ "doubtful" }
+        println "FOUND ${found.size()} ${sound}"
+    """
+    script = (qupath.scripts / "cellgennet_suggest.groovy").read_text(encoding="utf-8")
+    for _ in range(2):
+        said = qupath.run("\n".join([script, told]), "count=3", "size=160", image=names[0])
+        assert "pictures of the suggestions" in said, said
+        with open_project(qupath.project, "files") as files:
+            saved = sum(a.path_class == "Suggested" for e in files.entries for a in files.annotations(e))
+        here = next(line for line in said.splitlines() if "FOUND" in line).split("FOUND ")[1].split()
+        # What is open is not saved; the others are.
+        assert int(here[0]) == int(here[1])
+        assert saved + int(here[0]) == 3, said
+
+
+@pytest.mark.qupath
+def test_nuclei_become_annotations_to_correct(qupath: InQuPath) -> None:
+    drawn = """
+        import qupath.lib.objects.PathObjects
+        import qupath.lib.roi.ROIs
+        import qupath.lib.regions.ImagePlane
+        clearAllObjects()
+        def plane = ImagePlane.getDefaultPlane()
+        def square = { x, y, side -> ROIs.createRectangleROI(x, y, side, side, plane) }
+        def cell = PathObjects.createCellObject(square(100, 100, 30), square(105, 105, 10))
+        def outside = PathObjects.createDetectionObject(square(400, 400, 10))
+        def tile = PathObjects.createTileObject(square(120, 120, 20))
+        addObjects([PathObjects.createDetectionObject(square(60, 60, 10)), cell, outside, tile])
+        def region = PathObjects.createAnnotationObject(square(50, 50, 200))
+        addObject(region)
+        resolveHierarchy()
+        getCurrentHierarchy().getSelectionModel().setSelectedObjects([region], region)
+    """
+    told = """
+        def annotations = getAnnotationObjects()
+        def areas = annotations.findAll { it != region }.collect { it.getROI().getArea() as int }
+        def counts = annotations.size() + " " + getDetectionObjects().size()
+        println "THERE ${counts} ${region.getPathClass()} ${areas}"
+    """
+    script = (qupath.scripts / "cellgennet_correct.groovy").read_text(encoding="utf-8")
+    said = qupath.run("\n".join([drawn, script, told]), image=image_names(qupath.project)[3])
+    assert "2 nuclei are now annotations in 1 region" in said, said
+    assert "THERE 3 2 Training [100, 100]" in said, said
+    said = qupath.run("cellgennet_correct.groovy", image=image_names(qupath.project)[3])
+    assert "select a rectangle" in said

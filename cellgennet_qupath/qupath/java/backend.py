@@ -115,6 +115,10 @@ class QuPathBackend:
         hierarchy = self._hierarchy(entry)
         return empty() if hierarchy is None else javaobjects.detections_of(hierarchy)
 
+    def checked_detections(self, entry: ImageEntry) -> Nuclei:
+        """The same: what is in QuPath is what its user saw."""
+        return self.detections(entry)
+
     def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
         """All detections and cells as they are now, whoever made or corrected them, in chunks."""
         hierarchy = self._hierarchy(entry)
