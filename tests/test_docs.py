@@ -119,7 +119,7 @@ def test_bounds_are_found_in_every_kind_of_type() -> None:
     fields = settings()
     assert bounds_of(fields["mpp"]) == [0, 10]
     assert bounds_of(fields["teacher.grid"]) == [1, 2, 4]
-    assert bounds_of(fields["student.patch"]) == [64, 32]
+    assert bounds_of(fields["student.patch"]) == [64, 4096, 32]
     assert bounds_of(fields["seed"]) == [0, 2**31 - 1]
 
 

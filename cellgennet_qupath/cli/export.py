@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from .options import Backend, opened, project_argument
+from .options import Backend, mpp_option, opened, project_argument
 from .reporter import reporter
 
 
@@ -36,7 +36,7 @@ from .reporter import reporter
     type=click.Choice(["um", "px"]),
     help="One unit for all images. By default images without a pixel size are in px, all others in µm.",
 )
-@click.option("--mpp", type=float, metavar="UM", help="µm per pixel of images without a pixel size.")
+@mpp_option
 @click.option("--excel", is_flag=True, help="Make csv and tsv safe to open in a spreadsheet (xlsx is safer).")
 @click.option(
     "--columns",

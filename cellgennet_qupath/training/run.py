@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ..annotations.windows import Window
 from ..bundle import STUDENT, TEACHER, Bundle, Card, check_output, load_bundle, now, versions, write_bundle
 from ..core.config import Config
 from ..core.errors import Interrupted
@@ -64,10 +66,10 @@ def train_project(
     started = time.monotonic()
     settings = config if init is None else init_config(init, config)
     teacher = check_plan(output, settings, stage, reporter)
-    data = load_training_data(project, settings, mpp, reporter)
-    notes: list[str] = []
     if start is not None and stage != "teacher" and config.mpp is None:
-        data, settings, notes = _at_best_scale(project, start, data, settings, mpp, reporter)
+        data, settings, notes = _load_at_best_scale(project, start, settings, mpp, reporter)
+    else:
+        data, notes = load_training_data(project, settings, mpp, reporter), []
     facts = data.describe()
     reporter.say(
         f"{facts['training_nuclei']} nuclei in {facts['training_windows']} labelled windows to train on, "
@@ -105,13 +107,15 @@ def train_project(
     return write_bundle(output, card, files, folder / "report")
 
 
-def _at_best_scale(
-    project: Project, start: Start, data: TrainingData, config: Config, mpp: float | None, reporter: Reporter
+def _load_at_best_scale(
+    project: Project, start: Start, config: Config, mpp: float | None, reporter: Reporter
 ) -> tuple[TrainingData, Config, list[str]]:
     """Data and settings at the scale at which the start sees the outlined nuclei best; and what to say."""
+    data = load_training_data(project, config, mpp, reporter)
     factor, notes = config.adaptation.scale, []
     if data.mpp is None:
         return data, config, []
+    outlined: Sequence[Window] = ()
     if factor == "auto":
         predict = window_predict(start.student, config.student, config.threads)
         outlined = data.training if data.validates_on_training else [*data.training, *data.validation]
@@ -121,6 +125,7 @@ def _at_best_scale(
     if factor == 1:
         return data, config, notes
     rescaled = config.model_copy(update={"mpp": float(f"{data.mpp / factor:.3g}")})
+    del data, outlined  # which keep windows in memory
     return load_training_data(project, rescaled, mpp, SILENT), rescaled, notes
 
 

@@ -52,18 +52,20 @@ def window_predict(weights: Path, config: StudentConfig, threads: int) -> Predic
     runtime = TorchRuntime(weights, config, best_device(), threads)
 
     def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        return whole_maps(runtime.predict, image)
+        # For each shape the processor's library keeps memory: few shapes, little memory.
+        return whole_maps(runtime.predict, image, unit=128)
 
     return predict
 
 
-def whole_maps(predict: Predict, image: NDArray[np.float32]) -> NDArray[np.float32]:
+def whole_maps(predict: Predict, image: NDArray[np.float32], unit: int = 32) -> NDArray[np.float32]:
     """Maps of an image of any size from a network that takes batches of multiples of 32 samples.
 
     image : (h, w, 3). Returns (h / 2, w / 2, 2), rounded up.
+    unit  : the image is reflected up to a multiple of this.
     """
     rows, columns = image.shape[:2]
-    padded = np.pad(image, ((0, -rows % 32), (0, -columns % 32), (0, 0)), mode="reflect")
+    padded = np.pad(image, ((0, -rows % unit), (0, -columns % unit), (0, 0)), mode="reflect")
     return predict(padded[None])[0, : -(-rows // 2), : -(-columns // 2)]
 
 

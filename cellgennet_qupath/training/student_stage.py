@@ -201,7 +201,7 @@ def _between(run: TrainingRun, start: Start) -> FinishedStudent:
     if not run.data.validates_on_training:
         original = window_predict(start.student, config.student, config.threads)
         own = start.decoding.at(2 * (start.mpp or NOMINAL_MPP))
-        before = [tally_at(original, own, window, 1 / factor) for window in windows]
+        before = [tally_at(original, own, w.image, w.labels.objects, 1 / factor) for w in windows]
         after = [
             tally(np.maximum(truth, 0), sample.predicted[: truth.shape[0], : truth.shape[1]], truth < 0)
             for sample, truth in ((sample, sample.truth[::2, ::2]) for sample in finished.samples)

@@ -79,7 +79,7 @@ def test_no_option_takes_what_is_not_a_number(
 
 def test_names_in_the_table_of_inspect_are_printable(capsys: pytest.CaptureFixture[str]) -> None:
     image = {"id": "1", "width": 0, "height": 0, "mpp": None, "annotations": {"a\x1b[31m": 1}, "regions": 0}
-    image |= {"detections": 0, "problem": "p\x07", "findings": [{"sentence": "s\x9b"}]}
+    image |= {"reader": None, "detections": 0, "problem": "p\x07", "findings": [{"sentence": "s\x9b"}]}
     image |= {"trainable": {"nuclei": 0, "validation_nuclei": 0}, "name": "n\x1b[2J\x08"}
     _print_table({"project": "p\r", "backend": "files", "images": [image]})
     out = capsys.readouterr().out
