@@ -203,7 +203,7 @@ class AdaptationConfig(_Section):
     """A training that starts from a bundle.
 
     scale : how much the slides are enlarged for the start, so that the nuclei have the size it knows;
-            "auto": chosen by its own score on the outlined nuclei. ``mpp`` overrides it.
+            "auto": chosen by its own score on the nuclei outlined for training. ``mpp`` overrides it.
     share : how far the weights move from the start (0) to the end of the training (1); "auto": half-way,
             unless validation shows that another share is better.
     """

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..annotations.windows import Window
 from ..bundle import STUDENT, TEACHER, Bundle, Card, check_output, load_bundle, now, versions, write_bundle
 from ..core.config import Config
 from ..core.errors import Interrupted
@@ -115,17 +113,16 @@ def _load_at_best_scale(
     factor, notes = config.adaptation.scale, []
     if data.mpp is None:
         return data, config, []
-    outlined: Sequence[Window] = ()
     if factor == "auto":
         predict = window_predict(start.student, config.student, config.threads)
-        outlined = data.training if data.validates_on_training else [*data.training, *data.validation]
-        choice = choose_scale(predict, start.decoding, outlined)
+        # Not those for validation, on which start and result are compared.
+        choice = choose_scale(predict, start.decoding, data.training)
         factor = choice.factor
         notes = [choice.sentence(start.name, data.mpp), *choice.odd_images()]
     if factor == 1:
         return data, config, notes
     rescaled = config.model_copy(update={"mpp": float(f"{data.mpp / factor:.3g}")})
-    del data, outlined  # which keep windows in memory
+    del data  # which keeps windows in memory
     return load_training_data(project, rescaled, mpp, SILENT), rescaled, notes
 
 

@@ -76,8 +76,8 @@ def choose_scale(predict: Predict, rule: DecodingConfig, windows: Sequence[Windo
     known = [window for window in windows if window.n_nuclei]
     # Evenly from all slides: more windows cost minutes and change nothing.
     known = known[:: max(1, -(-len(known) // MOST_WINDOWS))]
-    parts = [_middle(window) for window in known]
-    tallies = [[tally_at(predict, fixed, *part, factor) for part in parts] for factor in FACTORS]
+    by_window = [_tallies(predict, fixed, window) for window in known]
+    tallies = [[row[i] for row in by_window] for i in range(len(FACTORS))]
     factor = best_factor(tallies)
     if abs(factor - 1) < NEGLIGIBLE:
         factor = 1.0
@@ -125,11 +125,11 @@ def _pooled(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return quality
 
 
-def _middle(window: Window) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Image and objects in the middle of a window, at most ``LONGEST`` samples per side."""
+def _tallies(predict: Predict, rule: Decoding, window: Window) -> list[Tally]:
+    """At each of ``FACTORS``, of the middle of a window: at most ``LONGEST`` samples per side."""
     rows, columns = (slice(max(0, (n - LONGEST) // 2), (n + LONGEST) // 2) for n in window.shape)
     image, labels = window.part(rows, columns)
-    return image, labels.objects
+    return [tally_at(predict, rule, image, labels.objects, factor) for factor in FACTORS]
 
 
 def tally_at(
