@@ -22,6 +22,7 @@ from ..core.extras import install_line, missing, require
 from ..core.progress import SILENT, Reporter
 from ..geometry.contours import label_polygons
 from ..geometry.coordinates import full_to_edge
+from ..geometry.distance import distance_to_zero
 from ..metrics.matching import objects
 from ..segmentation.decode import NOMINAL_MPP
 from ..segmentation.model import Model
@@ -180,7 +181,7 @@ def classical_labels(pixels: NDArray[np.uint8], mpp: float) -> NDArray[np.int32]
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
     mask = ndimage.binary_fill_holes(cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, disc))
     depth = cv2.GaussianBlur(
-        cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE),
+        distance_to_zero(mask).astype(np.float32),
         (0, 0),
         0.4 * micron,
     )

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.distance import distance_to_zero
 from .matching import LabelMatching, hide_unknown
 
 TOLERANCE = 2.0
@@ -90,8 +91,7 @@ def _distances(here: NDArray[np.bool_], there: NDArray[np.bool_]) -> NDArray[np.
     """From every sample of one outline to the nearest of the other; infinite if the other is empty."""
     if not there.any():
         return np.full(int(here.sum()), np.inf)
-    distance = cv2.distanceTransform((~there).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(distance[here], np.float64)
+    return distance_to_zero(~there)[here]
 
 
 def _f1(forward: NDArray[np.float64], backward: NDArray[np.float64], tolerance: float) -> float:

@@ -19,6 +19,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.segmentation import watershed
 
+from ..geometry.distance import distance_to_zero
+
 LEVELS = 1023
 """The value of probability 1 in quantised maps."""
 
@@ -222,8 +224,8 @@ def _grow(
     if not len(seeds[0]):
         return markers
     markers[seeds] = np.arange(1, len(seeds[0]) + 1)
-    distance = cv2.distanceTransform((markers == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    labels: NDArray[np.int32] = watershed(-smooth, markers, mask=mask & (distance <= max_extent))
+    near = distance_to_zero(markers == 0) <= max_extent
+    labels: NDArray[np.int32] = watershed(-smooth, markers, mask=mask & near)
     return labels
 
 

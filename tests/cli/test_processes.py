@@ -86,7 +86,8 @@ def test_interrupted_at_work(
         process.send_signal(signal.SIGINT)
         time.sleep(0.02)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
+    # A second one may reach Python while it is ending by itself; a shell calls both 130.
+    assert process.returncode in ((130,) if times == 1 else (130, -signal.SIGINT)), err
     assert out == ""
     assert "Traceback" not in err and "nternal" not in err
     assert not list(project.parent.rglob("*.part"))

@@ -13,6 +13,7 @@ from cellgennet_qupath.qupath.java.jvm import java_class
 from cellgennet_qupath.slides.reader import open_slide
 from cellgennet_qupath.slides.source import Frame
 from cellgennet_qupath.slides.view import View
+from tests.qupath.backends import needs_qupath
 
 from .kinds import KINDS
 from .test_kinds import SIZE, marked
@@ -41,6 +42,7 @@ class Server:
     """An image in QuPath, opened through OpenSlide."""
 
     def __init__(self, path: Path, *args: str) -> None:
+        needs_qupath()
         java_class("qupath.lib.images.servers.openslide.jna.OpenSlideLoader").tryToLoadQuietly()
         made = java_class("qupath.lib.images.servers.openslide.OpenslideServerBuilder")()
         self._server: Any = made.buildServer(java_class("java.net.URI").create(path.as_uri()), list(args))
