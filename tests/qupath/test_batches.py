@@ -75,7 +75,9 @@ def test_batches_segment_the_chosen_images_alone_with_one_tool_each(window: Wind
             batch(window.other, [SLIDES[2]], script, "existing=replace-all"),
         )
     )
-    assert window.asked == ["start", "2", "4", "start", "3", "start", "3", "4", "start", "3"], said
+    # QuPath 0.7 runs scripts for an image whose slide is missing, too; 0.5 does not.
+    asked = [word for word in window.asked if word != "1"]
+    assert asked == ["start", "2", "4", "start", "3", "start", "3", "4", "start", "3"], said
     assert window.counts(window.project) == [0, 20, 30, 40], said
     assert window.counts(window.other)[1:] == [0, 30, 40]
     assert said.count("END OF BATCH") == 4

@@ -24,10 +24,8 @@ from cellgennet_qupath.qupath.open import open_project
 from tests.qupath.backends import nuclei
 
 TINY = """
-teacher: {filters: 4, depth: 2, rays: 8, patch: 64, batch: 2, epochs: 1, steps_per_epoch: 4}
 pseudo: {tiles: 2, tile: 256}
-student: {architecture: unet, width: 4, levels: 3, patch: 64, batch: 2,
-  epochs: 2, steps_per_epoch: 20, learning_rate: 0.01}
+student: {patch: 64, batch: 2, epochs: 1, steps_per_epoch: 4}
 """
 
 NAMES = [
