@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ import click
 from datasets import MPP, labelled_everywhere
 from reporting import Printed
 
+from cellgennet_qupath.annotations.windows import Window
 from cellgennet_qupath.bundle import STUDENT, Bundle, Card, load_bundle, now, versions, write_bundle
-from cellgennet_qupath.core.config import load_config
+from cellgennet_qupath.core.config import Config, load_config
 from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
 from cellgennet_qupath.training.adaptation import init_config
-from cellgennet_qupath.training.run import train_model
+from cellgennet_qupath.training.run import Trained, train_model
 from cellgennet_qupath.training.soft_maps import student_predict
-from cellgennet_qupath.training.tune import score_windows
+from cellgennet_qupath.training.tune import rounded, score_windows
 
 DATASETS = ["nuinsseg", "tnbc", "dsb2018_purple"]
 RULE = DecodingConfig(blur_um=0.75, valley=0.87)
@@ -69,11 +71,7 @@ def main(data: Path, output: Path, runs: Path, start: Path | None, config_file: 
         seconds = before + time.monotonic() - started
         runs.mkdir(parents=True, exist_ok=True)
         spent.write_text(json.dumps(seconds), encoding="utf-8")
-    windows = data_set.validation
-    predict = student_predict(trained.files["student.safetensors"], config.student, config.threads)
-    maps = [predict(window.image) for window in windows]
-    found = [decode(both[..., 0], both[..., 1], RULE.at(2 * MPP))[0] for both in maps]
-    scores = {name: round(value, 4) for name, value in score_windows(found, windows, stride=2).items()}
+    scores = validation_scores(trained, config, data_set.validation)
     card = Card(
         name=output.stem,
         created=now(),
@@ -99,6 +97,14 @@ def main(data: Path, output: Path, runs: Path, start: Path | None, config_file: 
     (report / "training.html").unlink(missing_ok=True)
     write_bundle(output, card, trained.files, report)
     click.echo(f"{output}: {json.dumps(scores)}")
+
+
+def validation_scores(trained: Trained, config: Config, windows: Sequence[Window]) -> dict[str, float]:
+    """Scores of a trained student with ``RULE``, to four digits."""
+    predict = student_predict(trained.files["student.safetensors"], config.student, config.threads)
+    maps = [predict(window.image) for window in windows]
+    found = [decode(both[..., 0], both[..., 1], RULE.at(2 * MPP))[0] for both in maps]
+    return rounded(score_windows(found, windows, stride=2))
 
 
 def _sitting(bundle: Bundle) -> dict[str, Any]:

@@ -16,17 +16,14 @@ from pathlib import Path
 import click
 from datasets import MPP, labelled
 from domains import DOMAINS, Domains
-from pretrain import ATTRIBUTION, RULE
+from pretrain import ATTRIBUTION, RULE, validation_scores
 from reporting import Printed
 
 from cellgennet_qupath.annotations.labels import Split
 from cellgennet_qupath.bundle import Card, now, versions, write_bundle
 from cellgennet_qupath.core.config import load_config
-from cellgennet_qupath.segmentation.decode import decode
 from cellgennet_qupath.training.data import TrainingData
 from cellgennet_qupath.training.run import train_model
-from cellgennet_qupath.training.soft_maps import student_predict
-from cellgennet_qupath.training.tune import score_windows
 
 
 def data_without(root: Path, domain: str) -> TrainingData:
@@ -53,10 +50,7 @@ def main(root: Path, domain: str, output: Path, runs: Path) -> None:
     data = data_without(root, domain)
     started = time.monotonic()
     trained = train_model(data, runs / domain, config, "student", True, Printed())
-    predict = student_predict(trained.files["student.safetensors"], config.student, config.threads)
-    maps = [predict(window.image) for window in data.validation]
-    found = [decode(both[..., 0], both[..., 1], RULE.at(2 * MPP))[0] for both in maps]
-    scores = {name: round(v, 4) for name, v in score_windows(found, data.validation, stride=2).items()}
+    scores = validation_scores(trained, config, data.validation)
     card = Card(
         name=output.stem,
         created=now(),

@@ -67,6 +67,18 @@ mpp_option = click.option(
     callback=_plausible_mpp,
     help="Pixel size in micrometres, for images without one or with an impossible one.",
 )
+model_option = click.option(
+    "-m", "--model", type=click.Path(path_type=Path), help="Model bundle; default: the pretrained one."
+)
+image_option = click.option(
+    "--image",
+    "images",
+    multiple=True,
+    help="Only the image of this name or file name, or all that match this pattern (repeatable).",
+)
+image_id_option = click.option(
+    "--image-id", "image_ids", multiple=True, help="Only the image of this id (repeatable)."
+)
 older_qupath_option = click.option(
     "--older-qupath",
     is_flag=True,

@@ -6,19 +6,21 @@ from pathlib import Path
 
 import click
 
-from .options import Backend, older_qupath_option, opened, project_argument
+from .options import (
+    Backend,
+    image_id_option,
+    image_option,
+    older_qupath_option,
+    opened,
+    project_argument,
+)
 from .reporter import reporter
 
 
 @click.command("restore")
 @project_argument
-@click.option(
-    "--image",
-    "images",
-    multiple=True,
-    help="Only the image of this name or file name, or all that match this pattern (repeatable).",
-)
-@click.option("--image-id", "image_ids", multiple=True, help="Only the image of this id (repeatable).")
+@image_option
+@image_id_option
 @older_qupath_option
 def command(
     project: Path,

@@ -13,7 +13,9 @@ import click
 from .options import (
     Backend,
     FiniteRange,
+    image_option,
     json_option,
+    model_option,
     mpp_option,
     older_qupath_option,
     opened,
@@ -31,15 +33,8 @@ if TYPE_CHECKING:
 
 @click.command("segment")
 @project_argument
-@click.option(
-    "-m", "--model", type=click.Path(path_type=Path), help="Model bundle; default: the pretrained one."
-)
-@click.option(
-    "--image",
-    "images",
-    multiple=True,
-    help="Only the image of this name or file name, or all that match this pattern (repeatable).",
-)
+@model_option
+@image_option
 @click.option(
     "--image-id",
     "image_ids",

@@ -6,15 +6,24 @@ from pathlib import Path
 
 import click
 
-from .options import Backend, json_option, mpp_option, opened, print_json, project_argument, threads_option
+from .options import (
+    Backend,
+    image_id_option,
+    image_option,
+    json_option,
+    model_option,
+    mpp_option,
+    opened,
+    print_json,
+    project_argument,
+    threads_option,
+)
 from .reporter import reporter
 
 
 @click.command("suggest")
 @project_argument
-@click.option(
-    "-m", "--model", type=click.Path(path_type=Path), help="Model bundle; default: the pretrained one."
-)
+@model_option
 @click.option(
     "-n",
     "count",
@@ -30,13 +39,8 @@ from .reporter import reporter
     show_default=True,
     help="Side of a window in pixels of the model's resolution.",
 )
-@click.option(
-    "--image",
-    "images",
-    multiple=True,
-    help="Only the image of this name, file name or id, or all that match this pattern (repeatable).",
-)
-@click.option("--image-id", "image_ids", multiple=True, help="Only the image of this id (repeatable).")
+@image_option
+@image_id_option
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**31 - 1),

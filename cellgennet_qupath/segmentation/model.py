@@ -47,17 +47,10 @@ class Model:
         """The student of a bundle on ``threads`` threads (0: all). Raises BundleError and UsageError."""
         from ..networks.runtime import load_runtime
 
-        try:
-            decoding = DecodingConfig.model_validate(bundle.card.decoding)
-        except ValidationError as error:
-            key = ".".join(str(part) for part in error.errors()[0]["loc"])
-            raise BundleError(
-                bundle.path / CARD, f"contains an invalid decoding rule (`{key}`)", "Train again"
-            ) from error
         return cls(
             predictor=load_runtime(bundle.student, bundle.config.student, device, threads),
             mpp=bundle.card.mpp,
-            decoding=decoding,
+            decoding=decoding_of(bundle),
             normalisation=bundle.config.normalisation,
             path_class=bundle.card.classes[0] if bundle.card.classes else "",
             fingerprint=bundle.fingerprint,
@@ -73,6 +66,17 @@ class Model:
     def halo(self) -> int:
         """Input samples around a tile's core that its nuclei depend on; a multiple of the stride."""
         return self.rule.reach * self.predictor.stride
+
+
+def decoding_of(bundle: Bundle) -> DecodingConfig:
+    """The decoding rule of a bundle's card. Raises BundleError where it is invalid."""
+    try:
+        return DecodingConfig.model_validate(bundle.card.decoding)
+    except ValidationError as error:
+        key = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise BundleError(
+            bundle.path / CARD, f"contains an invalid decoding rule (`{key}`)", "Train again"
+        ) from error
 
 
 def round_up(number: int, unit: int) -> int:

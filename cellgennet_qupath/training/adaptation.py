@@ -18,6 +18,7 @@ from ..bundle import STUDENT, Bundle
 from ..core.config import Config
 from ..core.errors import ConfigError
 from ..segmentation.decode import DecodingConfig
+from ..segmentation.model import decoding_of
 
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -54,12 +55,12 @@ class Start:
 
 
 def start_of(bundle: Bundle) -> Start:
-    """The start that a bundle is. Raises BundleError where it has no student."""
+    """The start that a bundle is. Raises BundleError where it has no student or no valid rule."""
     return Start(
         bundle.card.name,
         bundle.student.resolve(),
         bundle.card.checksums[STUDENT],
-        DecodingConfig.model_validate(bundle.card.decoding),
+        decoding_of(bundle),
         bundle.card.mpp,
         bundle.teacher.resolve() if bundle.holds_teacher else None,
     )

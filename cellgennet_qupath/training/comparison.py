@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .tally import Tally
+from .tally import Tally, pooled_pq
 
 RESAMPLES = 2000
 FEWEST_CLUSTERS = 3
@@ -124,7 +124,7 @@ def compare_paired(
     low = high = error = math.nan
     if count >= FEWEST_CLUSTERS:
         chosen = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
-        differences = _pq(second[chosen].sum(axis=1)) - _pq(first[chosen].sum(axis=1))
+        differences = pooled_pq(second[chosen].sum(axis=1)) - pooled_pq(first[chosen].sum(axis=1))
         differences = differences[~np.isnan(differences)]
         if len(differences):
             low, high = (float(v) for v in np.percentile(differences, (2.5, 97.5)))
@@ -137,9 +137,3 @@ def _summed(tallies: Sequence[Tally], group: NDArray[np.int_], count: int) -> ND
     sums = np.zeros((count, 2))
     np.add.at(sums, group, np.array([[t.iou, t.true + t.predicted] for t in tallies]).reshape(-1, 2))
     return sums
-
-
-def _pq(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(invalid="ignore"):
-        quality: NDArray[np.float64] = 2 * sums[..., 0] / sums[..., 1]
-    return quality

@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..annotations.labels import UNKNOWN
 from ..annotations.windows import Window
 from ..segmentation.decode import NOMINAL_MPP, Decoding, DecodingConfig, decode
 from .soft_maps import Predict
-from .tally import Tally, tally
+from .tally import Tally, pooled_pq, tally_maps
 
 FACTORS = tuple(2.0 ** (k / 6) for k in range(-2, 5))
 """Enlargements that are tried, from 0.79 to 1.59."""
@@ -40,12 +39,10 @@ class ScaleChoice:
     """The enlargement at which a start is to read a lab's slides.
 
     factor   : above 1 for nuclei smaller than those that the start knows.
-    tallies  : for each of ``FACTORS`` the start's nuclei in each window.
     disagree : images with enough nuclei of their own that ask for a factor more than a quarter away, and it.
     """
 
     factor: float
-    tallies: Sequence[Sequence[Tally]]
     disagree: dict[str, float]
 
     def sentence(self, start: str, mpp: float) -> str:
@@ -91,7 +88,7 @@ def choose_scale(predict: Predict, rule: DecodingConfig, windows: Sequence[Windo
             and max(theirs / factor, factor / theirs) > 1.25
         ):
             disagree[source] = theirs
-    return ScaleChoice(factor, tallies, disagree)
+    return ScaleChoice(factor, disagree)
 
 
 def best_factor(tallies: Sequence[Sequence[Tally]], factors: Sequence[float] = FACTORS) -> float:
@@ -109,20 +106,14 @@ def best_factor(tallies: Sequence[Sequence[Tally]], factors: Sequence[float] = F
     if sums.ndim < 3 or sums.shape[1] < FEWEST_WINDOWS or not (sums[..., 1].sum(axis=1) > 0).all():
         return 1.0
     grid = np.linspace(x.min(), x.max(), 201)
-    a, b, _ = np.polyfit(x, _pooled(sums.sum(axis=1)), 2)
+    a, b, _ = np.polyfit(x, pooled_pq(sums.sum(axis=1)), 2)
     best = grid[np.argmax(a * grid**2 + b * grid)]
     gain = a * best**2 + b * best
     drawn = np.random.default_rng(0).integers(sums.shape[1], size=(RESAMPLES, sums.shape[1]))
-    resampled = _pooled(sums[:, drawn].sum(axis=2))
+    resampled = np.nan_to_num(pooled_pq(sums[:, drawn].sum(axis=2)))  # windows without any nucleus
     a, b, _ = np.polyfit(x, resampled, 2)
     error = float((a * best**2 + b * best).std())
     return float(2.0 ** (best * gain**2 / (gain**2 + error**2))) if gain > 0 else 1.0
-
-
-def _pooled(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Panoptic quality of sums of IoU, and of true and predicted nuclei, (..., 2); 0 of nothing."""
-    quality: NDArray[np.float64] = 2 * sums[..., 0] / np.maximum(sums[..., 1], 1)
-    return quality
 
 
 def _tallies(predict: Predict, rule: Decoding, window: Window) -> list[Tally]:
@@ -146,8 +137,7 @@ def tally_at(
         objects = _nearest(objects, rows, columns)
     maps = predict(image)
     labels, _ = decode(maps[..., 0], maps[..., 1], rule)
-    truth = objects[::2, ::2]
-    return tally(np.maximum(truth, 0), labels[: truth.shape[0], : truth.shape[1]], truth == UNKNOWN)
+    return tally_maps(labels, objects)
 
 
 def _nearest(labels: NDArray[np.int32], rows: int, columns: int) -> NDArray[np.int32]:

@@ -3,7 +3,7 @@ chosen on validation afterwards: how far it moves from its start, and its decodi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -30,7 +30,7 @@ from .run_folder import TrainingRun, read_json, write_json
 from .scale import tally_at
 from .soft_maps import Predict, whole_maps, window_predict
 from .student import StudentTrainer
-from .tally import tally
+from .tally import tally_maps
 from .targets import objectness, touching
 from .tune import best_of, score_windows, sentence
 
@@ -181,7 +181,6 @@ def _between(run: TrainingRun, start: Start) -> FinishedStudent:
     windows, config = run.data.validation, run.config
     factor = run.data.enlargement(start.mpp)
     rule = start.decoding.scaled(1 / factor)
-    mpp = 2 * (run.data.mpp or NOMINAL_MPP)
 
     def predict_at(share: float) -> Predict:
         write_interpolated(start.student, run.moved, share, run.student)
@@ -189,8 +188,7 @@ def _between(run: TrainingRun, start: Start) -> FinishedStudent:
 
     def scored(share: float) -> dict[str, float]:
         predict = predict_at(share)
-        maps = [predict(window.image) for window in windows]
-        found = [decode(m[..., 0], m[..., 1], rule.at(mpp))[0] for m in maps]
+        found = _decoded(run, [predict(window.image) for window in windows], rule)
         return score_windows(found, windows, stride=2)
 
     share = STANDARD if config.adaptation.share == "auto" else config.adaptation.share
@@ -202,10 +200,7 @@ def _between(run: TrainingRun, start: Start) -> FinishedStudent:
         original = window_predict(start.student, config.student, config.threads)
         own = start.decoding.at(2 * (start.mpp or NOMINAL_MPP))
         before = [tally_at(original, own, w.image, w.labels.objects, 1 / factor) for w in windows]
-        after = [
-            tally(np.maximum(truth, 0), sample.predicted[: truth.shape[0], : truth.shape[1]], truth < 0)
-            for sample, truth in ((sample, sample.truth[::2, ::2]) for sample in finished.samples)
-        ]
+        after = [tally_maps(sample.predicted, sample.truth) for sample in finished.samples]
         comparison = compare_paired(before, after, [window.source for window in windows], config.seed)
     return replace(finished, share=share, comparison=comparison)
 
@@ -214,10 +209,6 @@ def _tuned(run: TrainingRun, predict: Predict, standard: DecodingConfig) -> Fini
     """The decoding rule that scores best on validation, from a small grid around the standard one."""
     windows = run.data.validation
     maps = [predict(window.image) for window in windows]
-    mpp = 2 * (run.data.mpp or NOMINAL_MPP)
-
-    def segmented(rule: DecodingConfig) -> list[NDArray[np.int32]]:
-        return [decode(m[..., 0], m[..., 1], rule.at(mpp))[0] for m in maps]
 
     candidates = [
         standard.model_copy(update={"foreground": f, "valley": v, "mean_foreground": m})
@@ -226,10 +217,18 @@ def _tuned(run: TrainingRun, predict: Predict, standard: DecodingConfig) -> Fini
         for m in (0.6, 0.7)
     ]
     best, scores = best_of(
-        standard, candidates, lambda rule: score_windows(segmented(rule), windows, stride=2)
+        standard, candidates, lambda rule: score_windows(_decoded(run, maps, rule), windows, stride=2)
     )
     samples = [
         Sample(window.source, window.image, window.labels.objects, predicted)
-        for window, predicted in zip(windows, segmented(best), strict=True)
+        for window, predicted in zip(windows, _decoded(run, maps, best), strict=True)
     ]
     return FinishedStudent(best, scores, samples)
+
+
+def _decoded(
+    run: TrainingRun, maps: Sequence[NDArray[np.float32]], rule: DecodingConfig
+) -> list[NDArray[np.int32]]:
+    """The nuclei of maps at the training's resolution, as labels."""
+    decoding = rule.at(2 * (run.data.mpp or NOMINAL_MPP))
+    return [decode(m[..., 0], m[..., 1], decoding)[0] for m in maps]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..annotations.labels import UNKNOWN
 from ..metrics.matching import match_labels
 
 
@@ -45,3 +46,16 @@ def tally(
     matching = match_labels(true, predicted, unknown)
     pairs, matches = matching.overlaps, matching.matches
     return Tally(len(pairs.true_area), len(pairs.predicted_area), len(matches), float(matches.iou.sum()))
+
+
+def tally_maps(labels: NDArray[np.int32], objects: NDArray[np.int32]) -> Tally:
+    """Match labels of half the resolution with the true objects, -1 where unknown."""
+    truth = objects[::2, ::2]
+    return tally(np.maximum(truth, 0), labels[: truth.shape[0], : truth.shape[1]], truth == UNKNOWN)
+
+
+def pooled_pq(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Panoptic quality of sums of IoU, and of true plus predicted nuclei, (..., 2); NaN of nothing."""
+    with np.errstate(invalid="ignore"):
+        quality: NDArray[np.float64] = 2 * sums[..., 0] / sums[..., 1]
+    return quality
