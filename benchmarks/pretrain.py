@@ -78,6 +78,7 @@ def main(data: Path, output: Path, runs: Path, start: Path | None, config_file: 
         licence="CC BY 4.0",
         attribution=ATTRIBUTION,
         mpp=MPP,
+        species=["human", "mouse"],
         classes=[config.classes.detection_class],
         decoding=RULE.model_dump(),
         config=settings.model_dump(mode="json"),

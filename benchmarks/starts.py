@@ -57,6 +57,7 @@ def main(root: Path, domain: str, output: Path, runs: Path) -> None:
         licence="CC BY 4.0",
         attribution=ATTRIBUTION,
         mpp=MPP,
+        species=["human", "mouse"],
         classes=[config.classes.detection_class],
         decoding=RULE.model_dump(),
         config=config.model_dump(mode="json"),

@@ -10,19 +10,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import BundleError
-from .card import CARD, FORMAT, REPORT, STUDENT, TEACHER, Card, card_checksum, now, versions
+from .card import CARD, FORMAT, INTENDED_USE, REPORT, STUDENT, TEACHER, Card, card_checksum, now, versions
 from .read import Bundle, load_bundle, sha256
 from .write import check_output, write_bundle
 
 __all__ = [
     "CARD",
     "FORMAT",
+    "INTENDED_USE",
     "PRETRAINED",
     "REPORT",
     "STUDENT",
     "TEACHER",
     "Bundle",
     "Card",
+    "bundles_in",
     "card_checksum",
     "check_output",
     "load_bundle",
@@ -30,6 +32,7 @@ __all__ = [
     "now",
     "pretrained_bundle",
     "sha256",
+    "shipped_bundles",
     "versions",
     "write_bundle",
 ]
@@ -40,7 +43,7 @@ PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 
 def pretrained_bundle() -> Path:
     """The bundle that ships with the package. Raises BundleError where this version has none."""
-    shipped = sorted(PRETRAINED.glob("*.cgn"))
+    shipped = shipped_bundles()
     if not shipped:
         raise BundleError(
             "pretrained model",
@@ -48,6 +51,20 @@ def pretrained_bundle() -> Path:
             "Train a model (`cellgennet train`) and name it with -m",
         )
     return shipped[-1]
+
+
+def shipped_bundles() -> list[Path]:
+    """All bundles that ship with the package; the last one is the pretrained one."""
+    return sorted(PRETRAINED.glob("*.cgn"))
+
+
+def bundles_in(folder: Path) -> list[Path]:
+    """The bundles in a folder and in the folders directly inside it, by name; or the folder, if it is one."""
+    if (folder / CARD).is_file():
+        return [folder]
+    # One that is being written has a hidden name.
+    levels = (f"[!.]*/{CARD}", f"[!.]*/[!.]*/{CARD}")
+    return [card.parent for level in levels for card in sorted(folder.glob(level))]
 
 
 def named_bundle(name: Path | None) -> Path:

@@ -23,6 +23,10 @@ TEACHER = "teacher"
 REPORT = "report"
 FORMAT = 1
 COPY_AGAIN = "Copy the bundle again or train again"
+INTENDED_USE = "For research use only. Not for diagnosis or treatment decisions."
+"""What every page, table and card says of this software and its models."""
+_OBJECTIVE = 10.0
+"""µm per pixel of a scan without magnification: scanners give 0.25 µm at 40x."""
 
 Text = Annotated[str, Field(max_length=500)]
 Number = Annotated[float, Field(ge=-1000, le=1000)]
@@ -32,6 +36,8 @@ class Card(BaseModel):
     """The content of ``model.yaml``. ``mpp`` is in µm per pixel; times are ISO 8601, UTC.
 
     stain         : of the slides it was trained on: "H&E"; "" if they looked otherwise.
+    species       : of the tissue it was trained on; empty if nobody recorded them.
+    intended_use  : what it may be used for.
     checksums     : SHA-256 of every other file of the bundle.
     card_checksum : SHA-256 of what segmentation reads of the card, see ``card_checksum``; bundles of
                     version 0.1 have none.
@@ -46,6 +52,8 @@ class Card(BaseModel):
     attribution: str = ""
     mpp: float | None = Field(default=None, ge=0.001, le=1000)
     stain: str = "H&E"
+    species: Annotated[list[Text], Field(max_length=100)] = []
+    intended_use: str = INTENDED_USE
     classes: Annotated[list[Text], Field(max_length=100)] = ["Nucleus"]
     decoding: dict[str, Number] = {}
     teacher_thresholds: dict[str, Number] = {}
@@ -56,8 +64,23 @@ class Card(BaseModel):
     card_checksum: str | None = None
     checksums: dict[str, str] = {}
 
+    @property
+    def magnification(self) -> str:
+        """The usual name of the scale it was trained at: "40x" for 0.25 µm per pixel; "" if uncalibrated."""
+        return "" if self.mpp is None else f"{_OBJECTIVE / self.mpp:.3g}x"
 
-_ONLY_FOR_READERS = frozenset({"licence", "attribution", "stain", "training", "metrics", "versions"})
+    @property
+    def learnt_from(self) -> str:
+        """Stain, magnification and species of the slides it was trained on, as one phrase."""
+        scale = f"{self.magnification} ({self.mpp:g} µm per pixel)" if self.mpp is not None else ""
+        species = " and ".join(filter(None, [", ".join(self.species[:-1]), *self.species[-1:]]))
+        parts = [self.stain or "a stain unlike H&E", scale or "unknown magnification"]
+        return ", ".join([*parts, species or "species not recorded"])
+
+
+_ONLY_FOR_READERS = frozenset(
+    {"licence", "attribution", "stain", "species", "intended_use", "training", "metrics", "versions"}
+)
 """Fields of the card that nothing depends on."""
 
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "export": "Write the measurements of a project to one table.",
     "suggest": "Suggest the windows whose outlines would teach a model most.",
     "evaluate": "Score models against expert annotations and write an HTML report.",
+    "models": "List the model bundles that ship with the package or are found here.",
     "groovy": "Install the scripts that run these commands from within QuPath.",
     "demo": "Run the whole workflow on a small project that ships with the package.",
 }

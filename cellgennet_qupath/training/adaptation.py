@@ -44,6 +44,7 @@ class Start:
     decoding : the rule that turns maps into nuclei, in µm at the start's own scale.
     mpp      : µm per pixel at which the start reads slides; None for full resolution.
     teacher  : its StarDist folder, if the bundle holds one.
+    species  : of the tissue that it learnt from, as its card records them.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Start:
     decoding: DecodingConfig
     mpp: float | None
     teacher: Path | None
+    species: tuple[str, ...] = ()
 
 
 def start_of(bundle: Bundle) -> Start:
@@ -63,6 +65,7 @@ def start_of(bundle: Bundle) -> Start:
         decoding_of(bundle),
         bundle.card.mpp,
         bundle.teacher.resolve() if bundle.holds_teacher else None,
+        tuple(bundle.card.species),
     )
 
 

@@ -145,6 +145,7 @@ def _card_of_start(card: Card, start: Start) -> Card:
     return card.model_copy(
         update={
             "mpp": start.mpp,
+            "species": list(start.species),
             "decoding": start.decoding.model_dump(),
             "config": config,
             "metrics": {"result, not kept": card.metrics.get("student", {})},

@@ -1,0 +1,113 @@
+"""``cellgennet models``: the bundles that are there, with their cards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import json_option, print_json
+
+if TYPE_CHECKING:
+    from ..bundle import Bundle
+
+
+@click.group("models", invoke_without_command=True)
+@json_option
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
+    """Model bundles. Without a subcommand: list those that ship with the package and those found here."""
+    if context.invoked_subcommand is None:
+        _list((), as_json)
+
+
+@command.command("list")
+@click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=click.Path(path_type=Path))
+@json_option
+def listed(folders: tuple[Path, ...], as_json: bool) -> None:
+    """List the bundles that ship with the package, and those in FOLDER (default: this folder).
+
+    Bundles in folders directly inside FOLDER are found too.
+    """
+    _list(folders, as_json)
+
+
+def _list(folders: Iterable[Path], as_json: bool) -> None:
+    from ..bundle import INTENDED_USE, bundles_in, pretrained_bundle, shipped_bundles
+    from ..core.errors import UsageError
+
+    places = tuple(folders) or (Path(),)
+    for folder in places:
+        if not folder.is_dir():
+            raise UsageError(folder, "is not a folder", "Name a folder that contains model bundles")
+    shipped = shipped_bundles()
+    default = pretrained_bundle() if shipped else None
+    found = [path for folder in places for path in bundles_in(folder)]
+    known = {path.resolve() for path in shipped}
+    others = list(dict.fromkeys(path for path in found if path.resolve() not in known))
+    models = [_described(path, path in shipped, path == default) for path in [*shipped, *others]]
+    if as_json:
+        print_json({"models": models})
+        return
+    for model in models:
+        _print(model)
+    if not others:
+        where = ", ".join(str(folder.resolve()) for folder in places)
+        click.echo(f"No other model bundle was found in {where}.\n")
+    click.echo(INTENDED_USE)
+    click.echo("Use one: cellgennet segment PROJECT -m MODEL")
+
+
+def _described(path: Path, shipped: bool, default: bool) -> dict[str, Any]:
+    """A bundle as plain data; ``problem`` says why it cannot be used."""
+    from ..bundle import load_bundle
+    from ..core.errors import BundleError
+
+    about: dict[str, Any] = {"path": str(path), "shipped": shipped, "name": None, "problem": None}
+    about["use"] = "pretrained" if default else str(path)
+    try:
+        return about | _card(load_bundle(path))
+    except BundleError as error:
+        return about | {"problem": str(error)}
+
+
+def _card(bundle: Bundle) -> dict[str, Any]:
+    card = bundle.card
+    return {
+        "name": card.name,
+        "created": card.created,
+        "licence": card.licence,
+        "attribution": card.attribution,
+        "intended_use": card.intended_use,
+        "stain": card.stain,
+        "mpp": card.mpp,
+        "magnification": card.magnification,
+        "species": card.species,
+        "learnt_from": card.learnt_from,
+        "classes": card.classes,
+        "images": card.training.get("images"),
+        "nuclei": card.training.get("training_nuclei"),
+        "scores": card.metrics.get("student") or card.metrics.get("teacher") or {},
+        "teacher": bundle.holds_teacher,
+        "checksum": f"sha256:{bundle.fingerprint}",
+    }
+
+
+def _print(model: dict[str, Any]) -> None:
+    if model["problem"]:
+        click.echo(f"{model['path']}\n  cannot be used: {model['problem']}\n")
+        return
+    click.echo(f"{model['name']}{' (shipped with the package)' if model['shipped'] else ''}")
+    click.echo(f"  use:          -m {model['use']}")
+    click.echo(f"  learnt from:  {model['learnt_from']}")
+    if model["nuclei"]:
+        click.echo(f"  trained on:   {model['nuclei']:,} nuclei in {model['images']} images")
+    scores = model["scores"]
+    if "f1@0.5" in scores and "pq" in scores:
+        number = scores.get("true_objects")
+        held_out = f" on {number:,.0f} nuclei set aside" if number else ""
+        click.echo(f"  scores:       F1 {scores['f1@0.5']:.2f}, PQ {scores['pq']:.2f}{held_out}")
+    click.echo(f"  created:      {model['created'][:10]}, licence: {model['licence']}")
+    click.echo(f"  folder:       {model['path']}\n")

@@ -1,0 +1,83 @@
+"""``cellgennet models``: what is there, and what each model was made for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cellgennet_qupath.bundle import INTENDED_USE, Card, now, pretrained_bundle, write_bundle
+
+from ..helpers import invoke
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a bundle in it and another one a level deeper."""
+    (tmp_path / "weights").write_bytes(b"weights")
+    files = {"student.safetensors": tmp_path / "weights"}
+    write_bundle(tmp_path / "lab.cgn", Card(name="lab", created=now(), mpp=0.5, species=["human"]), files)
+    write_bundle(tmp_path / "older" / "dab.cgn", Card(name="dab", created=now(), stain=""), files)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_shipped_one_comes_first_and_says_what_it_learnt_from(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    code, out, err = invoke(capsys, "models")
+    assert (code, err) == (0, "")
+    assert out.startswith("nuclei-he (shipped with the package)")
+    assert "H&E, 40x (0.25 µm per pixel), human and mouse" in out
+    assert "11,799 nuclei in 279 images" in out
+    assert INTENDED_USE in out
+
+
+def test_those_found_here_have_their_own_cards(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    for arguments in (["models", "--json"], ["models", "list", "--json"], ["models", "list", ".", "--json"]):
+        code, out, _ = invoke(capsys, *arguments)
+        models = json.loads(out)["models"]
+        assert code == 0
+        assert [(m["name"], m["shipped"]) for m in models] == [
+            ("nuclei-he", True), ("lab", False), ("dab", False),
+        ]  # fmt: skip
+        assert models[0]["use"] == "pretrained"
+        assert models[1]["learnt_from"] == "H&E, 20x (0.5 µm per pixel), human"
+        assert models[2]["learnt_from"] == "a stain unlike H&E, unknown magnification, species not recorded"
+        assert {m["intended_use"] for m in models} == {INTENDED_USE}
+
+
+def test_a_damaged_one_is_listed_with_the_reason(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    (folder / "lab.cgn" / "student.safetensors").write_bytes(b"other")
+    code, out, _ = invoke(capsys, "models")
+    assert code == 0
+    assert "cannot be used" in out
+    assert "wrong checksum" in out
+    assert "dab" in out
+
+
+def test_a_folder_is_named(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    code, out, _ = invoke(capsys, "models", "list", folder / "older" / "dab.cgn", "--json")
+    assert [m["name"] for m in json.loads(out)["models"]] == ["nuclei-he", "dab"]
+    code, _, err = invoke(capsys, "models", "list", folder / "nowhere")
+    assert code == 2
+    assert "nowhere: is not a folder." in err
+    code, out, _ = invoke(capsys, "models", "list", pretrained_bundle(), "--json")
+    assert [m["shipped"] for m in json.loads(out)["models"]] == [True]
+
+
+def test_a_bundle_that_is_being_written_is_not_listed(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "lab.cgn").rename(folder / ".1234.part")
+    _, out, _ = invoke(capsys, "models", "--json")
+    assert [m["name"] for m in json.loads(out)["models"]] == ["nuclei-he", "dab"]
+
+
+def test_notes_for_readers_may_be_added_to_a_card(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    card = folder / "lab.cgn" / "model.yaml"
+    text = card.read_text(encoding="utf-8")
+    card.write_text(text.replace("species:\n- human\n", "species: [rat]\n"), encoding="utf-8")
+    _, out, _ = invoke(capsys, "models", "--json")
+    assert json.loads(out)["models"][1]["species"] == ["rat"]
