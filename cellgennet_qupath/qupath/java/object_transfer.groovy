@@ -52,12 +52,11 @@ class ObjectTransfer {
         Workflow found = null
         new ObjectInputStream(new BufferedInputStream(Files.newInputStream(file))).withCloseable { ObjectInputStream stream ->
             stream.readUTF()
-            Object item = ""
-            while (found == null && item != "EOF" && !(item instanceof PathObjectHierarchy)) {
+            Object item = stream.readObject()
+            while (item != "EOF" && !(item instanceof Workflow) && !(item instanceof PathObjectHierarchy))
                 item = stream.readObject()
-                if (item instanceof Workflow)
-                    found = (Workflow) item
-            }
+            if (item instanceof Workflow)
+                found = (Workflow) item
         }
         return found
     }
