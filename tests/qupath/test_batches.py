@@ -12,7 +12,7 @@ import pytest
 
 from cellgennet_qupath.qupath.open import open_project
 from tests.qupath.batches import batch, batches
-from tests.qupath.test_scripts import InQuPath, executable
+from tests.qupath.in_qupath import InQuPath, executable
 
 pytestmark = pytest.mark.qupath
 SLIDES = ["slide1_glands.ome.tif", "slide2_inflamed.ome.tif", "slide3_nests.ome.tif", "slide4_mixed.ome.tif"]

@@ -18,7 +18,7 @@ from cellgennet_qupath.segmentation.batch import segment_project
 from cellgennet_qupath.segmentation.options import SegmentOptions
 
 from .fakes import ColourReader, model
-from .test_batch import MemoryProject, outlines
+from .projects import MemoryProject, outlines
 
 
 def main(folder: Path, seconds: float) -> int:

@@ -17,7 +17,7 @@ from cellgennet_qupath.qupath.stains import H_DAB, H_E
 from tests.helpers import Recorder
 
 from .fakes import draw, model
-from .test_batch import MemoryProject, segment
+from .projects import MemoryProject, segment
 
 DISCS = [(float(x), float(y), 10.0) for x in range(6, 300, 60) for y in range(40, 200, 60)]
 

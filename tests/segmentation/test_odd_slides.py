@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cellgennet_qupath.core.errors import EntryDataError
 
 from .fakes import draw, model
-from .test_batch import DISCS, MemoryProject, outlines, picture, segment
+from .projects import DISCS, MemoryProject, outlines, picture, segment
 
 
 @pytest.fixture

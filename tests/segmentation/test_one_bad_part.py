@@ -12,7 +12,7 @@ from cellgennet_qupath.qupath.project import ImageEntry
 from cellgennet_qupath.segmentation import image as segment_image_module
 from cellgennet_qupath.segmentation import slide as segment_slide_module
 
-from .test_batch import MemoryProject, picture, segment
+from .projects import MemoryProject, picture, segment
 
 STEPS = {
     "opening": (segment_image_module, "open_image"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,20 @@ import numpy as np
 import pytest
 import shapely
 
-from cellgennet_qupath.core.errors import UsageError
 from cellgennet_qupath.qupath.files import FilesBackend
 from cellgennet_qupath.qupath.formats.detections import read_detections
-from cellgennet_qupath.qupath.project import Annotation, Project
 from cellgennet_qupath.qupath.replaced import kept_detections, restore_detections
 from cellgennet_qupath.segmentation.batch import segment_project
 from cellgennet_qupath.segmentation.checkpoint import Checkpoint
 from cellgennet_qupath.segmentation.model import Model
 from cellgennet_qupath.segmentation.options import SegmentOptions
 from cellgennet_qupath.segmentation.record import mixed_settings
-from cellgennet_qupath.segmentation.result import ImageResult, tally
+from cellgennet_qupath.segmentation.result import ImageResult
 
 from ..helpers import Recorder
 from ..qupath.test_kept import make_project
-from .fakes import ColourReader, draw, model
-from .test_batch import DISCS, MemoryProject, picture, segment
+from .fakes import ColourReader, model
+from .projects import DISCS, MemoryProject, picture, segment
 
 
 @pytest.fixture
@@ -218,11 +216,6 @@ def test_other_objects_may_change_in_the_same_file(project: MemoryProject) -> No
     assert "edited since (3 now" in result.note
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> MemoryProject:
-    return MemoryProject(tmp_path)
-
-
 def test_a_slide_added_later_is_the_only_one_segmented(project: MemoryProject) -> None:
     project.add("one", picture())
     segment(project)
@@ -251,139 +244,6 @@ def test_images_segmented_in_different_ways_are_named(project: MemoryProject) ->
     assert "\n" not in mixed_settings(project)
     segment(project, images=["two"], resume=False)
     assert mixed_settings(project) == ""
-
-
-@pytest.mark.parametrize("within", ["tumor", "Tumor ", "Stroma", ""])
-def test_within_a_class_that_no_image_has_is_wrong_usage(project: MemoryProject, within: str) -> None:
-    entry = project.add("one", picture())
-    project.add("two", picture())
-    project.drawn[entry.id] = [
-        Annotation("a", shapely.box(0, 0, 130, 300), "Rectangle", "Tumor"),
-        Annotation("b", shapely.Point(20, 40), "Points", "Stroma"),
-    ]
-    with pytest.raises(UsageError, match=r"The classes are: Tumor\.") as raised:
-        segment(project, within=within)
-    assert raised.value.exit_code == 2
-    assert project.writes == []
-
-
-def test_a_skipped_image_is_not_done(project: MemoryProject) -> None:
-    entry = project.add("one", picture())
-    project.add("two", picture())
-    project.add("lost", None)
-    project.drawn["1"] = project.drawn["3"] = [
-        Annotation("a", shapely.box(0, 0, 110, 300), "Rectangle", "Tumor")
-    ]
-    results = segment(project, within="Tumor")
-    assert tally(results) == "1 of 3 images done, 1 skipped, 1 failed."
-    assert entry.id == results[0].id
-    # 110 x 300 pixels of 0.25 µm
-    assert results[0].mm2 == pytest.approx(110 * 300 * 0.0625 / 1e6)
-    assert results[0].density == pytest.approx(results[0].count / (110 * 300 * 0.0625 / 1e6))
-    assert results[1].as_dict()["per_mm2"] is None
-
-
-FIGURE_OF_EIGHT = shapely.Polygon([(0, 0), (440, 300), (440, 0), (0, 300)])
-
-
-def test_a_figure_of_eight_does_not_vanish(project: MemoryProject) -> None:
-    entry = project.add("one", picture())
-    project.drawn[entry.id] = [Annotation("a", FIGURE_OF_EIGHT, "Polygon", "Tumor")]
-    assert shapely.area(FIGURE_OF_EIGHT) == 0
-    (result,) = segment(project, within="Tumor")
-    inside = shapely.make_valid(FIGURE_OF_EIGHT)
-    expected = sum(bool(shapely.intersects_xy(inside, x, y)) for x, y, _ in DISCS)
-    assert 0 < expected < len(DISCS)
-    assert abs(result.count - expected) <= 2
-    project.drawn[entry.id] = [Annotation("a", FIGURE_OF_EIGHT, "Polygon", "Ignore")]
-    (rest,) = segment(project)
-    assert rest.count == len(DISCS) - result.count
-
-
-@pytest.mark.parametrize(
-    ("path_class", "ignored"), [("Ignore*", True), ("Ignore pen", True), ("ignore", False), ("Tumor", False)]
-)
-def test_no_nucleus_in_an_ignored_area(project: MemoryProject, path_class: str, ignored: bool) -> None:
-    entry = project.add("one", picture())
-    area = shapely.box(30, 0, 130, 300)
-    project.drawn[entry.id] = [Annotation("a", area, "Rectangle", path_class)]
-    (result,) = segment(project)
-    inside = shapely.intersects(area, shapely.centroid(project.found["1"].polygons))
-    assert inside.any() != ignored
-    gone = sum(30 <= x <= 130 for x, _, _ in DISCS) if ignored else 0
-    assert result.count == len(DISCS) - gone
-    looked = (440 * 300 - (100 * 300 if ignored else 0)) * 0.0625 / 1e6
-    assert result.mm2 == pytest.approx(looked)
-
-
-def test_a_wholly_ignored_image_says_why_it_has_no_nuclei(project: MemoryProject) -> None:
-    entry = project.add("one", picture())
-    project.drawn[entry.id] = [Annotation("a", shapely.box(-50, -50, 500, 400), "Rectangle", "Ignore*")]
-    (result,) = segment(project)
-    assert (result.count, result.density) == (0, None)
-    assert "ignored" in result.reason
-
-
-def test_nuclei_belong_to_an_area_by_their_centroid_however_tiles_are_cut(project: MemoryProject) -> None:
-    image = draw(440, 300, DISCS)
-    entry = project.add("one", image)
-    stripes = [shapely.box(x, 0, x + 6, 300) for x in range(0, 440, 12)]
-    project.drawn[entry.id] = [Annotation(str(k), s, "Rectangle", "Tumor") for k, s in enumerate(stripes)]
-    union = shapely.union_all(stripes)
-    counts = set()
-    for tile in (64, 128, 512):
-        (result,) = segment(project, within="Tumor", tile=tile, resume=False)
-        counts.add(result.count)
-        assert shapely.intersects(union, shapely.centroid(project.found["1"].polygons)).all()
-    assert len(counts) == 1
-
-
-def image_names(project: Project, **options: object) -> list[str]:
-    chosen = SegmentOptions(tile=128, **options)  # type: ignore[arg-type]
-    return [result.name for result in segment_project(project, model(), chosen)]
-
-
-def test_exact_names_come_before_patterns_and_ids_have_their_own_option(project: MemoryProject) -> None:
-    for name in ("3", "1", "scan [2]", "scan 2", "*"):
-        project.add(name, picture())
-    assert image_names(project, images=["3"]) == ["3"]
-    assert image_names(project, images=["scan [2]"]) == ["scan [2]"]
-    assert image_names(project, images=["*"]) == ["*"]
-    assert image_names(project, images=["scan [[]*"]) == ["scan [2]"]
-    with pytest.raises(UsageError, match=r"--image 5: no image .* use --image-id 5"):
-        image_names(project, images=["5"])
-    assert image_names(project, image_ids=["3", "1"]) == ["3", "scan [2]"]
-    assert image_names(project, images=["1"], image_ids=["4"]) == ["1", "scan 2"]
-    with pytest.raises(UsageError, match=r"--image-id 9: .*1 \(3\)"):
-        image_names(project, image_ids=["9"])
-    project.add("3", None)
-    with pytest.raises(UsageError, match=r"2 images have this name.*--image-id 1 .*--image-id 6"):
-        image_names(project, images=["3"])
-
-
-def test_ids_that_come_one_by_one_are_segmented_as_they_come(project: MemoryProject) -> None:
-    for name in ("one", "two", "three", "four"):
-        project.add(name, picture())
-    seen: list[str] = []
-
-    def ids() -> Iterator[str]:
-        yield "3"
-        assert (seen, project.writes) == (["three"], ["3"])
-        yield "1"
-        assert (seen, project.writes) == (["three", "one"], ["3", "1"])
-        yield "3"
-
-    options = SegmentOptions(tile=128, image_ids=ids())
-    results = segment_project(project, model(), options, on_image=lambda result: seen.append(result.name))
-    assert [result.name for result in results] == seen == ["three", "one", "three"]
-    assert project.writes == ["3", "1"]  # the third request found its image done
-
-
-@pytest.mark.parametrize("identifier", ["9", "one", ""])
-def test_an_id_that_does_not_exist_ends_the_requests(project: MemoryProject, identifier: str) -> None:
-    project.add("one", picture())
-    with pytest.raises(UsageError, match="no image has this id"):
-        segment_project(project, model(), SegmentOptions(image_ids=iter([identifier])))
 
 
 def test_what_a_version_without_records_finished_is_done_again_and_said(

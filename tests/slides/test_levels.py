@@ -14,7 +14,7 @@ from cellgennet_qupath.slides.reader import open_slide
 from cellgennet_qupath.slides.source import Stored
 
 from .formats.tiffs import Pixels, halved, write_plain
-from .test_reader import noise
+from .images import noise
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,161 @@
+"""Where nuclei are kept: inside a class, chosen annotations and cores, outside ignored areas."""
+
+from __future__ import annotations
+
+import pytest
+import shapely
+
+from cellgennet_qupath.core.errors import UsageError
+from cellgennet_qupath.qupath.project import Annotation, Core, Within
+from cellgennet_qupath.segmentation.result import tally
+
+from .fakes import draw
+from .projects import DISCS, MemoryProject, picture, segment
+
+
+def test_within_a_class(project: MemoryProject) -> None:
+    inside = project.add("inside", picture())
+    project.add("without", picture())
+    project.drawn[inside.id] = [
+        Annotation("a", shapely.box(0, 0, 130, 300), "Rectangle", "Tumor"),
+        Annotation("b", shapely.box(300, 0, 440, 300), "Rectangle", "Stroma"),
+        Annotation("c", shapely.Point(200, 40), "Points", "Tumor"),
+    ]
+    first, second = segment(project, within="Tumor")
+    assert first.count == sum(x < 130 for x, _, _ in DISCS)
+    assert (second.status, project.writes) == ("skipped", [inside.id])
+    assert "Tumor" in second.sentence()
+
+
+def core(name: str, x: float, missing: bool = False) -> Core:
+    return Core(f"id {name}", shapely.Point(x, 130).buffer(70), "Ellipse", name=name, missing=missing)
+
+
+def in_circle(x: float) -> int:
+    return sum((cx - x) ** 2 + (cy - 130) ** 2 < 70**2 for cx, cy, _ in DISCS)
+
+
+@pytest.mark.parametrize(
+    ("names", "circles"), [(["A-1"], [100]), (["A-1", "A-3"], [100, 340]), (["all"], [100, 340])]
+)
+def test_within_cores_of_a_tissue_microarray(
+    project: MemoryProject, names: list[str], circles: list[int]
+) -> None:
+    one, two = project.add("tma", picture()), project.add("plain", picture())
+    project.grid[one.id] = [core("A-1", 100), core("A-2", 220, missing=True), core("A-3", 340)]
+    first, second = segment(project, cores=names)
+    assert first.count == sum(in_circle(x) for x in circles) > 0
+    assert project.options.within == Within(cores=tuple(names))
+    assert (second.status, second.id) == ("skipped", two.id)
+    assert "core" in second.reason
+
+
+def test_cores_that_do_not_exist_or_are_missing(project: MemoryProject) -> None:
+    one = project.add("tma", picture())
+    with pytest.raises(UsageError, match=r"--core all: no image has the grid .*TMA dearrayer"):
+        segment(project, cores=["all"])
+    project.grid[one.id] = [core("A-1", 100), core("A-2", 220, missing=True)]
+    with pytest.raises(UsageError, match=r"--core B-1: no core has this name.*A-1, A-2"):
+        segment(project, cores=["B-1"])
+    (result,) = segment(project, cores=["A-2"])
+    assert result.status == "skipped"
+    assert result.reason == "no core that is not missing and has the name A-2"
+
+
+def test_within_annotations_chosen_by_their_ids(project: MemoryProject) -> None:
+    entry = project.add("one", picture())
+    boxes = [shapely.box(0, 0, 100, 300), shapely.box(200, 0, 300, 300), shapely.box(300, 0, 440, 300)]
+    project.drawn[entry.id] = [
+        Annotation(f"a{row}", box, "Rectangle", "Tumor" if row else "") for row, box in enumerate(boxes)
+    ]
+    (result,) = segment(project, within_ids=["a0", "a2"])
+    assert result.count == sum(x <= 100 or x > 300 for x, _, _ in DISCS)
+    (result,) = segment(project, within_ids=["a1"])  # not taken for the same run
+    assert result.count == sum(200 < x < 300 for x, _, _ in DISCS)
+    (result,) = segment(project, within_ids=["a9"])
+    assert (result.status, result.reason) == ("skipped", "no closed annotation of the id a9")
+
+
+@pytest.mark.parametrize("within", ["tumor", "Tumor ", "Stroma", ""])
+def test_within_a_class_that_no_image_has_is_wrong_usage(project: MemoryProject, within: str) -> None:
+    entry = project.add("one", picture())
+    project.add("two", picture())
+    project.drawn[entry.id] = [
+        Annotation("a", shapely.box(0, 0, 130, 300), "Rectangle", "Tumor"),
+        Annotation("b", shapely.Point(20, 40), "Points", "Stroma"),
+    ]
+    with pytest.raises(UsageError, match=r"The classes are: Tumor\.") as raised:
+        segment(project, within=within)
+    assert raised.value.exit_code == 2
+    assert project.writes == []
+
+
+def test_a_skipped_image_is_not_done(project: MemoryProject) -> None:
+    entry = project.add("one", picture())
+    project.add("two", picture())
+    project.add("lost", None)
+    project.drawn["1"] = project.drawn["3"] = [
+        Annotation("a", shapely.box(0, 0, 110, 300), "Rectangle", "Tumor")
+    ]
+    results = segment(project, within="Tumor")
+    assert tally(results) == "1 of 3 images done, 1 skipped, 1 failed."
+    assert entry.id == results[0].id
+    # 110 x 300 pixels of 0.25 µm
+    assert results[0].mm2 == pytest.approx(110 * 300 * 0.0625 / 1e6)
+    assert results[0].density == pytest.approx(results[0].count / (110 * 300 * 0.0625 / 1e6))
+    assert results[1].as_dict()["per_mm2"] is None
+
+
+FIGURE_OF_EIGHT = shapely.Polygon([(0, 0), (440, 300), (440, 0), (0, 300)])
+
+
+def test_a_figure_of_eight_does_not_vanish(project: MemoryProject) -> None:
+    entry = project.add("one", picture())
+    project.drawn[entry.id] = [Annotation("a", FIGURE_OF_EIGHT, "Polygon", "Tumor")]
+    assert shapely.area(FIGURE_OF_EIGHT) == 0
+    (result,) = segment(project, within="Tumor")
+    inside = shapely.make_valid(FIGURE_OF_EIGHT)
+    expected = sum(bool(shapely.intersects_xy(inside, x, y)) for x, y, _ in DISCS)
+    assert 0 < expected < len(DISCS)
+    assert abs(result.count - expected) <= 2
+    project.drawn[entry.id] = [Annotation("a", FIGURE_OF_EIGHT, "Polygon", "Ignore")]
+    (rest,) = segment(project)
+    assert rest.count == len(DISCS) - result.count
+
+
+@pytest.mark.parametrize(
+    ("path_class", "ignored"), [("Ignore*", True), ("Ignore pen", True), ("ignore", False), ("Tumor", False)]
+)
+def test_no_nucleus_in_an_ignored_area(project: MemoryProject, path_class: str, ignored: bool) -> None:
+    entry = project.add("one", picture())
+    area = shapely.box(30, 0, 130, 300)
+    project.drawn[entry.id] = [Annotation("a", area, "Rectangle", path_class)]
+    (result,) = segment(project)
+    inside = shapely.intersects(area, shapely.centroid(project.found["1"].polygons))
+    assert inside.any() != ignored
+    gone = sum(30 <= x <= 130 for x, _, _ in DISCS) if ignored else 0
+    assert result.count == len(DISCS) - gone
+    looked = (440 * 300 - (100 * 300 if ignored else 0)) * 0.0625 / 1e6
+    assert result.mm2 == pytest.approx(looked)
+
+
+def test_a_wholly_ignored_image_says_why_it_has_no_nuclei(project: MemoryProject) -> None:
+    entry = project.add("one", picture())
+    project.drawn[entry.id] = [Annotation("a", shapely.box(-50, -50, 500, 400), "Rectangle", "Ignore*")]
+    (result,) = segment(project)
+    assert (result.count, result.density) == (0, None)
+    assert "ignored" in result.reason
+
+
+def test_nuclei_belong_to_an_area_by_their_centroid_however_tiles_are_cut(project: MemoryProject) -> None:
+    image = draw(440, 300, DISCS)
+    entry = project.add("one", image)
+    stripes = [shapely.box(x, 0, x + 6, 300) for x in range(0, 440, 12)]
+    project.drawn[entry.id] = [Annotation(str(k), s, "Rectangle", "Tumor") for k, s in enumerate(stripes)]
+    union = shapely.union_all(stripes)
+    counts = set()
+    for tile in (64, 128, 512):
+        (result,) = segment(project, within="Tumor", tile=tile, resume=False)
+        counts.add(result.count)
+        assert shapely.intersects(union, shapely.centroid(project.found["1"].polygons)).all()
+    assert len(counts) == 1

@@ -1,0 +1,81 @@
+"""Slides that are missing, cut or damaged are refused in one line; missing tiles are white."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from cellgennet_qupath.core.errors import SlideError
+from cellgennet_qupath.slides.reader import open_slide
+
+from .images import RGB, read
+
+
+def test_missing_tiles_are_white(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.tif"
+    tifffile.imwrite(path, RGB, photometric="rgb", tile=(32, 32), compression="zlib")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        counts = tiff.pages[0].tags["TileByteCounts"]
+        counts.overwrite([0 if i == 4 else n for i, n in enumerate(counts.value)])
+        offsets = tiff.pages[0].tags["TileOffsets"]
+        offsets.overwrite([0 if i == 4 else n for i, n in enumerate(offsets.value)])
+    expected = RGB.copy()
+    expected[32:64, 32:64] = 255
+    assert np.array_equal(read(path), expected)
+    with open_slide(path) as reader:
+        assert np.array_equal(reader.read_grid(40, 40, 40, 20, 1.0), expected[40:60, 40:80])
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match=r"gone\.svs: does not exist"):
+        open_slide(tmp_path / "gone.svs")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.tif", b"", "is empty"),
+        ("text.png", b"hello, I am no picture", "not an image"),
+        ("head.tif", b"II*\0", "damaged"),
+        ("cut.jpg", cv2.imencode(".jpg", RGB)[1].tobytes()[:900], "truncated"),
+        ("cut.png", cv2.imencode(".png", RGB)[1].tobytes()[:900], "damaged"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SlideError, match=reason) as caught:
+        open_slide(tmp_path / name)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_folder_is_not_a_slide(tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match="cannot be opened"):
+        open_slide(tmp_path)
+
+
+def test_a_truncated_pyramid_is_refused_on_opening(tmp_path: Path) -> None:
+    path = tmp_path / "cut.tif"
+    tifffile.imwrite(path, RGB, photometric="rgb", tile=(32, 32), compression="jpeg")
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(SlideError, match=r"cut\.tif: is (truncated|damaged)"):
+        open_slide(path)
+
+
+def test_a_tile_that_cannot_be_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "bad.tif"
+    tifffile.imwrite(path, RGB, photometric="rgb", tile=(32, 32), compression="jpeg")
+    with tifffile.TiffFile(path) as tiff:
+        offset, count = tiff.pages[0].dataoffsets[4], tiff.pages[0].databytecounts[4]
+    data = bytearray(path.read_bytes())
+    data[offset : offset + count] = bytes(count)
+    path.write_bytes(data)
+    with open_slide(path) as reader:
+        assert reader.read_grid(0, 0, 32, 32, 1.0).shape == (32, 32, 3)
+        with pytest.raises(
+            SlideError, match=r"bad\.tif: a tile near x=40, y=40 of level 0 cannot be decoded"
+        ):
+            reader.read_grid(40, 40, 10, 10, 1.0)
