@@ -13,6 +13,7 @@ from .options import (
     json_option,
     model_option,
     mpp_option,
+    older_qupath_option,
     opened,
     print_json,
     project_argument,
@@ -49,6 +50,7 @@ from .reporter import reporter
     help="Equal seeds give equal windows.",
 )
 @mpp_option
+@older_qupath_option
 @threads_option
 @json_option
 def command(
@@ -62,6 +64,7 @@ def command(
     image_ids: tuple[str, ...],
     seed: int,
     mpp: float | None,
+    older_qupath: bool,
     threads: int | None,
     as_json: bool,
 ) -> int:
@@ -70,7 +73,7 @@ def command(
 
     listener = reporter()
     bundle = api.load_bundle(model or "pretrained", reporter=listener)
-    with opened(project, backend, slides, listener, writable=True) as target:
+    with opened(project, backend, slides, listener, writable=True, older_qupath=older_qupath) as target:
         result = api.suggest(
             target,
             bundle,

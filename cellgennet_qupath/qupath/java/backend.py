@@ -75,7 +75,7 @@ class QuPathBackend:
             self._images = {str(image.getID()): image for image in images}
             self.version = str(jvm.java_class("qupath.lib.common.GeneralTools").getVersion() or "")
             if writable and not older_qupath:
-                self._refuse_older()
+                refuse_older(self.version, self._files.version)
         except BaseException:
             self._files.close()
             raise
@@ -196,16 +196,6 @@ class QuPathBackend:
             remove_file(self.work_folder, new_file.with_name(new_file.name + ".json"))
         return data_file, new_data.count
 
-    def _refuse_older(self) -> None:
-        """Raise QuPathError if this QuPath is older than the one that wrote the project."""
-        wrote = self._files.version
-        if release(self.version) < release(wrote):
-            raise QuPathError(
-                "QuPath",
-                f"is version {self.version}, but {wrote} wrote the project; it would drop newer data",
-                "Use the newer QuPath or --backend files, or allow it with --older-qupath",
-            )
-
     def close(self) -> None:
         """Release the lock and what was read."""
         self._last = None
@@ -255,3 +245,16 @@ class QuPathBackend:
                 f"contains {expected.total} objects, of which QuPath reads {counts.total}",
                 "Open the image in QuPath, check its annotations and save it",
             )
+
+
+def refuse_older(version: str, wrote: str) -> None:
+    """Raise QuPathError if a QuPath is older than the one that ``wrote`` the project; "" is an unknown version.
+
+    Versions that differ in their third number only write the same data.
+    """
+    if release(version) < release(wrote):
+        raise QuPathError(
+            "QuPath",
+            f"is version {version or 'unknown'}, but {wrote} wrote the project; it would drop newer data",
+            "Use the newer QuPath or --backend files, or allow it with --older-qupath",
+        )
