@@ -27,6 +27,7 @@ from ..slides.normalisation import estimate
 from ..slides.tissue import tissue_mask
 from .assemble import SlideNuclei
 from .checkpoint import Checkpoint
+from .covered import covered_area, covered_text
 from .plan import Area, ignored_geometry, plan_tiles, union_of
 from .prepare import Prepared, Run, prepare, warn_if_coarse
 from .record import (
@@ -101,7 +102,9 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
         note=note,
         mm2=image.mm2,
     )
-    write_record(run.project, entry, _record(run, image, result, written, digesting.digest(written.count)))
+    covered = _covered(run, image, record if present is not None and present.state in _DONE else None)
+    digest = digesting.digest(written.count)
+    write_record(run.project, entry, _record(run, image, result, written, digest, covered))
     checkpoint.finish()
     return result
 
@@ -126,8 +129,18 @@ def _inputs(run: Run, image: Prepared) -> dict[str, Any]:
     return plain
 
 
+def _covered(run: Run, image: Prepared, earlier: Record | None) -> str:
+    """Where the nuclei that an image has now were looked for; those of earlier runs may have been kept."""
+    area = image.area
+    if run.options.existing == "keep" and earlier is not None:
+        objects = [*run.project.annotations(image.entry), *run.project.cores(image.entry)]
+        before = covered_area(earlier, image.size, objects)
+        area = area if before is None else shapely.union(area, before)
+    return covered_text(area, image.size)
+
+
 def _record(
-    run: Run, image: Prepared, result: ImageResult, written: WrittenDetections, digest: str
+    run: Run, image: Prepared, result: ImageResult, written: WrittenDetections, digest: str, covered: str
 ) -> Record:
     model = run.model
     return Record(
@@ -149,6 +162,7 @@ def _record(
         checksum=file_checksum(written.file),
         nuclei=digest if run.options.existing != "keep" else "",
         mm2=result.mm2,
+        covered=covered,
     )
 
 

@@ -94,13 +94,22 @@ class Prepared:
         } | ({} if self.entry.view == AS_STORED else {"view": self.entry.view.document()})
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in full-resolution pixels."""
+        return self.reader.width, self.reader.height
+
+    @property
+    def area(self) -> shapely.Geometry:
+        """The part in which nuclei are kept, glass included, in full-resolution pixels."""
+        return segmented_geometry(*self.size, self.within, self.ignored)
+
+    @property
     def mm2(self) -> float | None:
-        """The area in which nuclei are kept, glass included; None without a pixel size."""
+        """The size of ``area``; None without a pixel size."""
         x, y = self.calibration.mpp_x, self.calibration.mpp_y
         if x is None or y is None:
             return None
-        part = segmented_geometry(self.reader.width, self.reader.height, self.within, self.ignored)
-        return float(shapely.area(part)) * x * y / 1e6
+        return float(shapely.area(self.area)) * x * y / 1e6
 
 
 def _digest(geometry: shapely.Geometry | None) -> str | None:

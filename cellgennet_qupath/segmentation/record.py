@@ -36,6 +36,8 @@ class Record:
     checksum : of that file as it was written (SHA-256).
     nuclei   : digest of the nuclei written; "" if unknown.
     current  : False once a restart has begun, so that the image is done again.
+    covered  : the area in which these nuclei, and those kept beside them, were looked for, as well-known
+               text; "" for the whole image.
     """
 
     origin: dict[str, Any]
@@ -52,6 +54,7 @@ class Record:
     mm2: float | None = None
     current: bool = field(default=True)
     inside: list[str] = field(default_factory=list)
+    covered: str = ""
 
     def path(self, project: Project) -> Path:
         """The file of the nuclei."""

@@ -1,4 +1,4 @@
-"""Which detections count, and in which area: none inside ``Ignore*``, and after ``--within`` only there."""
+"""Which detections count, and in which area: none inside ``Ignore*``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import shapely
 from ..core.config import ClassNames
 from ..core.errors import EntryDataError
 from ..qupath.project import Annotation, Core, DetectionChunk, ImageEntry, Project
-from ..segmentation.plan import ignored_geometry, union_of
-from ..segmentation.record import Record
+from ..segmentation.plan import ignored_geometry
 from .tables import centroids_of
 
 _CLASSES = ClassNames()
@@ -49,20 +48,6 @@ def counted_part(area: shapely.Geometry, annotations: Iterable[Annotation]) -> s
 def is_ignored(annotation: Annotation) -> bool:
     """Whether nothing inside an annotation counts."""
     return _CLASSES.is_ignored(annotation.path_class)
-
-
-def segmented_part(
-    size: tuple[int, int], objects: Iterable[Annotation], record: Record | None
-) -> shapely.Geometry:
-    """The part of an image in which nuclei were last looked for: all of it, or inside some of its objects.
-
-    objects : its annotations and cores. Without a record it is all of the image.
-    """
-    whole = shapely.box(0, 0, *size)
-    if record is None or (record.within is None and not record.inside):
-        return whole
-    inside = union_of(o for o in objects if o.id in record.inside or o.path_class == record.within)
-    return whole if inside is None else shapely.intersection(whole, inside)
 
 
 def _outside(chunk: DetectionChunk, ignored: shapely.Geometry) -> DetectionChunk:

@@ -16,10 +16,11 @@ from ..core.progress import Reporter
 from ..geometry.raster import rasterize
 from ..qupath.images import open_image
 from ..qupath.project import Annotation, ImageEntry, Project
+from ..segmentation.covered import covered_area
 from ..segmentation.record import read_record
 from ..slides.tissue import tissue_mask, tissue_samples
 from .cells import text_column, writable
-from .counted import readable_cores, segmented_part
+from .counted import readable_cores
 from .segmented import why_unknown
 from .spool import Export
 from .summary_rows import Detections, Row, class_columns, image_rows
@@ -39,7 +40,8 @@ def write_summary(file: Path, export: Export, project: Project, columns: Sequenc
     ending  : of the file, one of ``SUMMARY_FORMATS``.
 
     An image that was segmented and holds no detections has rows with the number 0, one that was not has rows
-    without numbers. Ignored areas are subtracted from all areas.
+    without numbers; so have cores and annotations outside the part of the image that was segmented. All areas
+    are those in which nuclei were looked for, without what is ignored.
 
     Returns the number of detections. The measurements of one image are in memory at a time.
     """
@@ -92,7 +94,7 @@ def _rows(
         detections,
         annotations,
         cores,
-        segmented=entry.size and segmented_part(entry.size, [*cores, *annotations], record),
+        covered=entry.size and covered_area(record, entry.size, [*cores, *annotations]),
         known=not unknown,
         missing_name="Missing core" if export.modern else "Missing",
         extra=export.extra.get(entry.id, {}),

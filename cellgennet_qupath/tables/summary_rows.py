@@ -11,12 +11,17 @@ import shapely
 from numpy.typing import NDArray
 
 from ..qupath.formats.detections import class_names, columns
+from ..qupath.parents import NEAR
 from ..qupath.project import Annotation, Core, DetectionChunk, ImageEntry
 from .counted import counted_part, is_ignored
 from .tables import centroids_of
 
 QUANTILES = {"5 %": 0.05, "25 %": 0.25, "Median": 0.5, "75 %": 0.75, "95 %": 0.95}
 
+_SAME = 0.999
+"""Share of an area from which on it is all of it: areas are kept in records to 0.01 px."""
+_SEEN = 1.0
+"""px² below which areas touch, but do not overlap."""
 _OUTLINED = ("", "Nucleus")
 _POSITIVE = ("Positive", "1+", "2+", "3+")
 
@@ -30,6 +35,7 @@ class Row:
     texts      : what the row is about.
     areas      : areas and, where the number of detections is known, densities.
     classes    : number of detections by class, "" for none; None where it is not known.
+    dense      : the same of those inside the area, by which densities are computed.
     mm2        : the area in mm²; None without one.
     statistics : of measurements.
     """
@@ -37,6 +43,7 @@ class Row:
     texts: Values
     areas: Values
     classes: Counter[str] | None
+    dense: Counter[str] | None
     mm2: float | None
     statistics: Values
 
@@ -69,7 +76,7 @@ def image_rows(
     annotations: Sequence[Annotation],
     cores: Sequence[Core],
     *,
-    segmented: shapely.Geometry | None,
+    covered: shapely.Geometry | None,
     known: bool,
     missing_name: str,
     extra: Mapping[str, str],
@@ -77,11 +84,11 @@ def image_rows(
 ) -> Iterator[Row]:
     """The row of an image, then one for each core and each annotation, except outlines of nuclei.
 
-    segmented : the part of the image in which nuclei were looked for, by which its density is computed.
-    known  : whether the number of detections is known; without it, rows have areas only.
+    covered : the part of the image in which nuclei were looked for; None if that is not known.
+    known   : whether the number of detections is known; without it, rows have areas only.
     missing_name : QuPath's name of the column that says whether a core is missing.
-    extra  : texts that every row gets.
-    tissue : returns the px² of tissue inside a shape; None where tissue is not measured.
+    extra   : texts that every row gets.
+    tissue  : returns the px² of tissue inside a shape; None where tissue is not measured.
     """
     width = len(detections.names)
     centroids = np.concatenate([np.empty((0, 2)), *detections.centroids])
@@ -90,16 +97,28 @@ def image_rows(
     padded = [np.pad(v, ((0, 0), (0, width - v.shape[1])), constant_values=np.nan) for v in detections.values]
     values = np.concatenate([np.empty((0, width), np.float32), *padded])
 
-    def row(texts: Values, area: shapely.Geometry | None, inside: NDArray[np.bool_], counts: bool) -> Row:
+    looked, everything = _restricted(covered, entry), np.ones(len(centroids), bool)
+    searched = everything
+    if looked is not None:
+        searched = shapely.intersects_xy(shapely.buffer(looked, NEAR), *centroids.T)
+
+    def row(
+        texts: Values,
+        area: shapely.Geometry | None,
+        inside: NDArray[np.bool_],
+        searched: NDArray[np.bool_],
+        counts: bool,
+    ) -> Row:
         areas, mm2 = _areas(entry, area, None if tissue is None or area is None else tissue(area))
         found: Counter[str] | None = Counter(classes[inside].tolist()) if counts else None
-        areas |= {} if found is None else _densities(areas, found.total())
+        dense: Counter[str] | None = Counter(classes[inside & searched].tolist()) if counts else None
+        areas |= {} if dense is None else _densities(areas, dense.total())
         named = {"Image": entry.name, **texts, **extra}
-        return Row(named, areas, found, mm2, _statistics(list(detections.names), values[inside]))
+        return Row(named, areas, found, dense, mm2, _statistics(list(detections.names), values[inside]))
 
-    whole = None if segmented is None else counted_part(segmented, annotations)
+    whole = None if covered is None else counted_part(covered, annotations)
     texts: Values = {"Object type": "Image", "Object ID": "", "Name": "", "Classification": ""}
-    yield row(texts, whole, np.ones(len(centroids), bool), known)
+    yield row(texts, whole, everything, searched, known)
     for annotation in [*cores, *annotations]:
         shape = shapely.make_valid(annotation.geometry)
         is_core = isinstance(annotation, Core)
@@ -112,7 +131,24 @@ def image_rows(
         if isinstance(annotation, Core):
             texts[missing_name] = str(annotation.missing)
         area = shape if ignored else counted_part(shape, annotations)
-        yield row(texts, area, _inside(annotation, centroids, planes), known and not ignored)
+        inside = _inside(annotation, centroids, planes)
+        counts = known and not ignored
+        part = area if looked is None or ignored else shapely.intersection(area, looked)
+        if shapely.area(part) >= _SAME * shapely.area(area):
+            yield row(texts, area, inside, everything, counts)
+        elif shapely.area(part) >= _SEEN:
+            yield row(texts, part, inside, searched, counts)
+        else:
+            # Where this tool did not look, 0 would be a claim; another tool's detections may be there.
+            yield row(texts, area, inside, everything, counts and bool(inside.any()))
+
+
+def _restricted(covered: shapely.Geometry | None, entry: ImageEntry) -> shapely.Geometry | None:
+    """The part of an image in which nuclei were looked for; None if that is all of it, or not known."""
+    if covered is None or entry.size is None:
+        return None
+    missing = entry.size[0] * entry.size[1] - shapely.area(covered)
+    return covered if missing > 1 else None
 
 
 def class_columns(rows: Sequence[Row], more: bool) -> Iterator[tuple[str, list[float | None]]]:
@@ -142,8 +178,7 @@ def class_columns(rows: Sequence[Row], more: bool) -> Iterator[tuple[str, list[f
         yield f"{prefix}Positive %", shares
     for name in names:
         densities = [
-            None if row.classes is None or row.mm2 is None else _ratio(row.classes[name], row.mm2)
-            for row in rows
+            None if row.dense is None or row.mm2 is None else _ratio(row.dense[name], row.mm2) for row in rows
         ]
         yield f"Num {name} per mm^2", densities
 

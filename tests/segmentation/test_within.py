@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import shapely
 
 from cellgennet_qupath.core.errors import UsageError
 from cellgennet_qupath.qupath.project import Annotation, Core, Within
+from cellgennet_qupath.segmentation.covered import covered_area
+from cellgennet_qupath.segmentation.record import read_record
 from cellgennet_qupath.segmentation.result import tally
 
 from .fakes import draw
@@ -159,3 +162,50 @@ def test_nuclei_belong_to_an_area_by_their_centroid_however_tiles_are_cut(projec
         counts.add(result.count)
         assert shapely.intersects(union, shapely.centroid(project.found["1"].polygons)).all()
     assert len(counts) == 1
+
+
+def covered_mm2(project: MemoryProject, row: int = 0) -> float:
+    entry = project.entries[row]
+    area = covered_area(read_record(project, entry), (440, 300), [])
+    return float(shapely.area(area)) * 0.0625 / 1e6
+
+
+def test_records_keep_the_area_in_which_nuclei_were_looked_for(project: MemoryProject) -> None:
+    """Of all runs whose nuclei are kept; the area does not follow annotations that are changed later."""
+    entry = project.add("one", picture())
+    boxes = {
+        "a": shapely.box(0, 0, 130, 300),
+        "b": shapely.box(100, 0, 200, 300),
+        "i": shapely.box(0, 0, 440, 30),
+    }
+    project.drawn[entry.id] = [
+        Annotation(name, box, "Rectangle", "Ignore*" if name == "i" else "Tumor")
+        for name, box in boxes.items()
+    ]
+    pixel = 0.0625 / 1e6
+    (result,) = segment(project, within_ids=["a"])
+    assert covered_mm2(project) == pytest.approx(130 * 270 * pixel) == result.mm2
+    segment(project, within_ids=["b"], existing="keep")
+    assert covered_mm2(project) == pytest.approx(200 * 270 * pixel)
+    segment(project, within_ids=["b"])
+    assert covered_mm2(project) == pytest.approx(100 * 270 * pixel)
+    project.drawn[entry.id] = []
+    assert covered_mm2(project) == pytest.approx(100 * 270 * pixel)
+    segment(project)
+    assert covered_mm2(project) == pytest.approx(440 * 300 * pixel)
+    segment(project, within_ids=["b"], existing="keep")  # skipped: there is no such annotation
+    assert covered_mm2(project) == pytest.approx(440 * 300 * pixel)
+
+
+def test_nuclei_that_are_gone_cover_nothing(project: MemoryProject) -> None:
+    entry = project.add("one", picture())
+    left, right = shapely.box(0, 0, 130, 300), shapely.box(200, 0, 440, 300)
+    project.drawn[entry.id] = [
+        Annotation("a", left, "Rectangle", "Tumor"),
+        Annotation("b", right, "Rectangle", "Stroma"),
+    ]
+    segment(project, within="Tumor")
+    project.found[entry.id] = project.found[entry.id].take(np.zeros(0, np.intp))
+    (project.work_folder / "1.written").write_text("cleared in QuPath", encoding="utf-8")
+    segment(project, within="Stroma", existing="keep")
+    assert covered_mm2(project) == pytest.approx(240 * 300 * 0.0625 / 1e6)

@@ -1,13 +1,15 @@
-"""Ignored areas and the class of ``--within`` in tables: what counts, and in which area."""
+"""Ignored areas, and ``--within``, ``--within-id`` and ``--core`` in tables: what counts, in which area."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import shapely
 
 from cellgennet_qupath.qupath.project import Annotation, Core, Plane
+from cellgennet_qupath.segmentation.covered import covered_area, covered_text
 from cellgennet_qupath.segmentation.record import Record, write_record
 from cellgennet_qupath.tables.project import export_project
 from tests.helpers import csv_rows
@@ -79,14 +81,14 @@ def test_the_density_after_within_is_that_of_the_class(tmp_path: Path) -> None:
     project = project_with(tmp_path, annotation(shapely.box(0, 0, 50, 100), "Tumor", "tumor"))
     plain = rows(project, tmp_path)["Image"]
     assert float(plain["Area mm^2"]) == pytest.approx(100 * 100 * MM2)
+    assert float(plain["Detections per mm^2"]) == pytest.approx(3 / (100 * 100 * MM2), rel=1e-3)
     one = project.entries[0]
     record = Record({}, {}, {}, "Tumor", 3, "x", "", "", "", "", "")
     write_record(project, one, record)  # type: ignore[arg-type]
     within = rows(project, tmp_path)["Image"]
     assert float(within["Area mm^2"]) == pytest.approx(50 * 100 * MM2)
-    assert float(within["Detections per mm^2"]) == pytest.approx(
-        2 * float(plain["Detections per mm^2"]), rel=1e-3
-    )
+    # Two of the three are inside.
+    assert float(within["Detections per mm^2"]) == pytest.approx(2 / (50 * 100 * MM2), rel=1e-3)
 
 
 def microarray(folder: Path, version: str) -> MemoryProject:
@@ -119,6 +121,76 @@ def test_cores_are_named_as_by_qupath(tmp_path: Path, version: str, core: str, m
     assert [row["Num Detections"] for row in (image, first, second, slide)] == ["3", "1", "1", "3"]
     assert [row[missing] for row in (image, first, second, slide)] == ["", "False", "True", ""]
     assert float(first["Detections per mm^2"]) == pytest.approx(1 / (900 * MM2), rel=1e-3)
+
+
+def looked_in(project: MemoryProject, area: shapely.Geometry, **more: Any) -> None:
+    """Record that nuclei were last looked for in this part of the first image."""
+    text = covered_text(area, (100, 100))
+    record = Record({}, {}, {}, more.pop("within", None), 3, "x", "", "", "", "", "", covered=text, **more)
+    write_record(project, project.entries[0], record)  # type: ignore[arg-type]
+
+
+def test_rows_are_about_the_area_in_which_nuclei_were_looked_for(tmp_path: Path) -> None:
+    """Whatever happened to the annotations since: one was moved, one deleted, one drawn later."""
+    project = project_with(
+        tmp_path,
+        annotation(shapely.box(0, 0, 50, 100), "Tumor", "half in it"),
+        annotation(shapely.box(0, 20, 10, 30), "Tumor", "in it"),
+        annotation(shapely.box(60, 0, 100, 30), "Tumor", "beside it"),
+        annotation(shapely.box(60, 60, 100, 100), "Tumor", "beside it, with another tool's nucleus"),
+    )
+    looked_in(project, shapely.box(0, 0, 40, 50), within="Tumor", inside=["deleted since"])
+    table = rows(project, tmp_path)
+    image, half, inside, beside, other = table.values()
+    # One of the three nuclei is far outside; the centroid (42, 42) is more than a pixel beyond the area.
+    assert (image["Num Detections"], half["Num Detections"]) == ("3", "2")
+    assert float(image["Area mm^2"]) == float(half["Area mm^2"]) == pytest.approx(40 * 50 * MM2)
+    assert float(image["Detections per mm^2"]) == pytest.approx(1 / (40 * 50 * MM2), rel=1e-3)
+    assert float(half["Detections per mm^2"]) == pytest.approx(1 / (40 * 50 * MM2), rel=1e-3)
+    assert (inside["Num Detections"], inside["Detections per mm^2"]) == ("0", "0")
+    assert (beside["Num Detections"], beside["Detections per mm^2"], beside["Num Nucleus"]) == ("", "", "")
+    assert float(beside["Area mm^2"]) == pytest.approx(40 * 30 * MM2)
+    assert other["Num Detections"] == "1"
+    assert float(other["Detections per mm^2"]) == pytest.approx(1 / (40 * 40 * MM2), rel=1e-3)
+
+
+def test_a_core_that_was_not_segmented_has_no_numbers(tmp_path: Path) -> None:
+    project = microarray(tmp_path, "0.7.0")
+    project.grid["1"].append(Core("c3", shapely.box(0, 60, 30, 90), "Ellipse", name="A-3"))
+    looked_in(project, shapely.box(0, 0, 30, 30), inside=["c1"])
+    image, first, _, third = csv_rows_of(project, tmp_path)[:4]
+    assert (first["Name"], first["Num Detections"], third["Name"]) == ("A-1", "1", "A-3")
+    assert first["Detections per mm^2"] == image["Detections per mm^2"] != ""
+    assert (third["Num Detections"], third["Detections per mm^2"]) == ("", "")
+
+
+def test_an_area_that_is_not_known_has_no_density(tmp_path: Path) -> None:
+    """A record of an older version, whose annotation was deleted since."""
+    project = project_with(tmp_path)
+    record = Record({}, {}, {}, None, 3, "x", "", "", "", "", "", inside=["gone"])
+    write_record(project, project.entries[0], record)  # type: ignore[arg-type]
+    image = csv_rows_of(project, tmp_path)[0]
+    assert image["Num Detections"] == "3"
+    assert "Area mm^2" not in image and "Detections per mm^2" not in image
+
+
+def test_a_class_is_not_looked_for_among_cores(tmp_path: Path) -> None:
+    tumor = annotation(shapely.box(0, 0, 50, 100), "Tumor", "tumor")
+    project = project_with(tmp_path, tumor)
+    project.grid["1"] = [Core("c1", shapely.box(0, 0, 100, 100), "Ellipse", "Tumor", name="A-1")]
+    write_record(project, project.entries[0], Record({}, {}, {}, "Tumor", 3, "x", "", "", "", "", ""))  # type: ignore[arg-type]
+    assert float(rows(project, tmp_path)["Image"]["Area mm^2"]) == pytest.approx(50 * 100 * MM2)
+
+
+@pytest.mark.parametrize("text", ["POLYGON ((0 0, 1", "no geometry", "\x00"])
+def test_a_damaged_area_is_unknown(text: str) -> None:
+    record = Record({}, {}, {}, None, 3, "x", "", "", "", "", "", covered=text)
+    assert covered_area(record, (100, 100), []) is None
+
+
+def csv_rows_of(project: MemoryProject, folder: Path) -> list[dict[str, str]]:
+    export_project(project, folder / "s.csv", summary=True)  # type: ignore[arg-type]
+    return csv_rows(folder / "s.csv")
 
 
 def test_the_density_of_chosen_objects_is_that_of_their_area(tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ class QuPathBackend:
 
 
 def refuse_older(version: str, wrote: str) -> None:
-    """Raise QuPathError if a QuPath is older than the one that ``wrote`` the project; "" is an unknown version.
+    """Raise QuPathError if a QuPath is older than the one that ``wrote`` the project; "" is unknown.
 
     Versions that differ in their third number only write the same data.
     """

@@ -1,0 +1,47 @@
+"""In which part of an image nuclei were looked for: what its number of nuclei and its density are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import shapely
+
+from ..qupath.project import Annotation, Core
+from .plan import union_of
+from .record import Record
+
+
+def covered_text(area: shapely.Geometry, size: tuple[int, int]) -> str:
+    """An area of an image as a record keeps it: well-known text, "" for the whole image."""
+    whole = shapely.box(0, 0, *size)
+    return "" if shapely.covers(area, whole) else shapely.to_wkt(area, rounding_precision=2)
+
+
+def covered_area(
+    record: Record | None, size: tuple[int, int], objects: Iterable[Annotation]
+) -> shapely.Geometry | None:
+    """The part of an image in which the nuclei that it has were looked for, in full-resolution pixels.
+
+    It is that of the time of the segmentation, whatever happened to annotations since.
+
+    objects : the image's annotations and cores, for records of versions that did not keep the area.
+
+    None if it is not known.
+    """
+    whole = shapely.box(0, 0, *size)
+    if record is None:
+        return whole
+    if record.covered:
+        try:
+            kept = shapely.make_valid(shapely.from_wkt(record.covered))
+        except shapely.errors.GEOSException:
+            return None
+        return shapely.intersection(whole, kept)
+    if record.within is None and not record.inside:
+        return whole
+    inside = union_of(
+        one
+        for one in objects
+        if one.id in record.inside or (one.path_class == record.within and not isinstance(one, Core))
+    )
+    return None if inside is None else shapely.intersection(whole, inside)
