@@ -6,6 +6,7 @@ and type; what cannot be such an image is refused with the reason and the way to
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -34,22 +35,22 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PALETTE = 3
 
 
-def label_size(path: Path) -> tuple[int, int]:
-    """(width, height) of a label image, read from its header only.
+def label_size(path: Path, planes: int = 1) -> tuple[int, int, int]:
+    """(width, height, planes) of a label image of at most so many planes, read from its header only.
 
     Raises SupervisionError where the file cannot be read or is not a label image.
     """
     shape, kind = _guarded(path, _header)
-    plane = _plane(shape)
-    if plane is None:
+    stack = _stack(shape, planes)
+    if stack is None:
         raise _not_labels(path, _several(shape))
     if kind not in "biuf":
         raise _not_labels(path, "does not hold numbers")
-    return plane[1], plane[0]
+    return stack[2], stack[1], stack[0]
 
 
-def read_labels(path: Path) -> NDArray[np.int32]:
-    """Read a label image (PNG, TIFF or NumPy array) as int32 (rows, columns).
+def read_labels(path: Path, planes: int = 1) -> NDArray[np.int32]:
+    """Read a label image (PNG, TIFF or NumPy array) as int32 (rows, columns); of several planes, the first.
 
     0 is background, ``UNKNOWN`` (-1) marks samples of which nothing is known. Where the numbers exceed the
     number of samples, the nuclei are renumbered 1 ... n in ascending order, so that numbers of any size and
@@ -58,9 +59,10 @@ def read_labels(path: Path) -> NDArray[np.int32]:
     Raises SupervisionError where the file cannot be read, or holds colours, fractions, negative numbers other
     than -1, or a binary mask (see ``parts_of_one_object``).
     """
-    label_size(path)
+    label_size(path, planes)
     raw = _guarded(path, _pixels)
-    labels = raw.reshape(_plane(raw.shape) or raw.shape)
+    stack = _stack(raw.shape, planes)
+    labels = raw if stack is None else raw.reshape(stack)[0]
     if labels.dtype.kind == "f":
         labels = _whole(path, labels)
     if labels.dtype.kind not in "biu" or labels.ndim != 2:
@@ -207,13 +209,14 @@ def _renumbered(labels: NDArray[Any]) -> NDArray[np.int32]:
     return new[rank].reshape(labels.shape)
 
 
-def _plane(shape: tuple[int, ...]) -> tuple[int, int] | None:
-    """Rows and columns of an array whose other axes are of length 1; None for any other."""
+def _stack(shape: tuple[int, ...], most: int) -> tuple[int, int, int] | None:
+    """Planes, rows and columns of an array whose other axes are of length 1; None for any other."""
     if len(shape) < 2:
         return None
     if len(shape) > 2 and shape[-1] == 1:
-        return _plane(shape[:-1])
-    return (shape[-2], shape[-1]) if all(length == 1 for length in shape[:-2]) else None
+        return _stack(shape[:-1], most)
+    planes = math.prod(shape[:-2])
+    return (planes, shape[-2], shape[-1]) if 1 <= planes <= most else None
 
 
 def _several(shape: tuple[int, ...]) -> str:

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from ..core.errors import EntryDataError, SupervisionError
-from ..qupath.formats.geojson import features
-from ..qupath.formats.geometries import from_geojson
-from ..qupath.formats.outlines import MULTIPOLYGON, POLYGON
-from .label_images import LABEL_ENDINGS, label_size, read_labels
+from .label_images import label_size, read_labels
 from .prediction import Prediction, rasterized
 from .regions import EvaluationRegion
+from .result_files import ResultFile, belongs_to_two, find_result
+from .result_outlines import SENTENCES, ResultOutlines, read_result_outlines
 
-_OUTLINE_ENDINGS = (".geojson", ".geojson.gz", ".json")
-_ENDINGS = (*LABEL_ENDINGS, *_OUTLINE_ENDINGS)
+_SHOWN = 3
+"""Images that a sentence names."""
 
 
 @dataclass(frozen=True)
 class PrecomputedPredictor:
     """Results of another tool: a folder with a label image or a GeoJSON file for each image.
 
-    A file has the name of the image, of its slide file, or the image's id (``EvaluationRegion.keys``).
+    A file has the name of the image, of its slide file, or the image's id (``EvaluationRegion.keys``), also
+    with the suffixes of Cellpose and InstanSeg (see ``find_result``).
     """
 
     name: str
@@ -36,10 +36,15 @@ class PrecomputedPredictor:
 
     def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
         """The nuclei of the region's file. Raises SupervisionError and EntryDataError, as ``check``."""
-        file = self.file_of(region)
-        if _is_label_image(file):
+        file = find_result(self.folder, region)
+        if file is None:
+            return Prediction(
+                np.zeros((region.box.rows, region.box.columns), np.int32), np.zeros(0, np.float32)
+            )
+        if file.is_label_image:
             return _from_labels(file, region)
-        polygons, probability = _outlines(file)
+        found = _outlines(file.path)
+        polygons, probability = found.polygons, found.probability
         # Where outlines overlap, the later one wins: the smaller one, in whatever order the file has them.
         order = np.lexsort((probability, *shapely.bounds(polygons).reshape(-1, 4).T, -shapely.area(polygons)))
         return Prediction(rasterized(polygons[order], region, order + 1), probability)
@@ -48,136 +53,111 @@ class PrecomputedPredictor:
         """Find and read the file of every image, and return what is odd about them, one sentence each.
 
         Raises SupervisionError where an image has no file or two, a file serves two images, is not a label
-        image or differs in size from its image, and EntryDataError for a damaged GeoJSON file.
+        image, differs in size from its image or has features without any outline, and EntryDataError for a
+        damaged GeoJSON file.
         """
         if not self.folder.is_dir():
             raise SupervisionError(self.folder, "is not a folder", "Give the folder of the results")
-        owners: dict[Path, EvaluationRegion] = {}
+        owners: dict[Path, tuple[ResultFile, EvaluationRegion]] = {}
+        absent: dict[str, None] = {}
         for region in regions:
-            file = self.file_of(region)
-            owner = owners.setdefault(file, region)
+            file = find_result(self.folder, region)
+            if file is None:
+                absent[region.image] = None
+                continue
+            _, owner = owners.setdefault(file.path, (file, region))
             if (owner.slide, owner.series, owner.view) != (region.slide, region.series, region.view):
-                raise SupervisionError(
-                    file,
-                    f"could be the result of two images: {owner.name} and {region.name}",
-                    f"Name them {owner.keys[0]} and {region.keys[0]}",
+                raise belongs_to_two(file.path, owner, region)
+        sentences = [f"no file for {_some(list(absent))}: taken as no nucleus, as Cellpose writes none then."]
+        return [
+            f"{self.name}: {sentence}"
+            for sentence in (sentences if absent else []) + self._oddities(list(owners.values()))
+        ]
+
+    def _oddities(self, owners: Sequence[tuple[ResultFile, EvaluationRegion]]) -> list[str]:
+        """Read all files; what is odd about each, and what is to be known about all of them together."""
+        sentences: list[str] = []
+        counts: Counter[str] = Counter()
+        centred: list[str] = []
+        planes = 0
+        for file, region in owners:
+            if file.is_label_image:
+                planes += _check_size(file, region).planes == file.planes > 1
+                read_labels(file.path, file.planes)
+                continue
+            found = _outlines(file.path)
+            counts += found.counts
+            if found.pixel_centres:
+                centred.append(file.path.name)
+            if not _any_inside(found.polygons, region):
+                width, height = region.image_size
+                sentences.append(
+                    f"none of the {len(found.polygons)} outlines in {file.path.name} is inside the image "
+                    f"({width} x {height} px). Coordinates must be full-resolution pixels."
                 )
-        return [sentence for file, region in owners.items() for sentence in self._oddities(file, region)]
+        sentences += [f"{SENTENCES[kind].format(n=counts[kind])}." for kind in SENTENCES if counts[kind]]
+        if planes:
+            sentences.append(f"of the two planes of {planes} label images, the first is read: the nuclei.")
+        if centred:
+            sentences.append(
+                f"the outlines in {_some(centred)} seem to run through pixel centres, as those of OpenCV and "
+                "Cellpose do. They are half a pixel too small on all sides and shifted by half a pixel here, "
+                "which lowers the scores: use the tool's label images instead."
+            )
+        return sentences
 
-    def file_of(self, region: EvaluationRegion) -> Path:
-        """The file of a region's image. Raises SupervisionError where there is none, or two of one name."""
-        present = _files(self.folder)
-        for key in dict.fromkeys(region.keys):
-            own = [present[f"{key}{ending}"] for ending in _ENDINGS if f"{key}{ending}" in present]
-            if len(own) > 1:
-                raise SupervisionError(
-                    self.folder,
-                    f"contains two results for the image {region.image}: {own[0].name} and {own[1].name}",
-                    "Remove one of them",
-                )
-            if own:
-                return own[0]
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _any_inside(polygons: NDArray[np.object_], region: EvaluationRegion) -> bool:
+    """Whether an outline is on the image; also where there is none."""
+    image = shapely.box(0, 0, *region.image_size)
+    return not len(polygons) or bool(shapely.intersects(polygons, image).any())
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How a label image fits its region: it may show only that, and have several planes."""
+
+    region_only: bool
+    planes: int
+
+
+def _check_size(file: ResultFile, region: EvaluationRegion) -> _Fit:
+    """Raises SupervisionError if a label image fits neither the region nor the whole image."""
+    *size, planes = label_size(file.path, file.planes)
+    box = [region.box.columns, region.box.rows]
+    if size not in (list(region.image_size), box):
         raise SupervisionError(
-            self.folder,
-            f"contains no result for the image {region.image}",
-            f"Add {region.keys[0]}.png or {region.keys[0]}.geojson; where the tool detected no nucleus, an "
-            "image of zeros or a file without features",
-        )
-
-    def _oddities(self, file: Path, region: EvaluationRegion) -> list[str]:
-        if _is_label_image(file):
-            _check_size(file, region)
-            read_labels(file)
-            return []
-        polygons, _ = _outlines(file)
-        width, height = region.image_size
-        if len(polygons) and not shapely.intersects(polygons, shapely.box(0, 0, width, height)).any():
-            return [
-                f"{self.name}: none of the {len(polygons)} outlines in {file.name} is inside the image "
-                f"({width} x {height} px). Coordinates must be full-resolution pixels."
-            ]
-        return []
-
-
-@lru_cache(maxsize=8)
-def _listing(folder: Path, changed: int) -> dict[str, Path]:
-    # Endings in capital letters count as well.
-    listed: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        ending = next((e for e in _ENDINGS if file.name.lower().endswith(e) and file.is_file()), None)
-        if ending is not None:
-            listed.setdefault(file.name[: -len(ending)] + ending, file)
-    return listed
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """The results in a folder by name, with the ending in small letters."""
-    try:
-        return _listing(folder, folder.stat().st_mtime_ns)
-    except OSError as error:
-        raise SupervisionError(folder, f"cannot be read ({error.strerror or error})") from error
-
-
-def _is_label_image(file: Path) -> bool:
-    return file.suffix.lower() in LABEL_ENDINGS
-
-
-def _check_size(file: Path, region: EvaluationRegion) -> bool:
-    """Whether a label image shows only the region; raises SupervisionError if it fits neither that nor the
-    whole image."""
-    size, box = label_size(file), (region.box.columns, region.box.rows)
-    if size not in (region.image_size, box):
-        raise SupervisionError(
-            file,
+            file.path,
             f"differs in size from {region.image} ({size[0]} x {size[1]} px, {region.image_size[0]} x "
             f"{region.image_size[1]} px)",
             "Write it at full resolution",
         )
-    return size != region.image_size
+    return _Fit(size != list(region.image_size), planes)
 
 
-def _from_labels(file: Path, region: EvaluationRegion) -> Prediction:
+def _from_labels(file: ResultFile, region: EvaluationRegion) -> Prediction:
     """The labels of a region, from a label image of the region or of the whole image."""
-    region_only = _check_size(file, region)
-    labels = np.maximum(read_labels(file), 0)
+    fit = _check_size(file, region)
+    labels = np.maximum(read_labels(file.path, file.planes), 0)
     box = region.box
-    if not region_only:
+    if not fit.region_only:
         labels = labels[box.y0 : box.y1, box.x0 : box.x1]
     return Prediction(labels, np.full(int(labels.max(initial=0)), np.nan, np.float32))
 
 
 @lru_cache(maxsize=1)
-def _parsed(file: Path, changed: int) -> tuple[NDArray[np.object_], NDArray[np.float32]]:
-    polygons: list[shapely.Geometry] = []
-    probability: list[float] = []
-    for feature in features(file):
-        try:
-            drawn = feature["geometry"]
-            geometry = None if drawn is None else from_geojson(drawn)
-        except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
-            raise EntryDataError(file, "contains a feature without a geometry", "Export it again") from error
-        if geometry is not None and shapely.get_type_id(geometry) in (POLYGON, MULTIPOLYGON):
-            polygons.append(geometry)
-            probability.append(_probability((feature.get("properties") or {}).get("measurements")))
-    return np.array(polygons, dtype=object), np.array(probability, np.float32)
+def _parsed(file: Path, changed: int) -> ResultOutlines:
+    return read_result_outlines(file)
 
 
-def _outlines(file: Path) -> tuple[NDArray[np.object_], NDArray[np.float32]]:
-    """The polygons of a GeoJSON file, of any object type, and their probabilities."""
+def _outlines(file: Path) -> ResultOutlines:
+    """The nuclei of a GeoJSON file, read once while it stays as it is."""
     try:
         return _parsed(file, file.stat().st_mtime_ns)
     except OSError as error:
         raise EntryDataError(file, f"cannot be read ({error.strerror or error})") from error
-
-
-def _probability(measurements: Any) -> float:
-    """The detection probability among a feature's measurements; NaN if it has none."""
-    named: Iterable[tuple[str, object]] = ()
-    if isinstance(measurements, dict):
-        named = measurements.items()
-    elif isinstance(measurements, list):
-        named = [(str(m.get("name")), m.get("value")) for m in measurements if isinstance(m, dict)]
-    for name, value in named:
-        if name.lower() in ("probability", "detection probability") and isinstance(value, int | float):
-            return float(value) if 0 <= value <= 1 else float("nan")
-    return float("nan")

@@ -184,8 +184,8 @@ def _folder_region(
     name: str, group: str, image: Path, labels: Path, size: tuple[int, int], mpp: float | None
 ) -> EvaluationRegion:
     def truth() -> Truth:
-        own = label_size(labels)
-        if own != size:
+        *own, _ = label_size(labels)
+        if own != list(size):
             raise SupervisionError(
                 labels,
                 f"differs in size from {image.name} ({own[0]} x {own[1]} px, {size[0]} x {size[1]} px)",

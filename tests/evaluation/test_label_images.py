@@ -56,7 +56,7 @@ def test_numbers_of_any_size_and_type(tmp_path: Path, labels: NDArray[Any], endi
         cv2.imwrite(str(file), labels)
     else:
         tifffile.imwrite(file, labels, photometric="minisblack")
-    assert label_size(file) == (80, 60)
+    assert label_size(file) == (80, 60, 1)
     read = read_labels(file)
     assert read.dtype == np.int32
     assert read.max() <= max(read.size, 4), "no table by number can be larger than the image"

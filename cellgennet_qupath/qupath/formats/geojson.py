@@ -39,7 +39,7 @@ def read_objects(path: Path) -> tuple[list[Annotation], Counter[str]]:
     others: Counter[str] = Counter()
     for number, feature in enumerate(features(path), start=1):
         try:
-            for item in _with_children(feature, DEEPEST_OBJECT):
+            for item in with_children(feature, DEEPEST_OBJECT):
                 kind = object_type(item)
                 if kind == "annotation":
                     annotations.append(_annotation(item, item.get("properties") or {}))
@@ -92,15 +92,15 @@ def object_type(feature: Mapping[str, Any]) -> str:
     return kind if kind in _TYPES.values() else "annotation"
 
 
-def _with_children(feature: Mapping[str, Any], levels: int) -> Iterator[Mapping[str, Any]]:
-    """A feature and the child objects in its properties."""
+def with_children(feature: Mapping[str, Any], levels: int) -> Iterator[Mapping[str, Any]]:
+    """A feature and the child objects in its properties. Raises ValueError below so many ``levels``."""
     if not levels:
         raise ValueError("objects nested too deeply")
     yield feature
     properties = feature.get("properties") or {}
     children = properties.get("childObjects" if "childObjects" in properties else "children")
     for child in children if isinstance(children, list) else ():
-        yield from _with_children(child, levels - 1)
+        yield from with_children(child, levels - 1)
 
 
 def _annotation(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> Annotation:
