@@ -20,6 +20,7 @@ from cellgennet_qupath.evaluation.precomputed import PrecomputedPredictor
 from cellgennet_qupath.evaluation.regions import EvaluationRegion, folder_regions
 from cellgennet_qupath.evaluation.result_outlines import read_result_outlines, through_pixel_centres
 from cellgennet_qupath.geometry.contours import label_polygons
+from cellgennet_qupath.geometry.raster import rasterize
 from cellgennet_qupath.metrics.scores import score
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.formats.detections import write_detections
@@ -286,3 +287,11 @@ def test_damaged_nuclei_of_cells_are_reported(results: Path, regions: list[Evalu
     save(results / "field 0.geojson", [broken])
     with pytest.raises(EntryDataError, match="without a geometry"):
         PrecomputedPredictor("tool", results).check(regions[:1])
+
+
+def test_what_outlines_through_pixel_centres_cost() -> None:
+    """The figure in docs/evaluation.md."""
+    disc = (np.hypot(*np.mgrid[-20:21, -20:21]) < 11).astype(np.int32)
+    (outline,) = opencv(disc, cv2.CHAIN_APPROX_NONE)
+    drawn_again = rasterize([shapely.from_geojson(json.dumps(outline["geometry"]))], disc.shape)
+    assert score(disc, drawn_again).pq == pytest.approx(0.89, abs=0.02)
