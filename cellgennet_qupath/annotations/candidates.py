@@ -10,6 +10,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..geometry.lookup import near_each
+from ..geometry.overlap import shared_areas
 from . import findings as say
 from . import outlines
 from .findings import Finding
@@ -152,11 +154,10 @@ def _hold_a_region(shapes: Shapes, areas: NDArray[np.float64], regions: Sequence
         return out
     drawn = array_of(list(regions))
     least = shapely.area(drawn)
-    row, region = shapely.STRtree(drawn).query(shapes, predicate="intersects")
-    enough = areas[row] >= _COVERS * least[region]
-    row, region = row[enough], region[enough]
-    shared = shapely.area(shapely.intersection(shapes[row], drawn[region]))
-    out[row[shared >= _COVERS * least[region]]] = True
+    large = np.flatnonzero(areas >= _COVERS * least.min())
+    for row, near in near_each(shapes[large], drawn):
+        shared = shared_areas(drawn[near], shapes[large[row]])
+        out[large[row]] = (shared >= _COVERS * least[near]).any()
     return out
 
 

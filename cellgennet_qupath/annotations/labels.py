@@ -6,14 +6,16 @@ the object, is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..geometry.lookup import ShapeIndex
 from ..geometry.raster import rasterize
 from .findings import Finding
 from .outlines import array_of
@@ -31,6 +33,19 @@ class Split(StrEnum):
     def other(self) -> Split:
         """The other use."""
         return Split.VALIDATION if self is Split.TRAINING else Split.TRAINING
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The shapes of a ``Supervision`` by place, for its windows."""
+
+    regions: Mapping[Split, ShapeIndex]
+    drawn: Mapping[Split, ShapeIndex]
+    nuclei: Mapping[Split, ShapeIndex]
+    cut: ShapeIndex
+    unknown: ShapeIndex
+    background: ShapeIndex
+    ignored: ShapeIndex
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,19 @@ class Supervision:
     background: list[shapely.Geometry]
     ignored: list[shapely.Geometry]
     findings: tuple[Finding, ...] = ()
+
+    @cached_property
+    def layers(self) -> Layers:
+        """All shapes by place."""
+        return Layers(
+            regions={split: ShapeIndex(array_of(self.regions[split])) for split in Split},
+            drawn={split: ShapeIndex(array_of(self.drawn[split])) for split in Split},
+            nuclei={split: ShapeIndex(self.of(split)) for split in Split},
+            cut=ShapeIndex(self.cut),
+            unknown=ShapeIndex(self.unknown),
+            background=ShapeIndex(array_of(self.background)),
+            ignored=ShapeIndex(array_of(self.ignored)),
+        )
 
     def of(self, split: Split) -> NDArray[np.object_]:
         """The whole nuclei of a split; scattered ones are for training."""
@@ -112,37 +140,29 @@ def render(
     start = np.array(origin) * downsample
     end = start + np.array(shape[::-1]) * downsample
 
-    def paint(shapes: Sequence[shapely.Geometry] | NDArray[np.object_]) -> NDArray[np.bool_]:
-        return rasterize(_near(array_of(shapes), start, end), shape, downsample, origin) > 0
+    def paint(shapes: ShapeIndex) -> NDArray[np.bool_]:
+        return rasterize(shapes.near(start, end), shape, downsample, origin) > 0
 
-    region = paint(supervision.regions[split])
-    hidden = paint(supervision.drawn[split.other])
+    layers = supervision.layers
+    region = paint(layers.regions[split])
+    hidden = paint(layers.drawn[split.other])
     if split is Split.VALIDATION:
-        hidden &= ~paint(supervision.drawn[split])
+        hidden &= ~paint(layers.drawn[split])
     # Small nuclei last, so that one on top of a large one stays visible.
-    nuclei = _near(supervision.of(split), start, end)
+    nuclei = layers.nuclei[split].near(start, end)
     nuclei = nuclei[np.argsort(-shapely.area(nuclei), kind="stable")]
     objects = rasterize(nuclei, shape, downsample, origin)
-    cut = paint(supervision.cut) & region
+    cut = paint(layers.cut) & region
     background = np.zeros(shape, bool)
     if split is Split.TRAINING:
-        background = paint(supervision.background)
+        background = paint(layers.background)
 
-    doubtful = paint(supervision.unknown) & (objects == 0) & ~cut
+    doubtful = paint(layers.unknown) & (objects == 0) & ~cut
     known = (region | background | (objects > 0)) & ~doubtful
     foreground = np.where(known, (objects > 0) | cut, UNKNOWN).astype(np.int8)
     objects = np.where(known, objects, UNKNOWN).astype(np.int32)
     objects[cut & (objects <= 0)] = UNKNOWN
-    withheld = hidden | paint(supervision.ignored)
+    withheld = hidden | paint(layers.ignored)
     foreground[withheld] = UNKNOWN
     objects[withheld] = UNKNOWN
     return LabelRasters(objects, foreground, withheld)
-
-
-def _near(
-    shapes: NDArray[np.object_], start: NDArray[np.float64], end: NDArray[np.float64]
-) -> NDArray[np.object_]:
-    """The shapes whose bounding boxes touch the box between two corners."""
-    bounds = shapely.bounds(shapes).reshape(-1, 4)
-    near: NDArray[np.object_] = shapes[((bounds[:, :2] <= end) & (bounds[:, 2:] >= start)).all(axis=1)]
-    return near

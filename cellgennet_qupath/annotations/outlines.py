@@ -10,6 +10,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..geometry.overlap import shared_areas
+
 Shapes = NDArray[np.object_]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
@@ -123,13 +125,7 @@ def inside_and_touching(shapes: Shapes, areas: Sequence[shapely.Geometry]) -> tu
     n = len(shapes)
     if not n or not len(areas):
         return np.zeros(n, bool), np.zeros(n, bool)
-    union = shapely.union_all(list(areas))
-    shapely.prepare(union)
-    shared = np.zeros(n)
-    within = shapely.covers(union, shapes)
-    shared[within] = shapely.area(shapes[within])
-    crossing = ~within & shapely.intersects(union, shapes)
-    shared[crossing] = shapely.area(shapely.intersection(union, shapes[crossing]))
+    shared = shared_areas(shapes, shapely.union_all(list(areas)))
     return shapely.area(shapes) - shared < 0.5, shared >= 0.5
 
 

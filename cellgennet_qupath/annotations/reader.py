@@ -12,6 +12,8 @@ import numpy as np
 import shapely
 
 from ..core.config import ClassNames
+from ..geometry.lookup import near_each
+from ..geometry.overlap import shared_areas
 from ..qupath.project import Annotation, ImageEntry, ObjectCounts, Project
 from . import findings as say
 from .candidates import select_nuclei
@@ -129,8 +131,10 @@ def _without(regions: list[shapely.Geometry], others: list[shapely.Geometry]) ->
     """The parts of regions that are outside the others."""
     if not regions or not others:
         return regions
-    left = closed(shapely.difference(array_of(regions), shapely.union_all(others)))
-    return list(shapely.get_parts([shape for shape in left if shape is not None]))
+    left, taken = array_of(regions), array_of(others)
+    for row, near in near_each(left, taken):
+        left[row] = shapely.difference(left[row], shapely.union_all(taken[near]))
+    return list(shapely.get_parts([shape for shape in closed(left) if shape is not None]))
 
 
 def _detected(detections: Shapes | None, corrected: list[shapely.Geometry]) -> Shapes:
@@ -153,11 +157,10 @@ def _known(
     shapes = array_of(regions)
     known = np.zeros(len(shapes), bool)
     if len(nuclei):
-        row, nucleus = shapely.STRtree(nuclei).query(shapes, predicate="intersects")
-        shared = shapely.area(shapely.intersection(shapes[row], nuclei[nucleus]))
-        known[row[shared >= 0.5]] = True
+        for row, near in near_each(shapes, nuclei):
+            known[row] = bool((shared_areas(nuclei[near], shapes[row]) >= 0.5).any())
     if background:
-        covered = shapely.area(shapely.intersection(shapes, shapely.union_all(background)))
+        covered = shared_areas(shapes, shapely.union_all(background))
         known |= covered >= _DECLARED * shapely.area(shapes)
     return list(shapes[known])
 
