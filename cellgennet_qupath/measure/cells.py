@@ -6,6 +6,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..geometry.overlap import part_in
+
 Outlines = NDArray[np.object_]
 
 _QUARTER = 4
@@ -15,6 +17,11 @@ _TOUCHING = 1e-6
 """Micrometres."""
 
 _AT_ONCE = 65_536
+
+_FEW, _SIMPLE = 4, 128
+"""Cells, or vertices of the shape that they are clipped to, of which no fewer need be looked at."""
+_AROUND = 1.0
+"""Micrometres around cells within which the shape that they are clipped to stays as it was drawn."""
 
 
 def cell_outlines(
@@ -49,7 +56,7 @@ def cell_outlines(
         outside = np.flatnonzero(~shapely.contains_properly(frame, cells))
         cells[outside] = shapely.intersection(cells[outside], frame)
     if within is not None:
-        _stay_within(cells, _each(shapely.transform(within, lambda xy: xy * scale)))
+        _stay_within(cells, within, scale)
     cut = np.flatnonzero(~shapely.covers(cells, scaled))
     cells[cut] = shapely.union(cells[cut], scaled[cut])
     for row in np.flatnonzero(shapely.get_type_id(cells) != shapely.GeometryType.POLYGON):
@@ -136,11 +143,33 @@ def _leave_out(
             cells[one[pair]] = shapely.difference(cells[one[pair]], nuclei[other[pair]])
 
 
-def _stay_within(cells: Outlines, shapes: Outlines) -> None:
+def _stay_within(cells: Outlines, shapes: Outlines, scale: Points) -> None:
+    """Clip cells to shapes, of which many may be the same object: each is scaled and prepared once."""
+    same = {id(shape): shape for shape in shapes if shape is not None}
+    scaled = _each(shapely.transform(_each(list(same.values())), lambda xy: xy * scale))
+    shapely.prepare(scaled)
+    number = {key: row for row, key in enumerate(same)}
     limited = np.flatnonzero(~shapely.is_missing(shapes))
-    shapely.prepare(shapes[limited])
-    across = limited[~shapely.contains_properly(shapes[limited], cells[limited])]
-    cells[across] = shapely.intersection(cells[across], shapes[across])
+    own = scaled[[number[id(shapes[row])] for row in limited]]
+    across = limited[~shapely.contains_properly(own, cells[limited])]
+    owner = np.array([number[id(shapes[row])] for row in across], np.intp)
+    for row in np.unique(owner):
+        _clip(cells, across[owner == row], scaled[row])
+
+
+def _clip(cells: Outlines, rows: Pairs, shape: shapely.Geometry) -> None:
+    """Clip the cells of some rows to a shape: few cells at a time to the part of it around them."""
+    pending = [(rows, shape)]
+    while pending:
+        rows, shape = pending.pop()
+        if len(rows) <= _FEW or shapely.get_num_coordinates(shape) <= _SIMPLE:
+            cells[rows] = shapely.intersection(cells[rows], shape)
+            continue
+        bounds = shapely.bounds(cells[rows])
+        along = int(np.ptp(bounds[:, 1]) > np.ptp(bounds[:, 0]))
+        for half in np.array_split(np.argsort(bounds[:, along], kind="stable"), 2):
+            low, high = bounds[half, :2].min(axis=0) - _AROUND, bounds[half, 2:].max(axis=0) + _AROUND
+            pending.append((rows[half], part_in(shape, *low, *high)))
 
 
 def _around(cell: shapely.Geometry, nucleus: shapely.Geometry) -> shapely.Geometry:

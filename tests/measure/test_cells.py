@@ -112,3 +112,39 @@ def test_far_nuclei_make_no_difference(discs: list[tuple[float, float, float, in
     near = shapely.distance(nuclei, nuclei[0]) <= 2 * 3.0 / MPP[0]
     whole, some = cell_outlines(nuclei, 3.0, MPP), cell_outlines(nuclei[near], 3.0, MPP)
     assert shapely.area(shapely.symmetric_difference(whole[0], some[0])) < 1e-9
+
+
+def test_the_shape_of_many_cells_is_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    nuclei = column(*(shapely.box(x, y, x + 8, y + 8) for x in range(0, 240, 20) for y in range(0, 240, 20)))
+    region = shapely.Point(120, 120).buffer(110, quad_segs=500)
+    vertices: list[int] = []
+    real = shapely.transform
+
+    def counting(shapes: object, change: object) -> object:
+        vertices.append(int(shapely.get_num_coordinates(np.asarray(shapes, dtype=object)).sum()))
+        return real(shapes, change)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(shapely, "transform", counting)
+    limits = np.full(len(nuclei), region, dtype=object)
+    limits[::7] = None
+    cells = cell_outlines(nuclei, 5.0, (0.5, 0.5), None, limits)
+    assert sum(vertices) < 10 * shapely.get_num_coordinates(region)
+    kept = shapely.area(shapely.difference(cells, shapely.union(region, nuclei)))
+    assert (kept[~shapely.is_missing(limits)] < 1e-6).all()
+    assert (kept[shapely.is_missing(limits)] > 1).any()
+
+
+def test_cells_on_a_border_of_many_vertices_are_clipped_to_it() -> None:
+    nuclei = column(*(shapely.box(x, y, x + 8, y + 8) for x in range(0, 400, 20) for y in range(0, 400, 20)))
+    angle = np.linspace(0, 2 * np.pi, 4000, endpoint=False)
+    reach = 180 + 20 * np.sin(angle * 200)
+    region = shapely.Polygon(200 + reach[:, None] * np.column_stack([np.cos(angle), np.sin(angle)]))
+    limits = np.full(len(nuclei), region, dtype=object)
+    free = cell_outlines(nuclei, 5.0, (0.5, 0.5))
+    found = cell_outlines(nuclei, 5.0, (0.5, 0.5), None, limits)
+    # What lies in several parts keeps the one around its nucleus, so only those of one part are compared.
+    expected = shapely.union(shapely.intersection(free, region), nuclei)
+    one = shapely.get_type_id(expected) == shapely.GeometryType.POLYGON
+    assert one.sum() > 200
+    assert (shapely.area(expected) < shapely.area(free) - 1)[one].sum() > 20
+    assert shapely.area(shapely.symmetric_difference(found[one], expected[one])).max() < 1e-6
