@@ -134,7 +134,7 @@ def summary(n: int, folder: Path) -> Work:
             found,
             shapes,
             [],
-            segmented=shapely.box(0, 0, side, side),
+            covered=shapely.box(0, 0, side, side),
             known=True,
             missing_name="Missing",
             extra={},

@@ -72,13 +72,16 @@ def parents_of(
 def _smallest(points: NDArray[np.object_], shapes: NDArray[np.object_], distance: float) -> NDArray[np.intp]:
     """Index of the smallest shape that contains each point, else of the nearest up to a distance; else -1."""
     order = np.argsort(-shapely.area(shapes), kind="stable")
-    tree = shapely.STRtree(shapes[order])
     chosen = np.full(len(points), -1, np.intp)
-    if len(points):
-        if distance:
-            near, shape = tree.query_nearest(points, max_distance=distance, all_matches=False)
-            chosen[near] = order[shape]
-        inside, shape = tree.query(points, predicate="intersects")
-        smallest_last = np.lexsort((shape, inside))
-        chosen[inside[smallest_last]] = order[shape[smallest_last]]
+    if not len(points):
+        return chosen
+    # The shapes ask for points: a shape of many vertices is prepared once, not looked through for each point.
+    shape, inside = shapely.STRtree(points).query(shapes[order], predicate="intersects")
+    smallest_last = np.lexsort((shape, inside))
+    chosen[inside[smallest_last]] = order[shape[smallest_last]]
+    outside = np.flatnonzero(chosen < 0)
+    if distance and len(outside):
+        tree = shapely.STRtree(shapes[order])
+        near, shape = tree.query_nearest(points[outside], max_distance=distance, all_matches=False)
+        chosen[outside[near]] = order[shape]
     return chosen

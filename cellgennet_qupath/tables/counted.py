@@ -38,11 +38,17 @@ def readable_cores(project: Project, entry: ImageEntry) -> list[Core]:
         return []
 
 
-def counted_part(area: shapely.Geometry, annotations: Iterable[Annotation]) -> shapely.Geometry:
-    """A shape without what is ignored."""
-    ignored = ignored_geometry(annotations, _CLASSES)
+def ignored_part(annotations: Iterable[Annotation]) -> shapely.Geometry | None:
+    """The part of an image in which nothing counts; None without any."""
+    return ignored_geometry(annotations, _CLASSES)
+
+
+def counted_part(area: shapely.Geometry, ignored: shapely.Geometry | None) -> shapely.Geometry:
+    """A shape without what is ignored (see ``ignored_part``)."""
     valid = shapely.make_valid(area)
-    return valid if ignored is None else shapely.difference(valid, ignored)
+    if ignored is None or not shapely.intersects(ignored, valid):
+        return valid
+    return shapely.difference(valid, ignored)
 
 
 def is_ignored(annotation: Annotation) -> bool:

@@ -122,8 +122,14 @@ def _tissue_of(entry: ImageEntry, reporter: Reporter) -> Tissue | None:
     px2 = np.outer(rows, columns)
 
     def measure(shape: shapely.Geometry) -> float:
-        inside = rasterize([shape], samples.shape, mask.downsample) > 0
-        return float(px2[inside & samples].sum())
+        # Only the part of the slide around the shape.
+        bounds = shapely.bounds(shape) / mask.downsample
+        x0, y0 = np.maximum(np.floor(bounds[:2]), 0).astype(int).tolist()
+        x1, y1 = np.minimum(np.ceil(bounds[2:]).astype(int), samples.shape[::-1]).tolist()
+        if x1 <= x0 or y1 <= y0:
+            return 0.0
+        inside = rasterize([shape], (y1 - y0, x1 - x0), mask.downsample, (x0, y0)) > 0
+        return float(px2[y0:y1, x0:x1][inside & samples[y0:y1, x0:x1]].sum())
 
     return measure
 

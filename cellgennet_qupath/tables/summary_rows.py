@@ -10,10 +10,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..geometry.lookup import PointIndex
 from ..qupath.formats.detections import class_names, columns
 from ..qupath.parents import NEAR
 from ..qupath.project import Annotation, Core, DetectionChunk, ImageEntry
-from .counted import counted_part, is_ignored
+from .counted import counted_part, ignored_part, is_ignored
 from .tables import centroids_of
 
 QUANTILES = {"5 %": 0.05, "25 %": 0.25, "Median": 0.5, "75 %": 0.75, "95 %": 0.95}
@@ -96,51 +97,57 @@ def image_rows(
     classes = np.concatenate([np.empty(0, object), *detections.classes])
     padded = [np.pad(v, ((0, 0), (0, width - v.shape[1])), constant_values=np.nan) for v in detections.values]
     values = np.concatenate([np.empty((0, width), np.float32), *padded])
+    ignored = ignored_part(annotations)
+    by_plane = _by_plane(centroids, planes)
+    nowhere = np.empty(0, np.intp), PointIndex(np.empty((0, 2)))
 
-    looked, everything = _restricted(covered, entry), np.ones(len(centroids), bool)
-    searched = everything
+    looked, everything = _restricted(covered, entry), np.arange(len(centroids))
+    searched = np.ones(len(centroids), bool)
     if looked is not None:
-        searched = shapely.intersects_xy(shapely.buffer(looked, NEAR), *centroids.T)
+        around = shapely.buffer(looked, NEAR)
+        shapely.prepare(around)
+        searched = shapely.intersects_xy(around, *centroids.T)
 
     def row(
         texts: Values,
         area: shapely.Geometry | None,
-        inside: NDArray[np.bool_],
-        searched: NDArray[np.bool_],
+        inside: NDArray[np.intp],
+        within: NDArray[np.intp],
         counts: bool,
     ) -> Row:
         areas, mm2 = _areas(entry, area, None if tissue is None or area is None else tissue(area))
         found: Counter[str] | None = Counter(classes[inside].tolist()) if counts else None
-        dense: Counter[str] | None = Counter(classes[inside & searched].tolist()) if counts else None
+        dense: Counter[str] | None = Counter(classes[within].tolist()) if counts else None
         areas |= {} if dense is None else _densities(areas, dense.total())
         named = {"Image": entry.name, **texts, **extra}
         return Row(named, areas, found, dense, mm2, _statistics(list(detections.names), values[inside]))
 
-    whole = None if covered is None else counted_part(covered, annotations)
+    whole = None if covered is None else counted_part(covered, ignored)
     texts: Values = {"Object type": "Image", "Object ID": "", "Name": "", "Classification": ""}
-    yield row(texts, whole, everything, searched, known)
+    yield row(texts, whole, everything, everything[searched], known)
     for annotation in [*cores, *annotations]:
         shape = shapely.make_valid(annotation.geometry)
         is_core = isinstance(annotation, Core)
         unnamed = annotation.path_class in _OUTLINED and not annotation.name
         if (unnamed and not is_core) or shapely.area(shape) == 0:
             continue
-        ignored = is_ignored(annotation)
+        without_numbers = is_ignored(annotation)
         texts = {"Object type": "TMA core" if is_core else "Annotation", "Object ID": annotation.id}
         texts |= {"Name": annotation.name or "", "Classification": annotation.path_class}
         if isinstance(annotation, Core):
             texts[missing_name] = str(annotation.missing)
-        area = shape if ignored else counted_part(shape, annotations)
-        inside = _inside(annotation, centroids, planes)
-        counts = known and not ignored
-        part = area if looked is None or ignored else shapely.intersection(area, looked)
+        area = shape if without_numbers else counted_part(shape, ignored)
+        rows, points = by_plane.get((annotation.plane.z, annotation.plane.t), nowhere)
+        inside = rows[points.inside(shape)]
+        counts = known and not without_numbers
+        part = area if looked is None or without_numbers else shapely.intersection(area, looked)
         if shapely.area(part) >= _SAME * shapely.area(area):
-            yield row(texts, area, inside, everything, counts)
+            yield row(texts, area, inside, inside, counts)
         elif shapely.area(part) >= _SEEN:
-            yield row(texts, part, inside, searched, counts)
+            yield row(texts, part, inside, inside[searched[inside]], counts)
         else:
             # Where this tool did not look, 0 would be a claim; another tool's detections may be there.
-            yield row(texts, area, inside, everything, counts and bool(inside.any()))
+            yield row(texts, area, inside, inside, counts and len(inside) > 0)
 
 
 def _restricted(covered: shapely.Geometry | None, entry: ImageEntry) -> shapely.Geometry | None:
@@ -218,18 +225,16 @@ def _densities(areas: Values, count: int) -> Values:
     }
 
 
-def _inside(
-    annotation: Annotation, centroids: NDArray[np.float64], planes: NDArray[np.int32]
-) -> NDArray[np.bool_]:
-    """Which detections have their centroid inside an annotation, border included, on its plane: bool (n,)."""
-    inside = (planes == (annotation.plane.z, annotation.plane.t)).all(axis=1)
-    x0, y0, x1, y1 = shapely.bounds(annotation.geometry)
-    inside &= ((centroids >= (x0, y0)) & (centroids <= (x1, y1))).all(axis=1)
-    near = np.flatnonzero(inside)
-    shape = shapely.make_valid(annotation.geometry)
-    shapely.prepare(shape)
-    inside[near] = shapely.intersects_xy(shape, centroids[near])
-    return np.asarray(inside, bool)
+def _by_plane(
+    centroids: NDArray[np.float64], planes: NDArray[np.int32]
+) -> dict[tuple[int, int], tuple[NDArray[np.intp], PointIndex]]:
+    """The rows of the detections of each plane (z, t), ascending, and their centroids by place."""
+    distinct, group = np.unique(planes, axis=0, return_inverse=True)
+    found = {}
+    for number, (z, t) in enumerate(distinct.tolist()):
+        rows = np.flatnonzero(group.reshape(-1) == number)
+        found[z, t] = rows, PointIndex(centroids[rows])
+    return found
 
 
 def _statistics(names: list[str], values: NDArray[np.float32]) -> Values:
