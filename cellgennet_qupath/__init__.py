@@ -6,7 +6,7 @@
 >>> rows = cgn.export(project, "nuclei.csv")
 >>> project.close()
 
-The seven functions are those that the command line calls; ``cellgennet_qupath.api`` documents them. They are
+The functions are those that the command line calls; ``cellgennet_qupath.api`` documents them. They are
 imported when first used, so that ``import cellgennet_qupath`` is fast.
 """
 
@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "evaluate", "export", "load_bundle", "open_project", "segment", "suggest", "train"]
+__all__ = [
+    "__version__",
+    "evaluate",
+    "export",
+    "load_bundle",
+    "open_images",
+    "open_project",
+    "segment",
+    "suggest",
+    "train",
+]
 
 if TYPE_CHECKING:
-    from .api import evaluate, export, load_bundle, open_project, segment, suggest, train
+    from .api import evaluate, export, load_bundle, open_images, open_project, segment, suggest, train
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .core.errors import UsageError
 from .core.progress import LOG, Remembering, Reporter
+from .images import open_images as open_images
 
 if TYPE_CHECKING:
     from .bundle import Bundle
@@ -252,6 +253,7 @@ def evaluate(
     """
     from .evaluation.checks import check_inputs
     from .evaluation.predictors import predictors_for
+    from .evaluation.regions import regions_of
     from .evaluation.run import Assessment
     from .evaluation.run import evaluate as scored
     from .evaluation.verdict import SEEN_IN_TRAINING
@@ -263,23 +265,12 @@ def evaluate(
     check_output(folder)
     models = [_bundle(bundle, reporter) for bundle in _several(bundles)]
     others = {name: Path(place) for name, place in (predictions or {}).items()}
-    stain = "H&E" if any(model.card.stain == "H&E" for model in models) else ""
-    is_project = not isinstance(target, str | os.PathLike) or is_project_path(Path(target))
-    if is_project:
-        from .evaluation.regions import project_regions
-
-        with _opened(target, writable=False, reporter=reporter) as opened:
-            classes = models[0].config.classes
-            regions = project_regions(opened, classes, mpp=mpp, stain=stain, reporter=listener)
-            subject = opened.path.name
-    else:
-        from .evaluation.regions import folder_regions
-
-        source = Path(target)  # type: ignore[arg-type]
-        regions = folder_regions(
-            source, mpp=mpp, split=split, group_by=group_by, stain=stain, reporter=listener
-        )
-        subject = source.resolve().name
+    is_path = isinstance(target, str | os.PathLike)
+    is_project = not is_path or is_project_path(Path(target))  # type: ignore[arg-type]
+    source = _opened(target, writable=False, reporter=reporter) if is_project else None
+    with source or nullcontext(Path(target)) as place:  # type: ignore[arg-type]
+        regions = regions_of(place, models, mpp=mpp, split=split, group_by=group_by, reporter=listener)
+        subject = (place if isinstance(place, Path) else place.path).resolve().name
     check_inputs(subject, regions, others, models, listener)
     predictors = predictors_for(
         models, others, teacher=teacher, classical=classical, threads=threads, reporter=listener

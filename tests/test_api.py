@@ -13,7 +13,16 @@ import pytest
 import cellgennet_qupath
 from cellgennet_qupath import api
 
-FUNCTIONS = ("open_project", "load_bundle", "train", "segment", "suggest", "evaluate", "export")
+FUNCTIONS = (
+    "open_project",
+    "open_images",
+    "load_bundle",
+    "train",
+    "segment",
+    "suggest",
+    "evaluate",
+    "export",
+)
 
 QUICK = """
 student: {patch: 64, batch: 2, epochs: 1, steps_per_epoch: 3}

@@ -24,6 +24,7 @@ FLOORS = (
     "cli",
     "demo",
     "api",
+    "images",
     "report",
     "suggestion",
     "training",

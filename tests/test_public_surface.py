@@ -13,7 +13,16 @@ import pytest
 import cellgennet_qupath
 from cellgennet_qupath.cli import COMMANDS
 
-FUNCTIONS = ["evaluate", "export", "load_bundle", "open_project", "segment", "suggest", "train"]
+FUNCTIONS = [
+    "evaluate",
+    "export",
+    "load_bundle",
+    "open_images",
+    "open_project",
+    "segment",
+    "suggest",
+    "train",
+]
 
 HEAVY = {
     "cv2",
@@ -74,7 +83,7 @@ def test_examples_are_where_they_are_run() -> None:
     """tests/test_api.py runs the examples of the package and of its functions; others would go unchecked."""
     package = Path(cellgennet_qupath.__file__).parent
     holders = {p.name for p in package.rglob("*.py") if ">>> " in p.read_text(encoding="utf-8")}
-    assert holders == {"__init__.py", "api.py"}
+    assert holders == {"__init__.py", "api.py", "images.py"}
 
 
 def test_importing_the_package_takes_under_a_fifth_of_a_second() -> None:

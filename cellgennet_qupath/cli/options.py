@@ -34,19 +34,23 @@ class FiniteRange(click.FloatRange):
 
 def project_argument(function: F) -> F:
     """PROJECT, --backend and --slides."""
+    return click.argument("project", type=FOLDER_OR_FILE)(project_options(function))
+
+
+def project_options(function: F) -> F:
+    """--backend and --slides."""
     function = click.option(
         "--slides",
         type=click.Path(path_type=Path, file_okay=False, exists=True),
         help="Folder to search for slides that have moved.",
     )(function)
-    function = click.option(
+    return click.option(
         "--backend",
         type=click.Choice(["auto", "qupath", "files"]),
         default="auto",
         show_default=True,
         help="Read and write the project with QuPath, or through its files only.",
     )(function)
-    return click.argument("project", type=FOLDER_OR_FILE)(function)
 
 
 def _plausible_mpp(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
+from click.core import ParameterSource
 
 from .options import (
     Backend,
@@ -19,20 +18,40 @@ from .options import (
     mpp_option,
     older_qupath_option,
     opened,
-    print_json,
-    project_argument,
+    project_options,
     threads_option,
 )
 from .reporter import reporter
 from .requests import requested_ids
+from .segmented import Printed, print_run
 
 if TYPE_CHECKING:
     from ..qupath.project import ExistingPolicy
-    from ..segmentation.result import ImageResult
+
+_ONLY_IN_PROJECTS = {
+    "backend": "--backend",
+    "slides": "--slides",
+    "image_ids": "--image-id",
+    "within": "--within",
+    "within_ids": "--within-id",
+    "cores": "--core",
+    "existing": "--existing",
+    "older_qupath": "--older-qupath",
+}
+"""Options that mean nothing for images without a project."""
 
 
 @click.command("segment")
-@project_argument
+@click.argument(
+    "places", metavar="PROJECT | FOLDER|SLIDE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for the results of images without a project: a GeoJSON file per image, a table, a page.",
+)
+@project_options
 @model_option
 @image_option
 @click.option(
@@ -106,8 +125,11 @@ if TYPE_CHECKING:
 )
 @threads_option
 @json_option
+@click.pass_context
 def command(
-    project: Path,
+    context: click.Context,
+    places: tuple[Path, ...],
+    output: Path | None,
     backend: Backend,
     slides: Path | None,
     model: Path | None,
@@ -129,16 +151,25 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> int:
-    """Segment every nucleus of every image and write it into the project, as a detection or a cell."""
+    """Segment every nucleus of every image.
+
+    Of a QuPath PROJECT all nuclei are written into it, as detections or cells. Without a project, name images
+    or FOLDERs of images, and with -o the folder for the results.
+    """
     from .. import api
-    from ..segmentation.result import tally
 
     if dask is not None and workers > 1:
         raise click.UsageError("--workers and --dask cannot be combined.")
+    _check_places(context, places, output)
     following = image_ids == ("-",)
     listener = reporter()
     bundle = api.load_bundle(model or "pretrained", reporter=listener)
-    with opened(project, backend, slides, listener, writable=True, older_qupath=older_qupath) as target:
+    if output is None:
+        target = opened(places[0], backend, slides, listener, writable=True, older_qupath=older_qupath)
+    else:
+        target = api.open_images(places, output, mpp=mpp, stain=bundle.card.stain, reporter=listener)
+    printed = Printed(as_json, following)
+    with target:
         run = api.segment(
             target,
             bundle,
@@ -157,31 +188,30 @@ def command(
             worker_timeout=worker_timeout,
             device=device,
             threads=threads or 0,
-            on_image=partial(_print_result, as_json=as_json) if following else None,
+            on_image=printed.image if printed.at_once else None,
             reporter=listener,
         )
-    if following:
-        return 3 if run.failed else 0
-    if as_json:
-        print_json(
-            {
-                "project": str(project),
-                "backend": run.backend,
-                "bundle": str(bundle.path),
-                "images": [result.as_dict() for result in run.images],
-                "page": str(run.page) if run.page else None,
-            }
-        )
-    else:
-        for result in run.images:
-            click.echo(result.sentence())
-        click.echo(tally(run.images))
-        if run.page:
-            click.echo(f"Page: {run.page}")
+        if not following:
+            print_run(places[0], target, run, as_json, listener)
     return 3 if run.failed else 0
 
 
-def _print_result(result: ImageResult, as_json: bool) -> None:
-    line = json.dumps(result.as_dict(), ensure_ascii=False) if as_json else result.sentence()
-    click.echo(line)
-    sys.stdout.flush()
+def _check_places(context: click.Context, places: Sequence[Path], output: Path | None) -> None:
+    """Raises UsageError and ProjectError where projects and images are confused, before any work."""
+    from ..core.errors import ProjectError
+    from ..qupath.open import is_project_path
+
+    if output is not None:
+        for name, option in _ONLY_IN_PROJECTS.items():
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"{option} is for projects, and -o for images without one.")
+        return
+    if len(places) > 1:
+        raise click.UsageError("Name one project; or images without a project, and with -o a folder.")
+    (place,) = places
+    if place.exists() and not (is_project_path(place) and (place.is_dir() or place.suffix == ".qpproj")):
+        raise ProjectError(
+            place,
+            "is not a QuPath project",
+            "Name the folder that contains project.qpproj; for images without a project, add -o RESULTS",
+        )

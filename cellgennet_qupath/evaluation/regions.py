@@ -17,6 +17,7 @@ from ..annotations.findings import report
 from ..annotations.labels import UNKNOWN, Split, Supervision
 from ..annotations.reader import read_supervision
 from ..annotations.windows import LabelBox, inner_part, label_boxes, render_window
+from ..bundle import Bundle
 from ..core.config import ClassNames
 from ..core.environment import of_image
 from ..core.errors import CellGenNetError, SupervisionError, UsageError
@@ -75,6 +76,25 @@ class EvaluationRegion:
         """RGB of the box at full resolution, uint8 (rows, columns, 3). Raises SlideError."""
         with self.open() as reader:
             return reader.read_grid(self.box.x0, self.box.y0, self.box.columns, self.box.rows, 1.0)
+
+
+def regions_of(
+    place: Project | Path,
+    models: Sequence[Bundle],
+    *,
+    mpp: float | None = None,
+    split: str | None = None,
+    group_by: str | None = None,
+    reporter: Reporter = SILENT,
+) -> list[EvaluationRegion]:
+    """The regions of a project or of a folder on which models are scored; the first one names the classes.
+
+    Raises as ``project_regions`` and ``folder_regions``.
+    """
+    stain = "H&E" if any(model.card.stain == "H&E" for model in models) else ""
+    if isinstance(place, Path):
+        return folder_regions(place, mpp=mpp, split=split, group_by=group_by, stain=stain, reporter=reporter)
+    return project_regions(place, models[0].config.classes, mpp=mpp, stain=stain, reporter=reporter)
 
 
 def folder_regions(

@@ -10,16 +10,21 @@ from ..core.extras import require
 from ..core.progress import SILENT, Reporter
 from .files import FilesBackend
 from .formats.qpproj import PROJECT_FILE
+from .image_list import is_loose
 from .java.installation import find_qupath
 from .locate import SizeOf
+from .loose import LooseImages
 from .project import Project
 
 Backend = Literal["auto", "qupath", "files"]
 
 
 def is_project_path(path: Path) -> bool:
-    """Whether a path given by a user is a project rather than a folder of images: its folder, or a file."""
-    return path.is_file() or (path / PROJECT_FILE).is_file()
+    """Whether a path given by a user is a project rather than a folder of images: its folder, or a file.
+
+    A folder of results of images without a project counts as one: it has the same interface.
+    """
+    return path.is_file() or (path / PROJECT_FILE).is_file() or is_loose(path)
 
 
 def open_project(
@@ -31,7 +36,7 @@ def open_project(
     reporter: Reporter = SILENT,
     older_qupath: bool = False,
 ) -> Project:
-    """Open a project, given its folder or its ``project.qpproj``.
+    """Open a project, given its folder or its ``project.qpproj``; or a folder of results without a project.
 
     backend  : "auto" uses QuPath if paquo finds it, else the project's files.
     slides   : a folder to search for slides that are not at their recorded paths.
@@ -42,6 +47,8 @@ def open_project(
     Close it, or use it in a ``with`` block. Raises ProjectError, LockedError, and for
     ``backend="qupath"`` MissingExtraError without paquo and QuPathError without QuPath, or with an older one.
     """
+    if is_loose(path):
+        return LooseImages(path, writable, reporter)
     if backend == "qupath":
         require("qupath", "--backend qupath")
     installation = None if backend == "files" else find_qupath()

@@ -6,6 +6,7 @@ Of each image those of the last ``MOST_KEPT`` runs are kept.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..core.files import remove_file, replacing
 from ..nuclei import concat
 from .files import FilesBackend
 from .formats.detections import read_detections, write_detections
+from .loose import LooseImages
 from .origin import origin_of
 from .project import ImageEntry, Project, WriteOptions, WrittenDetections
 
@@ -37,12 +39,12 @@ def keep_detections(project: Project, entry: ImageEntry, every: bool = False) ->
         number += 1
         file = folder / f"{time}-{number}{_ENDING}"
     try:
-        if isinstance(project, FilesBackend):  # as it is, also where it is damaged
+        if isinstance(project, FilesBackend | LooseImages):  # as it is, also where it is damaged
             present = project.detections_file(entry)
             if not present.is_file():
                 return None
             with replacing(file, project.work_folder) as part:
-                shutil.copyfile(present, part)
+                _copy(present, part)
             _delete_older(project, entry, file)
             return file
         chunks = [c.nuclei for c in project.detection_chunks(entry)] if every else [project.detections(entry)]
@@ -55,6 +57,15 @@ def keep_detections(project: Project, entry: ImageEntry, every: bool = False) ->
             file, f"cannot be written ({error.strerror or error}); nothing was replaced", advice(error)
         ) from error
     return file
+
+
+def _copy(present: Path, kept: Path) -> None:
+    """Copy a file of detections, and pack it where it is not packed."""
+    if present.suffix == ".gz":
+        shutil.copyfile(present, kept)
+        return
+    with present.open("rb") as source, gzip.open(kept, "wb", compresslevel=2) as target:
+        shutil.copyfileobj(source, target)
 
 
 def kept_detections(project: Project, entry: ImageEntry) -> list[Path]:

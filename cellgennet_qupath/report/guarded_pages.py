@@ -5,11 +5,15 @@ The pages themselves are imported inside the guard, because libraries for plots 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.files import replacing
 from ..core.progress import Remembering, Reporter
+from ..qupath.image_list import PAGE
+from ..qupath.loose import LooseImages
 from .guard import guarded
 
 if TYPE_CHECKING:
@@ -32,7 +36,13 @@ def run_page(
     def write() -> Path:
         from .segmentation_page import write_run_page
 
-        return write_run_page(project, results, bundle, warnings=listener.warnings, mpp=mpp)
+        page = write_run_page(project, results, bundle, warnings=listener.warnings, mpp=mpp)
+        if not isinstance(project, LooseImages):
+            return page
+        # Beside the results, where their user looks first.
+        with replacing(project.path / PAGE, project.path) as part:
+            shutil.copyfile(page, part)
+        return project.path / PAGE
 
     return guarded(write, listener)
 

@@ -20,6 +20,7 @@ from ..core.extras import require
 from ..core.files import confined, remove_tree
 from ..core.progress import SILENT, Reporter
 from ..qupath.choose import chosen
+from ..qupath.loose import LooseImages
 from ..qupath.project import ImageEntry, Project, WriteOptions
 from .image import segment_image
 from .model import Model
@@ -44,7 +45,8 @@ def segment_project(
 ) -> list[ImageResult]:
     """Segment a project's images and write their nuclei into the project.
 
-    on_image : called with the result of each image as soon as its nuclei are written.
+    on_image : called with the result of each image as soon as its nuclei are written; without it, a failure
+               is a warning of ``reporter``.
 
     An image that fails does not stop the others: its result has the reason. Raises UsageError where no
     image is chosen, MissingExtraError where workers need Dask, BundleError, and Interrupted (resumable) on
@@ -74,10 +76,10 @@ def segment_project(
                     _restart(project, entry)
                 result = _isolated(run, entry)
                 results.append(result)
-                if result.status == "failed":
-                    reporter.warn(result.sentence())
                 if on_image is not None:
                     on_image(result)
+                elif result.status == "failed":
+                    reporter.warn(result.sentence())
     except KeyboardInterrupt as error:
         of = f" of {total}" if total else ""
         raise Interrupted(
@@ -94,7 +96,10 @@ def segment_project(
 def _entries(project: Project, options: SegmentOptions) -> Iterable[ImageEntry]:
     """The chosen images; lazily where their ids come from an iterator."""
     if isinstance(options.image_ids, Sequence):
-        return chosen(project.entries, options.images, options.image_ids, project.path)
+        every = project.entries
+        if isinstance(project, LooseImages):
+            every = [entry for entry in every if entry.id in project.given]
+        return chosen(every, options.images, options.image_ids, project.path)
     ids = options.image_ids
     return (entry for one in ids for entry in chosen(project.entries, (), (one,), project.path))
 

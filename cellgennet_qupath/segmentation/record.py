@@ -126,7 +126,7 @@ def present_nuclei(project: Project, entry: ImageEntry, record: Record) -> Prese
     if record.count and not len(now):
         return Present("gone")
     # QuPath's own file also changes with annotations; ours contains nothing but nuclei.
-    same = project.backend != "files" and record.nuclei == digest_of(now)
+    same = project.backend not in ("files", "images") and record.nuclei == digest_of(now)
     return Present("unchanged" if same else "edited", len(now))
 
 

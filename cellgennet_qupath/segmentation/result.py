@@ -66,7 +66,7 @@ class ImageResult:
     def sentence(self) -> str:
         """One line for the user."""
         if self.status == "failed":
-            return f"{self.name}: FAILED: {self.reason}"
+            return f"{self.name}: FAILED: {self.reason.removeprefix(f'{self.name}: ')}"
         if self.status == "skipped":
             return f"{self.name}: skipped: {self.reason}"
         found = f"{self.count} nuclei" if self.count else f"no nuclei: {self.reason}"

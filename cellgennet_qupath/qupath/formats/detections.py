@@ -11,8 +11,9 @@ import itertools
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, BinaryIO, TextIO, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,9 @@ def write_detections(
     parents: Callable[[Nuclei], NDArray[np.object_]] | None = None,
     origin: Mapping[str, Any] | None = None,
 ) -> int:
-    """Write nuclei as detections or cells for import by QuPath (``.geojson.gz``), completely or not at all.
+    """Write nuclei as detections or cells for import by QuPath, completely or not at all.
+
+    A file whose name ends in ``.gz`` is packed.
 
     colors  : of classes by full name; QuPath uses them for classes that it does not have yet.
     options : written at the head of the file, for the script that imports it.
@@ -66,7 +69,7 @@ def write_detections(
         with (
             replacing(path) as part,
             part.open("wb") as raw,
-            gzip.GzipFile("", "wb", compresslevel=2, fileobj=raw, mtime=0) as file,
+            _packed(raw) if path.suffix == ".gz" else nullcontext(raw) as file,
         ):
             for number, chunk in enumerate(nuclei.chunks()):
                 if number == 0:
@@ -88,6 +91,10 @@ def _head(nuclei: Nuclei, options: WriteOptions, origin: Mapping[str, Any] | Non
         "history": dict(options.history),
         "measurements": [str(name) for name in nuclei.measurements.columns],
     }
+
+
+def _packed(raw: BinaryIO) -> gzip.GzipFile:
+    return gzip.GzipFile("", "wb", compresslevel=2, fileobj=raw, mtime=0)
 
 
 def _text(value: object) -> str:
