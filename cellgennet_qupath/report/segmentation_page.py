@@ -1,52 +1,85 @@
-"""The page on a segmentation run: a picture and the nuclear density of each slide, and what went wrong."""
+"""The page on a segmentation run: each slide's nuclei in pictures and numbers, and what needs a look."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-import cv2
-import matplotlib as mpl
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
+from ..core.config import ClassNames
 from ..core.environment import in_one_line
+from ..nuclei import OWN_MARK, Nuclei
 from ..qupath.images import open_image
 from ..qupath.project import ImageEntry, Project
+from ..segmentation.covered import covered_area
+from ..segmentation.plan import ignored_geometry
+from ..segmentation.record import read_record
 from ..segmentation.result import ImageResult
 from ..slides.pixel_size import resolve_mpp
+from ..slides.reader import SlideReader
+from ..slides.tissue_area import tissue_area
+from ..tables.counted import counted_part, readable_cores
+from .crops import SURE, Crop, Window, choose_windows, draw_crops
+from .density import ScaleBar, colour_bar, count_squares, density_map, rounded, scale_bar, thumbnail_grid
+from .locations import locate
 from .overlay import jpeg
-from .pages import write_page
+from .pages import keep_earlier, write_page
+from .standouts import RULE, UNKNOWN, SlideNumbers, standouts
 
 PAGE = "segment.html"
-_SIDE = 480
-_SQUARES = 60
-"""Squares along the longer side of the density map, in each of which the nuclei are counted."""
+MOST_PICTURED = 60
+"""Slides with pictures; the table has all slides."""
+
+
+@dataclass(frozen=True)
+class SlidePictures:
+    """A slide's pictures: data URIs, "" if there is none.
+
+    thumbnail : the slide; ``density``: the density map of its nuclei.
+    highest   : density at the map's brightest place, nuclei per mm²; None without a pixel size or nuclei.
+    bar       : the scale bar of both; None without a pixel size.
+    """
+
+    thumbnail: str = ""
+    density: str = ""
+    highest: float | None = None
+    bar: ScaleBar | None = None
+    crops: Sequence[Crop] = ()
 
 
 @dataclass(frozen=True)
 class SlideCard:
-    """The page's entry on one slide; pictures are data URIs, "" if there is none.
+    """The page's entry on one slide.
 
-    size      : width and height in full-resolution pixels.
-    mpp       : µm per pixel.
-    thumbnail : the slide; ``density``: the density map of its nuclei.
-    densest   : highest density in the map, nuclei per mm²; None without a pixel size or without nuclei.
-    problem   : why the picture or the nuclei could not be read.
-    reader    : the library that read the slide's pixels.
+    size    : width and height in full-resolution pixels; mpp: µm per pixel.
+    tissue  : mm² of tissue in which nuclei were looked for; None without a pixel size.
+    reader  : the library that read the slide's pixels.
+    problem : why the pictures or the nuclei could not be read.
+    remarks : why the slide needs a look, one sentence each without a full stop.
+    count   : nuclei in each square of the density map; windows: to be shown. None of them without nuclei.
     """
 
     result: ImageResult
     size: tuple[int, int] | None = None
     mpp: float | None = None
-    thumbnail: str = ""
-    density: str = ""
-    densest: float | None = None
-    problem: str = ""
+    tissue: float | None = None
+    numbers: SlideNumbers = UNKNOWN
+    pictures: SlidePictures = field(default_factory=SlidePictures)
     reader: str = ""
+    problem: str = ""
+    remarks: Sequence[str] = ()
+    count: NDArray[np.float32] | None = None
+    windows: Sequence[Window] = ()
+
+    @property
+    def needs_a_look(self) -> bool:
+        """Whether the slide is listed at the top of the page."""
+        return bool(self.remarks or self.problem) or self.result.status == "failed"
 
 
 def write_run_page(
@@ -61,91 +94,156 @@ def write_run_page(
 
     warnings : messages of the run.
     mpp      : µm per pixel of images without a pixel size, as given to the segmentation.
-    The page says why where a slide cannot be shown. Raises ExportError.
+    The pages of earlier runs are kept beside it, under names with their time. The page says why where a slide
+    cannot be shown. Raises ExportError.
     """
     entries = {entry.id: entry for entry in project.entries}
-    return write_page(
-        project.work_folder / "report" / PAGE,
-        "segment.html.j2",
-        {
-            "project": project.path.name,
-            "path": str(project.path),
-            "bundle": bundle,
-            "warnings": warnings,
-            "cards": [slide_card(project, entries[result.id], result, mpp) for result in results],
-            "total": sum(result.count for result in results),
-            "seconds": sum(result.seconds for result in results),
-            "done": sum(result.status == "done" for result in results),
-            "failed": sum(result.status == "failed" for result in results),
-            "duration": duration,
-        },
-    )
+    cards = _cards(project, [entries[result.id] for result in results], results, bundle, warnings, mpp)
+    file = project.work_folder / "report" / PAGE
+    values: dict[str, Any] = {
+        "project": project.path.name,
+        "path": str(project.path),
+        "bundle": bundle,
+        "warnings": warnings,
+        "cards": cards,
+        "total": sum(result.count for result in results),
+        "seconds": sum(result.seconds for result in results),
+        "done": sum(result.status == "done" for result in results),
+        "failed": sum(result.status == "failed" for result in results),
+        "next_steps": next_steps(cards),
+        "notes": list(dict.fromkeys(result.written.note for result in results if result.written)),
+        "colour_bar": colour_bar(),
+        "rule": RULE,
+        "sure": SURE,
+        "most": MOST_PICTURED,
+        "duration": duration,
+        "rounded": rounded,
+        "earlier": keep_earlier(file),
+    }
+    return write_page(file, "segment.html.j2", values)
 
 
-def slide_card(project: Project, entry: ImageEntry, result: ImageResult, mpp: float | None) -> SlideCard:
-    """The page's entry on one image; errors in reading it become its ``problem``."""
+def _cards(
+    project: Project,
+    entries: Sequence[ImageEntry],
+    results: Sequence[ImageResult],
+    bundle: Bundle,
+    warnings: Sequence[str],
+    mpp: float | None,
+) -> list[SlideCard]:
+    """Numbers of all slides first; then the pictures of those that need a look, and of others as room is."""
+    classes = bundle.config.classes
+    cards = [slide_card(project, e, r, mpp, classes) for e, r in zip(entries, results, strict=True)]
+    differing = standouts([card.numbers for card in cards])
+    for i, (card, differs) in enumerate(zip(cards, differing, strict=True)):
+        name = f"{card.result.name}: "
+        said = [line.removeprefix(name).rstrip(".") for line in warnings if line.startswith(name)]
+        said = [line for line in said if not line.startswith("FAILED: ")]
+        nothing = [] if card.result.count or card.result.status != "done" else ["It has no nuclei"]
+        cards[i] = replace(card, remarks=[*nothing, *differs, *said])
+    shown = _pictured([card.needs_a_look for card in cards])
+    return [
+        with_pictures(project, entry, card) if i in shown else card
+        for i, (entry, card) in enumerate(zip(entries, cards, strict=True))
+    ]
+
+
+def _pictured(needs_a_look: Sequence[bool]) -> set[int]:
+    """The slides with pictures: those that need a look first, then others at regular intervals."""
+    first = [i for i, needed in enumerate(needs_a_look) if needed][:MOST_PICTURED]
+    others = [i for i, needed in enumerate(needs_a_look) if not needed]
+    room = min(len(others), MOST_PICTURED - len(first))
+    at = np.linspace(0, len(others) - 1, room).round().astype(int)
+    return {*first, *(others[i] for i in at.tolist())}
+
+
+def slide_card(
+    project: Project, entry: ImageEntry, result: ImageResult, mpp: float | None, classes: ClassNames
+) -> SlideCard:
+    """The numbers of one image without its pictures; errors in reading it become its ``problem``."""
     if entry.slide is None:
         return SlideCard(result)
     try:
         with open_image(entry) as reader:
-            size = (reader.width, reader.height)
+            size, backend = (reader.width, reader.height), reader.backend
             known = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name).mpp
-            step, columns, rows = thumbnail_grid(size)
+            card = SlideCard(result, size, known, reader=backend)
+            if result.status != "done":
+                return card
+            tissue = _tissue(project, entry, reader, known, classes) if known else None
+        found = locate(_nuclei(project, entry))
+    except Exception as error:
+        # One slide that cannot be read does not cost the page, which says why.
+        return SlideCard(result, problem=in_one_line(error))
+    area = found.median_area
+    numbers = SlideNumbers(
+        per_mm2=result.count / tissue if tissue else None,
+        area=area * known**2 if area is not None and known else None,
+        probability=found.mean_probability,
+    )
+    count = count_squares(found.centres, size) if len(found) else None
+    windows = choose_windows(found, size, known)
+    return replace(card, tissue=tissue, numbers=numbers, count=count, windows=windows)
+
+
+def _nuclei(project: Project, entry: ImageEntry) -> Iterator[Nuclei]:
+    """This tool's nuclei of an image, in chunks: in QuPath there may be others beside them."""
+    for chunk in project.detection_chunks(entry):
+        own = np.array([str(one).startswith(OWN_MARK) for one in chunk.nuclei.ids], bool)
+        yield chunk.nuclei if own.all() else chunk.nuclei.take(own)
+
+
+def _tissue(
+    project: Project, entry: ImageEntry, reader: SlideReader, mpp: float, classes: ClassNames
+) -> float | None:
+    """mm² of tissue in which nuclei were looked for, without ignored areas; None where that is not known."""
+    annotations = project.annotations(entry)
+    objects = [*readable_cores(project, entry), *annotations]
+    covered = covered_area(read_record(project, entry), (reader.width, reader.height), objects)
+    if covered is None:
+        return None
+    part = counted_part(covered, ignored_geometry(annotations, classes))
+    return tissue_area(reader, mpp).inside(part) * mpp**2 / 1e6
+
+
+def with_pictures(project: Project, entry: ImageEntry, card: SlideCard) -> SlideCard:
+    """A card with its pictures; errors in reading become its ``problem``."""
+    if card.size is None:
+        return card
+    try:
+        with open_image(entry) as reader:
+            step, columns, rows = thumbnail_grid(card.size)
             picture = reader.read_grid(0, 0, columns, rows, step)
-            backend = reader.backend
-        if result.status != "done":
-            return SlideCard(result, size, known, jpeg(picture), reader=backend)
-        polygons = project.detections(entry).polygons
-        density, densest = density_map(picture, polygons, size, known)
-        shown = jpeg(density) if len(polygons) else ""
-        return SlideCard(result, size, known, jpeg(picture), shown, densest, reader=backend)
+            pictures = SlidePictures(jpeg(picture), bar=scale_bar(columns * step, card.mpp))
+            if card.count is not None:
+                density, highest = density_map(picture, card.count, card.size, card.mpp)
+                crops = draw_crops(reader, card.windows, _nuclei(project, entry), card.mpp)
+                pictures = replace(pictures, density=jpeg(density), highest=highest, crops=crops)
     except Exception as error:
         # One slide that cannot be shown does not cost the page, which says why.
-        return SlideCard(result, problem=in_one_line(error))
+        return replace(card, problem=in_one_line(error))
+    return replace(card, pictures=pictures)
 
 
-def thumbnail_grid(size: tuple[int, int]) -> tuple[float, int, int]:
-    """Full-resolution pixels per sample of the picture of a slide, and its columns and rows.
-
-    size : width and height of the image in full-resolution pixels.
-    """
-    step = max(1.0, max(size) / _SIDE)
-    columns, rows = (max(1, int(length / step)) for length in size)
-    return step, columns, rows
-
-
-def density_map(
-    picture: NDArray[np.uint8], polygons: NDArray[np.object_], size: tuple[int, int], mpp: float | None
-) -> tuple[NDArray[np.uint8], float | None]:
-    """The picture in grey with the density of nuclei in colour, and the highest density in nuclei per mm².
-
-    picture  : uint8 (rows, columns, 3), RGB of the whole image.
-    polygons : nuclei, in full-resolution pixels.
-    size     : width and height of the image in full-resolution pixels.
-    mpp      : µm per pixel; without it the highest density is None.
-    """
-    side = max(size) / _SQUARES
-    columns, rows = (max(1, int(np.ceil(length / side))) for length in size)
-    bounds = shapely.bounds(polygons).reshape(-1, 4)
-    x0, y0, x1, y1 = bounds[np.isfinite(bounds).all(axis=1)].T
-    count, _, _ = np.histogram2d(
-        (y0 + y1) / 2, (x0 + x1) / 2, bins=(rows, columns), range=((0, rows * side), (0, columns * side))
-    )
-    smooth = cv2.GaussianBlur(count.astype(np.float32), (0, 0), 1.0)
-    highest = float(smooth.max(initial=0)) / (side * mpp / 1000) ** 2 if mpp and len(polygons) else None
-    share = np.asarray(smooth / max(float(smooth.max()), 1e-6), np.float32)
-    # Every sample of the picture looks up its own place among the squares, whatever the sides' ratio: the
-    # grid of squares extends beyond the image, and the picture's sides are rounded.
-    at_y, at_x = (
-        ((np.arange(samples, dtype=np.float32) + 0.5) * (length / samples / side) - 0.5).astype(np.float32)
-        for samples, length in zip(picture.shape[:2], size[::-1], strict=True)
-    )
-    map_x, map_y = np.meshgrid(at_x, at_y)
-    wide = np.asarray(cv2.remap(share, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-    colour = mpl.colormaps["inferno"](wide)[..., :3] * 255
-    grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
-    weight = np.clip(3 * wide, 0, 0.85)[..., None]
-    return np.asarray(grey * (1 - weight) + colour * weight, np.uint8), highest
+def next_steps(cards: Sequence[SlideCard]) -> list[str]:
+    """What to do next, the most urgent first."""
+    steps = []
+    if any(card.result.status == "failed" for card in cards):
+        steps.append(
+            "Correct what is named under the slides that failed, then run the same command again: slides "
+            "that are done are not segmented again."
+        )
+    if any(card.remarks for card in cards):
+        steps.append("Look at the slides that need a look before you use their numbers.")
+    if any(card.result.count for card in cards):
+        steps.append(
+            "Compare the outlines with the tissue below, the least sure windows first. Where they are wrong, "
+            "outline nuclei there in QuPath, train, and segment again. To measure how far to trust the "
+            "nuclei, outline some in Validation regions and run `cellgennet evaluate`."
+        )
+    elif not steps:
+        steps.append("Nothing was segmented: see the reasons below.")
+    return steps
 
 
 def duration(seconds: float) -> str:

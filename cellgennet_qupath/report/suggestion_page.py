@@ -14,9 +14,9 @@ from ..core.environment import in_one_line
 from ..qupath.images import open_image
 from ..qupath.project import Project
 from ..suggestion.run import SuggestedWindow, SuggestResult
+from .density import ScaleBar, scale_bar, thumbnail_grid
 from .overlay import jpeg
-from .pages import write_page
-from .segmentation_page import thumbnail_grid
+from .pages import keep_earlier, write_page
 
 PAGE = "suggest.html"
 _AROUND = 0.5
@@ -29,7 +29,8 @@ _SIDE = 320
 class WindowCard:
     """The page's entry on one window; pictures are data URIs, "" if there is none.
 
-    tissue : the window with its surroundings; ``slide``: the whole image. Frames are in their samples.
+    tissue : the window with its surroundings; ``slide``: the whole image. Frames are in their samples, bars
+             are their scale bars, None without a pixel size.
     problem: why the pictures could not be read.
     """
 
@@ -40,6 +41,8 @@ class WindowCard:
     slide: str = ""
     slide_size: tuple[int, int] = (1, 1)
     slide_frame: tuple[float, float, float, float] = (0, 0, 0, 0)
+    tissue_bar: ScaleBar | None = None
+    slide_bar: ScaleBar | None = None
     problem: str = ""
 
     @property
@@ -55,10 +58,12 @@ def write_suggestion_page(
 ) -> Path:
     """Write ``<project>/cellgennet/report/suggest.html`` and return its path. Raises ExportError.
 
-    warnings : messages of the run. The page says why where a window cannot be shown.
+    warnings : messages of the run. The page says why where a window cannot be shown; the page of an earlier
+               run is kept beside it.
     """
+    file = project.work_folder / "report" / PAGE
     return write_page(
-        project.work_folder / "report" / PAGE,
+        file,
         "suggest.html.j2",
         {
             "project": project.path.name,
@@ -67,6 +72,7 @@ def write_suggestion_page(
             "warnings": warnings,
             "cards": [window_card(window) for window in result.windows],
             "images": result.images,
+            "earlier": keep_earlier(file),
             "notes": sorted({i.written.note for i in result.images if i.written and i.windows}),
         },
     )
@@ -97,6 +103,8 @@ def window_card(window: SuggestedWindow) -> WindowCard:
         jpeg(slide),
         _size(slide),
         _frame(window, slide_step, (0, 0)),
+        scale_bar(columns * step, window.mpp),
+        scale_bar(slide_columns * slide_step, window.mpp),
     )
 
 

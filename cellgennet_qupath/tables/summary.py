@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
 from ..core.errors import EntryDataError, SlideError
 from ..core.progress import Reporter
-from ..geometry.raster import rasterize
 from ..qupath.images import open_image
 from ..qupath.project import Annotation, ImageEntry, Project
 from ..segmentation.covered import covered_area
 from ..segmentation.record import read_record
-from ..slides.tissue import tissue_mask, tissue_samples
+from ..slides.tissue_area import tissue_area
 from .cells import text_column, writable
 from .counted import readable_cores
 from .segmented import why_unknown
@@ -107,31 +105,10 @@ def _tissue_of(entry: ImageEntry, reporter: Reporter) -> Tissue | None:
     """A function that measures the tissue inside a shape, in px²; None where the slide cannot be read."""
     try:
         with open_image(entry) as reader:
-            known = entry.mpp[0] if entry.mpp else 0.25
-            mask = tissue_mask(reader, known)
-            samples = tissue_samples(mask, known)
-            size = reader.height, reader.width
+            return tissue_area(reader, entry.mpp[0] if entry.mpp else None).inside
     except SlideError as error:
         reporter.warn(f"{entry.name}: its tissue is not measured: {error}")
         return None
-    # The last column and row of samples may reach beyond the image.
-    rows, columns = (
-        np.diff(np.minimum(np.arange(n + 1) * mask.downsample, side))
-        for n, side in zip(samples.shape, size, strict=True)
-    )
-    px2 = np.outer(rows, columns)
-
-    def measure(shape: shapely.Geometry) -> float:
-        # Only the part of the slide around the shape.
-        bounds = shapely.bounds(shape) / mask.downsample
-        x0, y0 = np.maximum(np.floor(bounds[:2]), 0).astype(int).tolist()
-        x1, y1 = np.minimum(np.ceil(bounds[2:]).astype(int), samples.shape[::-1]).tolist()
-        if x1 <= x0 or y1 <= y0:
-            return 0.0
-        inside = rasterize([shape], (y1 - y0, x1 - x0), mask.downsample, (x0, y0)) > 0
-        return float(px2[y0:y1, x0:x1][inside & samples[y0:y1, x0:x1]].sum())
-
-    return measure
 
 
 def _columns(rows: Sequence[Row], classes: bool) -> Iterator[tuple[str, pa.Array]]:

@@ -17,7 +17,15 @@ from cellgennet_qupath.evaluation.regions import folder_regions
 from cellgennet_qupath.evaluation.run import Evaluation, evaluate
 from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.nuclei import Nuclei
-from cellgennet_qupath.qupath.project import ImageEntry, Suggestion, WrittenDetections, WrittenSuggestions
+from cellgennet_qupath.qupath.project import (
+    Annotation,
+    Core,
+    DetectionChunk,
+    ImageEntry,
+    Suggestion,
+    WrittenDetections,
+    WrittenSuggestions,
+)
 from cellgennet_qupath.report.evaluation_files import REPORT
 from cellgennet_qupath.report.evaluation_page import write_report
 from cellgennet_qupath.report.segmentation_page import write_run_page
@@ -63,25 +71,34 @@ class Visit:
         assert self.trouble == []
         assert [a for a in self.addresses if not a.startswith("data:")] == [self.page.url.split("#")[0]]
 
-    def serious_faults(self) -> list[str]:
-        """Violations that axe-core rates serious or critical, with all details unfolded."""
+    def faults(self) -> list[str]:
+        """What axe-core finds in light and in dark, and what overflows a phone, with all details unfolded."""
         axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core package")
         self.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        result = axe.Axe().run(self.page).response
-        assert len(result["passes"]) > 10, "axe-core has run its checks"
-        return [
-            f"{v['id']}: {v['nodes'][0]['html']}"
-            for v in result["violations"]
-            if v["impact"] in ("serious", "critical")
-        ]
+        found = []
+        for scheme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=scheme)
+            result = axe.Axe().run(self.page).response
+            assert len(result["passes"]) > 10, "axe-core has run its checks"
+            found += [f"{scheme}: {v['id']}: {v['nodes'][0]['html']}" for v in result["violations"]]
+        backgrounds = set()
+        for scheme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=scheme)
+            backgrounds.add(self.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        assert len(backgrounds) == 2, "dark mode has colours of its own"
+        for width in (1440, 1024, 390):
+            self.page.set_viewport_size({"width": width, "height": 900})
+            if self.page.evaluate("document.documentElement.scrollWidth") > width:
+                found.append(f"wider than {width} px")
+        return found
 
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
     pages = []
 
-    def open_page(file: Path, width: int = 1280, height: int = 720) -> Visit:
-        page = browser.new_page(viewport={"width": width, "height": height})
+    def open_page(file: Path, width: int = 1280, height: int = 720, scheme: str = "light") -> Visit:
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
         pages.append(page)
         seen = Visit(page)
         page.on("console", lambda message: seen.trouble.append(message.text))
@@ -146,7 +163,7 @@ def test_the_gallery_switches(report: Path, visit: Callable[..., Visit]) -> None
 
 
 def test_the_report_is_accessible(report: Path, visit: Callable[..., Visit]) -> None:
-    assert visit(report).serious_faults() == []
+    assert visit(report).faults() == []
 
 
 def test_hostile_names_have_no_effect(
@@ -185,9 +202,17 @@ class Slides:
     def work_folder(self) -> Path:
         return self.path / "cellgennet"
 
-    def detections(self, entry: ImageEntry) -> Nuclei:
+    def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
         rng = np.random.default_rng(0)
-        return Nuclei.from_polygons([shapely.Point(x, y).buffer(4) for x, y in rng.uniform(5, 150, (40, 2))])
+        discs = [shapely.Point(x, y).buffer(4) for x, y in rng.uniform(5, 150, (40, 2))]
+        nothing = np.full(40, "", dtype=object)
+        yield DetectionChunk(Nuclei.from_polygons(discs, np.linspace(0.3, 1, 40)), nothing, nothing, nothing)
+
+    def annotations(self, entry: ImageEntry) -> list[Annotation]:
+        return []
+
+    def cores(self, entry: ImageEntry) -> list[Core]:
+        return []
 
 
 def test_the_page_after_a_segmentation(
@@ -222,13 +247,21 @@ def test_the_page_after_a_segmentation(
     seen = visit(page)
     text = seen.page.inner_text("body")
     assert "40 nuclei on 1 of 4 images; 2 failed" in text
+    assert "4 slides need a look" in text
+    assert "Correct what is named under the slides that failed" in text
     assert "1 min 15 s" in text
     assert "its pixels are coarse" in text
     assert "per mm²" in text
     assert "Cannot be shown: " in text
-    assert seen.page.locator("main img").count() == 3
+    assert seen.page.locator(".slide .shot img").count() == 3, "two slides and one density map"
+    assert seen.page.locator(".slide svg").count() == 1, "a slide this small has one window"
+    assert "40 nuclei, mean probability 0.65" in text
+    assert seen.page.locator(".scale").all_inner_texts() == ["20 µm"] * 4
+    assert seen.page.locator(".layer:visible").count() == 1
+    seen.page.get_by_label("Hide").check()
+    assert seen.page.locator(".layer:visible").count() == 0
     seen.quiet()
-    assert seen.serious_faults() == []
+    assert seen.faults() == []
 
 
 def test_the_page_of_suggestions(
@@ -262,4 +295,4 @@ def test_the_page_of_suggestions(
     assert seen.page.locator("main svg image").count() == 2
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= 420, "nothing overflows"
     seen.quiet()
-    assert seen.serious_faults() == []
+    assert seen.faults() == []

@@ -100,7 +100,7 @@ def test_evaluate_without_its_page(
     assert f"Report: {tmp_path / 'r'}\n" in out
 
 
-@pytest.mark.parametrize("part", ["write_page", "jpeg", "density_map"])
+@pytest.mark.parametrize("part", ["write_page", "jpeg", "thumbnail_grid"])
 def test_segment_without_its_page(
     tmp_path: Path,
     sample_project: Path,
