@@ -75,7 +75,7 @@ WITHIN_QUPATH = {
 MAY_OPEN_JAVA = {"qupath/open.py", "cli/diagnosis.py"}
 
 # Modules that are themselves imported only where an extra is in use.
-ALL_OPTIONAL = {"segmentation/cluster.py"}
+ALL_OPTIONAL = {"segmentation/cluster.py", "networks/stardist_encoder.py"}
 
 LONGEST = 400
 

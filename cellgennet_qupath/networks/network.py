@@ -51,13 +51,11 @@ def receptive_field(config: StudentConfig) -> int:
     return encoder.encoder_receptive_field(config)
 
 
-_EFFECTIVE = {"unet": 0.8, "efficientnet-lite0": 0.5}
-
-
 def context(config: StudentConfig, unit: int) -> int:
     """Input samples on each side that a map sample needs to see, a multiple of the network's ``unit``.
 
     The outer part of the receptive field hardly counts: without it the probabilities of trained networks
     change by less than 1e-3, too little to change the decoding.
     """
-    return math.ceil(_EFFECTIVE[config.architecture] * receptive_field(config) / unit) * unit
+    share = 0.8 if config.architecture == "unet" else 0.5
+    return math.ceil(share * receptive_field(config) / unit) * unit

@@ -19,7 +19,7 @@ from ..core.config import TeacherConfig
 from ..core.errors import DamagedStateError, TrainingError
 from ..core.files import remove_tree, replacing
 from ..core.plain_files import NotPlainError, copy_folder
-from .stardist_config import INIT_REMEDY, check_stardist_folder
+from .stardist_config import INIT_REMEDY, PLAIN, backbone_of, check_stardist_folder
 
 WEIGHTS = "weights_best.h5"
 """The file of weights in a StarDist model folder."""
@@ -35,7 +35,9 @@ class StarDistModel:
         ProjectError where the folder for a new one is a link or holds one.
         """
         import tensorflow as tf
-        from stardist.models import Config2D, StarDist2D
+        from stardist.models import StarDist2D
+
+        from .stardist_encoder import EncoderConfig2D, EncoderStarDist2D
 
         _set_up(tf, threads)
         tf.keras.utils.set_random_seed(seed)
@@ -48,7 +50,8 @@ class StarDistModel:
             if config.init is not None:
                 _copy_init(config.init, folder)
             else:
-                model_config = Config2D(
+                model_config = EncoderConfig2D(
+                    backbone=config.backbone,
                     axes="YXC",
                     n_channel_in=3,
                     n_rays=config.rays,
@@ -65,9 +68,11 @@ class StarDistModel:
                 )
         else:
             check_stardist_folder(folder, "Name a folder with config.json")
+        backbone = backbone_of(folder) if model_config is None else model_config.backbone
+        kind = StarDist2D if backbone == PLAIN else EncoderStarDist2D
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._model = StarDist2D(model_config, name=folder.name, basedir=str(folder.parent))
+            self._model = kind(model_config, name=folder.name, basedir=str(folder.parent))
         self.grid = int(self._model.config.grid[0])
         self.rays = int(self._model.config.n_rays)
 
@@ -82,6 +87,12 @@ class StarDistModel:
         """Let a new network start from this distance along every ray instead of 0: it saves epochs."""
         bias = self._model.keras_model.get_layer("dist").bias
         bias.assign(np.full(self.rays, radius, np.float32))
+
+    def load_network(self, **arrays: NDArray[np.float32]) -> None:
+        """Set all weights of a StarDist on an encoder to torch's, by their numbers."""
+        from .stardist_encoder import load_network
+
+        load_network(self._model.keras_model, [arrays[str(number)] for number in range(len(arrays))])
 
     def train_step(
         self,
@@ -174,16 +185,15 @@ class StarDistModel:
         network.optimizer.build(network.trainable_variables)
         weights = _numbered(arrays, "w", [value.shape for value in network.get_weights()])
         optimizer = _numbered(arrays, "o", [tuple(v.shape) for v in network.optimizer.variables])
-        # States of version 0.1 have the best weights in a file of their own.
-        best = _numbered(arrays, "b", [value.shape for value in network.get_weights()]) or []
-        if weights is None or optimizer is None:
+        best = _numbered(arrays, "b", [value.shape for value in network.get_weights()])
+        if weights is None or optimizer is None or best is None:
             raise self._misfit(path)
         network.set_weights(weights)
         for variable, value in zip(network.optimizer.variables, optimizer, strict=True):
             variable.assign(value)
-        self._best = best or self._best
+        self._best = best
         names = [name for name in arrays if name.startswith("r_")]
-        return {name[2:]: float(arrays[name]) for name in names} | {"has_best": float(bool(best))}
+        return {name[2:]: float(arrays[name]) for name in names}
 
     @staticmethod
     def _misfit(path: str | Path) -> TrainingError:

@@ -8,7 +8,12 @@ from typing import Any
 
 from ..core.errors import TrainingError
 from ..core.plain_files import NotPlainError, read_text
+from .efficientnet_lite import STAGES
 
+PLAIN = "unet"
+"""StarDist's own backbone."""
+ENCODER_GRID = 2
+"""Pixels per prediction of a StarDist on an encoder."""
 INIT_REMEDY = "Give teacher.init a folder with config.json"
 
 _MOST_BYTES = 256 * 1024
@@ -42,4 +47,12 @@ def check_stardist_folder(folder: Path, remedy: str) -> dict[str, Any]:
     grid = config.get("grid")
     if not isinstance(grid, list) or len(grid) != 2 or grid[0] != grid[1] or grid[0] not in (1, 2, 4):
         raise TrainingError(file, "describes a network that cannot be used (`grid`)", remedy)
+    backbone = config.get("backbone", PLAIN)
+    if backbone != PLAIN and (backbone not in STAGES or grid[0] != ENCODER_GRID):
+        raise TrainingError(file, "describes a network that cannot be used (`backbone`)", remedy)
     return config
+
+
+def backbone_of(folder: Path) -> str:
+    """The backbone of a checked StarDist model folder: ``PLAIN``, or an encoder's name."""
+    return str(json.loads(read_text(folder / "config.json", _MOST_BYTES)).get("backbone", PLAIN))

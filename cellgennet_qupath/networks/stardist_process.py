@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +66,9 @@ class StarDistProcess:
     of memory), and any CellGenNetError that was raised in it.
     """
 
+    state_name = "teacher_state.npz"
+    """The file of ``save_state``."""
+
     def __init__(
         self, folder: Path, config: TeacherConfig | None = None, threads: int = 0, seed: int = 0
     ) -> None:
@@ -119,6 +122,10 @@ class StarDistProcess:
     def init_radius(self, radius: float) -> None:
         """Let a new network start from this distance along every ray instead of 0: it saves epochs."""
         self._value("init_radius", radius=radius)
+
+    def load_network(self, weights: Sequence[NDArray[np.float32]]) -> None:
+        """Set all weights of a StarDist on an encoder to torch's (``StarDistNetwork.arrays``)."""
+        self._value("load_network", {str(number): array for number, array in enumerate(weights)})
 
     def train_step(self, batch: StarDistBatch, learning_rate: float) -> float:
         """One step on a batch; returns the loss."""

@@ -22,6 +22,7 @@ _CALLS = frozenset(
     {
         "prepare_training",
         "init_radius",
+        "load_network",
         "train_step",
         "validation_loss",
         "predict",

@@ -5,7 +5,6 @@ Batches come as NumPy arrays; ``student_stage`` decides which.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -14,19 +13,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..core.config import LossConfig, PseudoConfig, StudentConfig
 from ..core.errors import DamagedStateError, TrainingError
-from ..core.files import replacing
 from ..networks.device import bfloat16_pays
 from ..networks.network import Network, build, init_pretrained
 from ..networks.unet import STRIDE
-from ..networks.weights import WeightsError, read_metadata, read_weights
+from ..networks.weights import WeightsError, read_weights
 from . import losses
 from .batches import LabelledBatch, UnlabelledBatch
+from .torch_state import load_optimiser, load_state, optimiser_tensors, save_state, save_tensors, under
 
 
 class StudentTrainer:
@@ -176,7 +174,7 @@ class StudentTrainer:
 
     def save_weights(self, path: Path) -> None:
         """The averaged student as safetensors, written whole or not at all."""
-        _save(self._average.state_dict(), path, {})
+        save_tensors(self._average.state_dict(), path, {})
 
     def save_checkpoint(self, path: Path, history: Sequence[Mapping[str, float]] = ()) -> None:
         """Everything that is needed to resume exactly, as safetensors, with its checksum.
@@ -185,10 +183,8 @@ class StudentTrainer:
         """
         tensors = {f"model.{k}": v for k, v in self._model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
-        for index, state in self._optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
-        facts = {"step": str(self.step_count), "history": json.dumps(list(history))}
-        _save(tensors, path, facts | {"sha256": _digest(tensors, facts)})
+        tensors |= optimiser_tensors(self._optimiser)
+        save_state(tensors, path, {"step": str(self.step_count), "history": json.dumps(list(history))})
 
     def load_checkpoint(self, path: Path) -> list[dict[str, float]]:
         """Continue from ``save_checkpoint``; returns its ``history``.
@@ -196,28 +192,19 @@ class StudentTrainer:
         Raises DamagedStateError where the file is cut off or damaged, TrainingError where it does not fit.
         The trainer cannot be used after either.
         """
-        damaged = DamagedStateError(path, "is cut off or damaged", "Train again without --resume")
+        tensors, facts = load_state(path)
+        remedy = "Train again without --resume"
         try:
-            tensors, facts = read_weights(path), read_metadata(path)
-            expected = facts.pop("sha256", None)
-            # Checkpoints of version 0.1 have neither a checksum nor the history.
-            if expected is not None and expected != _digest(tensors, facts):
-                raise damaged
+            # Checkpoints of version 0.1 have no history.
             step, history = int(facts["step"]), json.loads(facts.get("history", "[]"))
-        except (WeightsError, ValueError, KeyError) as error:
-            raise damaged from error
+        except (ValueError, KeyError) as error:
+            raise DamagedStateError(path, "is cut off or damaged", remedy) from error
         try:
-            self._model.load_state_dict(_under(tensors, "model."))
-            self._average.load_state_dict(_under(tensors, "average."))
+            self._model.load_state_dict(under(tensors, "model."))
+            self._average.load_state_dict(under(tensors, "average."))
         except RuntimeError as error:
-            raise TrainingError(path, "does not fit the settings", "Train again without --resume") from error
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under(tensors, "adam.").items():
-            index, _, field = name.partition(".")
-            state.setdefault(int(index), {})[field] = value
-        self._optimiser.load_state_dict(
-            {"state": state, "param_groups": self._optimiser.state_dict()["param_groups"]}
-        )
+            raise TrainingError(path, "does not fit the settings", remedy) from error
+        load_optimiser(self._optimiser, tensors)
         self.step_count = step
         return list(history)
 
@@ -249,27 +236,8 @@ def _pooled(label: Tensor) -> tuple[Tensor, Tensor]:
     return mean, weight
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    with replacing(path) as part:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, metadata)
-
-
 def _load(path: Path) -> dict[str, Tensor]:
     try:
         return read_weights(path)
     except WeightsError as error:
         raise TrainingError(path, str(error), "Give student.init a whole file") from error
-
-
-def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
-    """SHA-256 of tensors with their names and shapes, and of facts about them."""
-    digest = hashlib.sha256(json.dumps(sorted(facts.items())).encode())
-    for name in sorted(tensors):
-        value = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -13,18 +14,32 @@ from ..core.config import TeacherConfig
 from ..core.errors import TrainingError
 from ..core.files import make_folder
 from ..core.progress import Reporter
-from ..networks.stardist_process import StarDistProcess
+from ..networks.stardist_process import StarDistBatch
 from .patches import CONTEXT, Patch, PatchSampler, generator, recolour
 from .targets import mean_radius, stardist_batch
 
-_STATE = "teacher_state.npz"
-_BEST = "teacher_best.h5"
-"""The best weights of a run that version 0.1 began; now they are part of the state."""
 _VALIDATION_BATCHES = 6
 
 
+class TrainedTeacher(Protocol):
+    """A network with StarDist's outputs that can be trained: ``StarDistProcess``, ``TeacherTrainer``."""
+
+    grid: int
+    rays: int
+    state_name: str
+
+    def prepare_training(self, learning_rate: float) -> None: ...
+    def init_radius(self, radius: float) -> None: ...
+    def train_step(self, batch: StarDistBatch, learning_rate: float) -> float: ...
+    def validation_loss(self, batch: StarDistBatch) -> float: ...
+    def keep_best(self) -> None: ...
+    def use_best(self) -> None: ...
+    def save_state(self, path: Path, record: Mapping[str, float]) -> None: ...
+    def load_state(self, path: Path) -> dict[str, float]: ...
+
+
 def train_teacher(
-    teacher: StarDistProcess,
+    teacher: TrainedTeacher,
     training: Sequence[Window],
     validation: Sequence[Window],
     config: TeacherConfig,
@@ -59,9 +74,9 @@ def train_teacher(
     history: list[dict[str, float]] = []
     make_folder(state.parent, state)
     best, waited, first = np.inf, 0.0, 0
-    if resume and (state / _STATE).is_file():
+    if resume and (state / teacher.state_name).is_file():
         try:
-            record = teacher.load_state(state / _STATE)
+            record = teacher.load_state(state / teacher.state_name)
         except TrainingError as error:
             reporter.warn(f"{error.subject}: {error.reason}: the teacher's training starts again.")
         else:
@@ -69,10 +84,6 @@ def train_teacher(
             history = [
                 {"loss": record[f"loss{e}"], "validation": record[f"validation{e}"]} for e in range(first)
             ]
-            if not record["has_best"]:
-                teacher.load_weights(state / _BEST)
-                teacher.keep_best()
-                teacher.load_state(state / _STATE)
     total = config.epochs * config.steps_per_epoch
     with reporter.track("teacher", total, "steps") as task:
         task.advance(first * config.steps_per_epoch)
@@ -95,7 +106,7 @@ def train_teacher(
             record = {"epoch": epoch + 1.0, "best": best, "waited": waited}
             for e, line in enumerate(history):
                 record |= {f"{name}{e}": value for name, value in line.items()}
-            teacher.save_state(state / _STATE, record)
+            teacher.save_state(state / teacher.state_name, record)
     if waited >= config.patience:
         reporter.say(
             f"Teacher: stopped after {len(history)} epochs, the last {config.patience} without improvement."

@@ -16,11 +16,13 @@ from ..core.errors import TrainingError
 from ..core.files import make_folder
 from ..core.plain_files import NotPlainError, copy_folder, regular_files
 from ..networks.stardist import WEIGHTS
+from ..networks.stardist_config import PLAIN
 from ..networks.stardist_process import StarDistProcess
 from .pseudo_label_store import PseudoLabelStore
 from .run_folder import TrainingRun, read_json, with_checksum, write_json
 from .soft_maps import teacher_predict
 from .teacher import train_teacher
+from .teacher_trainer import TeacherTrainer
 from .tune import best_of, rounded, score_windows, sentence
 
 _CANDIDATES = [{"prob": p, "nms": n} for p in (0.3, 0.4, 0.5, 0.6, 0.7) for n in (0.3, 0.5)]
@@ -43,16 +45,7 @@ def teacher_stage(
         if tuned is None:
             history = None
             if source is None:
-                history = train_teacher(
-                    teacher,
-                    run.data.training,
-                    run.data.validation,
-                    run.config.teacher,
-                    run.config.seed,
-                    run.state,
-                    run.resume,
-                    run.reporter,
-                )
+                history = _trained(teacher, run)
                 write_json(run.history_file(TEACHER), history)
             tuned = _tuned(teacher, run)
             files = {
@@ -62,6 +55,27 @@ def teacher_stage(
         if store is not None and store.uses_teacher:
             store.predict_missing(TEACHER, teacher_predict(teacher, tuned["thresholds"]))
     return tuned
+
+
+def _trained(teacher: StarDistProcess, run: TrainingRun) -> list[dict[str, float]]:
+    """Train a new teacher; returns the losses of each epoch. On an encoder it is trained in torch."""
+    config = run.config.teacher
+    trainer: StarDistProcess | TeacherTrainer = teacher
+    if config.backbone != PLAIN and config.init is None:
+        trainer = TeacherTrainer(config, run.config.threads, run.config.seed)
+    history = train_teacher(
+        trainer,
+        run.data.training,
+        run.data.validation,
+        config,
+        run.config.seed,
+        run.state,
+        run.resume,
+        run.reporter,
+    )
+    if isinstance(trainer, TeacherTrainer):
+        teacher.load_network(trainer.arrays())
+    return history
 
 
 def _finished(run: TrainingRun, file: Path) -> dict[str, Any] | None:
