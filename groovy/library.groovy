@@ -120,7 +120,7 @@ class CellGenNet {
     void importDetections(Map options) {
         def entry = openEntry()
         if (Files.exists(detectionsFile(entry)))
-            say(bringIn(entry, QP.getCurrentImageData(), option("existing", options.existing)) + " nuclei imported into " + entry.getImageName() + ".")
+            say(bringIn(entry, QP.getCurrentImageData(), option("existing", options.existing)) + " nuclei are now in " + entry.getImageName() + ".")
         else
             say("no nuclei to import into ${entry.getImageName()} (the file ${detectionsFile(entry)} does not exist). Run cellgennet segment first.")
     }
@@ -627,7 +627,8 @@ class CellGenNet {
     }
 
     /**
-     * Import the nuclei of an image into its object hierarchy; returns their number.
+     * Import the nuclei of an image into its object hierarchy; returns how many nuclei of this tool it then holds.
+     * Detections in regions of class Corrected stay.
      *
      * existing  "replace-own", "replace-all" or "keep"; "" for the choice made for the segmentation.
      */
@@ -647,17 +648,24 @@ class CellGenNet {
         existing = existing ?: head.get("existing").getAsString()
         def hierarchy = data.getHierarchy()
         def there = hierarchy.getDetectionObjects()
+        // Where the user has checked every detection, none is added, and none removed.
+        def checked = checkedIn(hierarchy)
+        found = found.findAll { !checked(it) }
         if (existing == "keep") {
             def ids = there.collect { it.getID() } as Set
             found = found.findAll { !ids.contains(it.getID()) }
         } else {
-            def gone = there.findAll { existing == "replace-all" || isOwn(it) }
+            def gone = there.findAll { (existing == "replace-all" || isOwn(it)) && !checked(it) }
             def others = gone.count { !isOwn(it) }
             // Child objects of a removed nucleus are kept, one level up.
             hierarchy.removeObjects(gone, true)
             if (others)
                 say(others + " detections of other tools removed from " + entry.getImageName() + " (replace-all).")
         }
+        def staying = hierarchy.getDetectionObjects().findAll { isOwn(it) }
+        int untouched = staying.count { checked(it) }
+        if (untouched)
+            say(untouched + " nuclei in Corrected regions of " + entry.getImageName() + " stay as they are.")
         reportDoubles(entry, hierarchy.getDetectionObjects(), found)
         def possible = hierarchy.getAnnotationObjects() + (hierarchy.getTMAGrid()?.getTMACoreList() ?: [])
         def byId = possible.collectEntries { [it.getID().toString(), it] }
@@ -667,7 +675,20 @@ class CellGenNet {
         def history = head.getAsJsonObject("history").entrySet().collectEntries { [it.getKey(), it.getValue().getAsString()] }
         if (history)
             addStep(data, history)
-        return found.size()
+        return staying.size() + found.size()
+    }
+
+    /** Whether a detection is in a region of class Corrected: the rule of checked.py. */
+    private static Closure checkedIn(hierarchy) {
+        def regions = hierarchy.getAnnotationObjects().findAll { classOf(it) == "Corrected" && it.getROI()?.isArea() && isOnFirstPlane(it.getROI()) }
+        return { PathObject object ->
+            def roi = PathObjectTools.getROI(object, true)
+            roi != null && isOnFirstPlane(roi) && regions.any { it.getROI().contains(roi.getCentroidX(), roi.getCentroidY()) }
+        }
+    }
+
+    private static boolean isOnFirstPlane(roi) {
+        return roi.getZ() == 0 && roi.getT() == 0
     }
 
     /** Say how many of the objects that stay have the outline of one that is imported. */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..core.errors import EntryDataError, ProjectError
 from ..core.files import confined, remove_file
 from ..core.progress import SILENT, Reporter
 from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, collect, concat, empty
+from .checked import Beside, in_area
 from .formats.detections import detection_chunks, read_detections, write_detections
 from .formats.geojson import DETECTION_TYPES, read_annotations, read_objects
 from .formats.outlines import drawn, roi_names
@@ -178,7 +180,7 @@ class FilesBackend:
     ) -> WrittenDetections:
         """Write an entry's nuclei, replacing or keeping those written before. Raises EntryDataError.
 
-        To keep others all nuclei are in memory at once, else one chunk at a time.
+        To keep all others all nuclei are in memory at once, else one chunk at a time.
         """
         self.require_writable()
         file = self.detections_file(entry)
@@ -186,6 +188,10 @@ class FilesBackend:
             earlier = self._readable_detections(entry, file)
             new = collect(nuclei)
             nuclei = concat([earlier, new.take(~np.isin(new.ids, earlier.ids))])
+        elif options.checked is not None:
+            with suppress(EntryDataError):  # QuPath's own data have them, and the script leaves them there
+                there = self.checked_detections(entry)
+                nuclei = Beside(there.take(in_area(there, options.checked)), nuclei)
         parents = None
         cores = self.cores(entry)
         if options.within or cores:

@@ -204,11 +204,14 @@ class WriteOptions:
     within   : the parent of a nucleus is the smallest of these objects that contains it. For the whole image
                it is the core of a tissue microarray, if there is one.
     history  : a step for QuPath's workflow history, name to value; no step if empty.
+    checked  : detections whose centroid is inside this area of the first plane stay, whatever ``existing``
+               says, because a user has checked them; None for no such area.
     """
 
     existing: ExistingPolicy = "replace-own"
     within: Within = WHOLE_IMAGE
     history: Mapping[str, str] = field(default_factory=dict)
+    checked: shapely.Geometry | None = None
 
 
 WRITE_DEFAULTS = WriteOptions()
@@ -216,7 +219,10 @@ WRITE_DEFAULTS = WriteOptions()
 
 @dataclass(frozen=True)
 class WrittenDetections:
-    """An entry's detections as written: how many, to which file, and a note for the user."""
+    """An entry's detections as written: to which file, and a note for the user.
+
+    count : this tool's nuclei that the image has now; those that stayed are counted too.
+    """
 
     count: int
     file: Path

@@ -28,7 +28,7 @@ from ..slides.tissue import tissue_mask
 from .assemble import SlideNuclei
 from .checkpoint import Checkpoint
 from .covered import covered_area, covered_text
-from .plan import Area, ignored_geometry, plan_tiles, union_of
+from .plan import Area, plan_tiles, union_of
 from .prepare import Prepared, Run, prepare, warn_if_coarse
 from .record import (
     Digesting,
@@ -62,7 +62,7 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
     if doubles:
         run.reporter.warn(remark(doubles, entry.name))
     with open_image(entry) as reader:
-        image = prepare(run, entry, reader, within, ignored_geometry(annotations, run.classes))
+        image = prepare(run, entry, reader, within, annotations)
         record = read_record(run.project, entry)
         present = None if record is None else present_nuclei(run.project, entry, record)
         if record is not None and present is not None:
@@ -87,9 +87,10 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
         if run.options.cells is not None:
             nuclei = _grow_cells(run, image, task, slide.nuclei, run.options.cells)
     reason = "" if len(slide) else why_nothing(task, slide, bool(tiles), image.calibration.mpp)
-    note = _keep_replaced(run, entry, present)
-    digesting = Digesting(nuclei)
-    written = run.project.write_detections(entry, digesting, run.writing)
+    notes = filter(None, [_keep_replaced(run, entry, present), _staying_note(image)])
+    digesting = Digesting(nuclei, image.staying)
+    writing = replace(run.writing, checked=image.checked)
+    written = run.project.write_detections(entry, digesting, writing)
     result = ImageResult(
         id=entry.id,
         name=entry.name,
@@ -99,7 +100,7 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
         seconds=time.monotonic() - begin,
         written=written,
         device=slide.device,
-        note=note,
+        note="; ".join(notes),
         mm2=image.mm2,
     )
     covered = _covered(run, image, record if present is not None and present.state in _DONE else None)
@@ -116,13 +117,15 @@ _DONE_BEFORE = "done.json"
 
 def _inputs(run: Run, image: Prepared) -> dict[str, Any]:
     """Everything that decides an image's nuclei and how they are written, as plain data."""
+    # The checked area is part of the image.
+    writing = {name: value for name, value in asdict(run.writing).items() if name != "checked"}
     inputs = {
         "version": __version__,
         "backend": run.project.backend,
         "model": run.model.fingerprint,
         "device": run.model.predictor.device,
         "image": image.fingerprint,
-        "writing": asdict(run.writing),
+        "writing": writing,
         "cells": run.options.cells,
     }
     plain: dict[str, Any] = json.loads(json.dumps(inputs))
@@ -210,6 +213,12 @@ def _keep_replaced(run: Run, entry: ImageEntry, present: Present | None) -> str:
     return f"the {edited}detections it replaced are kept in {kept}"
 
 
+def _staying_note(image: Prepared) -> str:
+    """A note about nuclei that stay because a user has checked them."""
+    staying = 0 if image.staying is None else len(image.staying)
+    return f"{staying} of them were there before, in Corrected regions" if staying else ""
+
+
 def _plan(run: Run, image: Prepared) -> tuple[SlideTask, list[Tile]]:
     """All that decides which nuclei are on the slide, and the tiles to segment."""
     reader = image.reader
@@ -219,7 +228,7 @@ def _plan(run: Run, image: Prepared) -> tuple[SlideTask, list[Tile]]:
         run.reporter.warn(f"{image.entry.name}: {sentence}")
     tissue = tissue_mask(reader, image.calibration.mpp)
     normalisation = estimate(reader, image.downsample, run.model.normalisation, tissue)
-    area = Area(tissue, image.within, image.ignored)
+    area = Area(tissue, image.within, image.left_out)
     task = SlideTask(
         pixels=reader,
         model=run.model,

@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..annotations.classes import CORRECTED
 from ..core.config import ClassNames
 from ..geometry.coordinates import edge_to_full, grid_size
 from ..geometry.grid import Tile, tile_grid
@@ -82,14 +83,36 @@ def ignored_geometry(annotations: Iterable[Annotation], classes: ClassNames) -> 
     )
 
 
+def checked_geometry(annotations: Iterable[Annotation]) -> shapely.Geometry | None:
+    """The union of all closed annotations of class Corrected on the first plane; None without any."""
+    return _union(
+        a.geometry for a in annotations if a.plane.z == a.plane.t == 0 and a.path_class == CORRECTED
+    )
+
+
 def segmented_geometry(
-    width: int, height: int, within: shapely.Geometry | None, ignored: shapely.Geometry | None
+    width: int,
+    height: int,
+    within: shapely.Geometry | None,
+    ignored: shapely.Geometry | None,
+    checked: shapely.Geometry | None = None,
 ) -> shapely.Geometry:
-    """The part of an image in which nuclei are kept, glass included, in full-resolution pixels."""
+    """The part of an image whose nuclei are known, glass included, in full-resolution pixels.
+
+    within  : the part that is segmented; None: all of it.
+    ignored : the part without nuclei; None: none.
+    checked : the part whose detections a user has checked; None: none.
+    """
     part: shapely.Geometry = shapely.box(0, 0, width, height)
     if within is not None:
-        part = shapely.intersection(part, within)
+        known = within if checked is None else shapely.union(within, checked)
+        part = shapely.intersection(part, known)
     return part if ignored is None else shapely.difference(part, ignored)
+
+
+def joined(*areas: shapely.Geometry | None) -> shapely.Geometry | None:
+    """The union of the areas that are there; None without any."""
+    return _union(area for area in areas if area is not None)
 
 
 def _union(shapes: Iterable[shapely.Geometry]) -> shapely.Geometry | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,17 @@ import shapely
 from ..core.config import ClassNames
 from ..core.errors import CalibrationError, EntryDataError
 from ..core.progress import Reporter
+from ..nuclei import Nuclei, empty
+from ..qupath.checked import in_area
 from ..qupath.origin import origin_of
-from ..qupath.project import ImageEntry, Project, StainVectors, WriteOptions
+from ..qupath.project import Annotation, ImageEntry, Project, StainVectors, WriteOptions
 from ..qupath.stains import can_be_separated
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
 from ..slides.reader import SlideReader
 from ..slides.view import AS_STORED
 from .model import Model
 from .options import SegmentOptions
-from .plan import segmented_geometry
+from .plan import checked_geometry, ignored_geometry, joined, segmented_geometry
 
 if TYPE_CHECKING:
     from .workers import Workers
@@ -57,6 +60,8 @@ class Prepared:
     downsample : full-resolution pixels per input sample of the model.
     within     : segment only inside this geometry (full-resolution pixels); None: everywhere.
     ignored    : nuclei inside this geometry are left out; None: nowhere.
+    checked    : a user has checked every detection inside, so that none is added; None: nowhere.
+    staying    : this tool's nuclei there, which stay; None where they cannot be read.
     stains     : to be measured; None for an image without.
     """
 
@@ -66,6 +71,8 @@ class Prepared:
     downsample: float
     within: shapely.Geometry | None
     ignored: shapely.Geometry | None
+    checked: shapely.Geometry | None
+    staying: Nuclei | None
     stains: StainVectors | None
 
     @property
@@ -91,7 +98,16 @@ class Prepared:
             "downsample": self.downsample,
             "within": _digest(within),
             "ignored": _digest(self.ignored),
-        } | ({} if self.entry.view == AS_STORED else {"view": self.entry.view.document()})
+        } | self._rare_parts()
+
+    def _rare_parts(self) -> dict[str, Any]:
+        """Parts of the fingerprint that few images have, so that those of all others stay as they were."""
+        parts: dict[str, Any] = {}
+        if self.entry.view != AS_STORED:
+            parts["view"] = self.entry.view.document()
+        if self.checked is not None:
+            parts["checked"] = _digest(self.checked)
+        return parts
 
     @property
     def size(self) -> tuple[int, int]:
@@ -100,8 +116,15 @@ class Prepared:
 
     @property
     def area(self) -> shapely.Geometry:
-        """The part in which nuclei are kept, glass included, in full-resolution pixels."""
-        return segmented_geometry(*self.size, self.within, self.ignored)
+        """The part whose nuclei are known after the run, glass included, in full-resolution pixels."""
+        if self.staying is None:
+            return segmented_geometry(*self.size, self.within, self.left_out)
+        return segmented_geometry(*self.size, self.within, self.ignored, self.checked)
+
+    @property
+    def left_out(self) -> shapely.Geometry | None:
+        """Where no nucleus is added."""
+        return joined(self.ignored, self.checked)
 
     @property
     def mm2(self) -> float | None:
@@ -121,7 +144,7 @@ def prepare(
     entry: ImageEntry,
     reader: SlideReader,
     within: shapely.Geometry | None,
-    ignored: shapely.Geometry | None = None,
+    annotations: Sequence[Annotation],
 ) -> Prepared:
     """Check that an image can be segmented as asked. Raises CalibrationError and EntryDataError."""
     model, options = run.model, run.options
@@ -136,7 +159,22 @@ def prepare(
         run.reporter.say(
             f"{entry.name}: is measured in pixels, as it has no pixel size in QuPath (Image tab)"
         )
-    return Prepared(entry, reader, calibration, downsample, within, ignored, stains)
+    ignored, checked = ignored_geometry(annotations, run.classes), checked_geometry(annotations)
+    staying = empty() if checked is None else _staying(run, entry, checked)
+    return Prepared(entry, reader, calibration, downsample, within, ignored, checked, staying, stains)
+
+
+def _staying(run: Run, entry: ImageEntry, checked: shapely.Geometry) -> Nuclei | None:
+    """This tool's nuclei in the area whose detections a user has checked; None where they cannot be read."""
+    try:
+        own = run.project.checked_detections(entry)
+    except EntryDataError as error:
+        run.reporter.warn(
+            f"{entry.name}: its nuclei in Corrected regions cannot be read here ({error.reason}). They stay "
+            "in QuPath; the new file has none there."
+        )
+        return None
+    return own.take(in_area(own, checked))
 
 
 def _stains(run: Run, entry: ImageEntry) -> StainVectors | None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ..core.environment import advice
 from ..core.errors import EntryDataError
 from ..core.files import replacing
-from ..nuclei import Nuclei, NucleiChunks
+from ..nuclei import Nuclei, NucleiChunks, empty
 from ..qupath.origin import difference
 from ..qupath.project import ImageEntry, Project
 
@@ -131,10 +131,11 @@ def present_nuclei(project: Project, entry: ImageEntry, record: Record) -> Prese
 
 
 class Digesting:
-    """Passes nuclei on in chunks and computes their digest on the way."""
+    """Passes nuclei on in chunks and computes the digest of these and of those that stay beside them."""
 
-    def __init__(self, nuclei: NucleiChunks) -> None:
+    def __init__(self, nuclei: NucleiChunks, staying: Nuclei | None = None) -> None:
         self._nuclei = nuclei
+        self._staying = empty() if staying is None else staying
         self._sum = _Sum()
 
     def __len__(self) -> int:
@@ -143,12 +144,13 @@ class Digesting:
     def chunks(self) -> Iterator[Nuclei]:
         """The chunks (see ``NucleiChunks``)."""
         self._sum = _Sum()
+        self._sum.add(self._staying)
         for chunk in self._nuclei.chunks():
             self._sum.add(chunk)
             yield chunk
 
     def digest(self, written: int) -> str:
-        """The digest of what was passed on; "" unless exactly as many nuclei were written."""
+        """The digest of what the image has now; "" unless it has exactly as many nuclei."""
         return self._sum.text() if self._sum.count == written else ""
 
 

@@ -22,7 +22,7 @@ class ImageResult:
     """The result for one image.
 
     status  : "done", "skipped" (nothing to do; its detections are unchanged) or "failed".
-    count   : nuclei written.
+    count   : this tool's nuclei that the image has now.
     reason  : why there are none, or what failed; else empty.
     seconds : how long it took; 0 if an earlier run had done it.
     written : the file they were written to.
@@ -109,7 +109,7 @@ def tally(results: Sequence[ImageResult]) -> str:
 
 def why_nothing(task: SlideTask, nuclei: SlideNuclei, has_tiles: bool, mpp: float | None) -> str:
     """Why a slide has no nuclei."""
-    rest = " (ignored areas are left out)" if task.area.ignored is not None else ""
+    rest = " (ignored and Corrected areas are left out)" if task.area.ignored is not None else ""
     return _why_nothing(task, nuclei, has_tiles, mpp) + rest
 
 

@@ -160,7 +160,7 @@ class QuPathBackend:
         content: write.Content,
         instead: Callable[[], WrittenDetections | WrittenSuggestions],
     ) -> tuple[Path, int]:
-        """Write objects into an entry's ``data.qpdata``; returns that file and how many were added.
+        """Write objects into an entry's ``data.qpdata``; returns that file and ``NewData.count``.
 
         instead : keeps them as GeoJSON, where another program changed the file meanwhile.
         """

@@ -5,6 +5,8 @@ import groovy.transform.CompileStatic
 import java.awt.image.BufferedImage
 import java.nio.file.Files
 import java.nio.file.Path
+import org.locationtech.jts.geom.Coordinate
+import org.locationtech.jts.geom.prep.PreparedGeometryFactory
 import org.locationtech.jts.io.WKBReader
 import org.locationtech.jts.io.WKBWriter
 import org.locationtech.jts.io.WKTReader
@@ -19,6 +21,7 @@ import qupath.lib.objects.PathAnnotationObject
 import qupath.lib.objects.PathCellObject
 import qupath.lib.objects.PathDetectionObject
 import qupath.lib.objects.PathObject
+import qupath.lib.objects.PathObjectTools
 import qupath.lib.objects.PathObjects
 import qupath.lib.objects.classes.PathClass
 import qupath.lib.objects.hierarchy.PathObjectHierarchy
@@ -106,6 +109,25 @@ class ObjectTransfer {
             parent.addChildObjects(kept)
         }
         return removed
+    }
+
+    /**
+     * The ids of the detections that a filter selects and whose nucleus has its centroid outside an area of the
+     * first plane (well-known binary); its border is inside.
+     */
+    static List<UUID> outside(PathObjectHierarchy hierarchy, String which, byte[] area) {
+        def filter = new ObjectFilter(which, new ArrayList<UUID>())
+        def factory = GeometryTools.getDefaultFactory()
+        def checked = PreparedGeometryFactory.prepare(new WKBReader(factory).read(area))
+        List<UUID> found = new ArrayList<UUID>()
+        for (PathObject detection : hierarchy.getDetectionObjects()) {
+            ROI roi = PathObjectTools.getROI(detection, true)
+            boolean inside = roi != null && roi.getZ() == 0 && roi.getT() == 0 &&
+                checked.intersects(factory.createPoint(new Coordinate(roi.getCentroidX(), roi.getCentroidY())))
+            if (!inside && filter.accepts(detection))
+                found.add(detection.getID())
+        }
+        return found
     }
 
     /** The ids of all objects of an image, one per line. */

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import shapely
 
 from ...core.errors import EntryDataError
 from ...nuclei import Nuclei
@@ -36,11 +37,13 @@ class ChangedError(EntryDataError):
 class Plan:
     """Which objects of an image are replaced, by the words of ``ObjectFilter``, and what adds the new ones.
 
-    removed : which objects go; ``ours``: which are then the new ones, with ``ids``, a Java list of UUIDs.
+    removed : which objects go, with ``gone``, a Java list of UUIDs.
+    ours    : which are then the new ones, with ``ids``, a Java list of UUIDs.
     add     : adds the new ones and returns how many.
     """
 
     removed: str
+    gone: Any
     ours: str
     ids: Any
     add: Callable[[], int]
@@ -87,8 +90,15 @@ class Detections:
             annotations = javaobjects.annotations_of(data.getHierarchy())
             parents = parents_within(nuclei, annotations, cores, self.options.within, self.version)
         ids = transfer.parse("\n".join(qupath_id(identifier) for identifier in nuclei.ids))
+        removed, gone = _REMOVED[self.options.existing], ids
+        if removed and self.options.checked is not None:
+            area = jvm.array("byte")(shapely.to_wkb(self.options.checked))
+            gone = transfer.outside(data.getHierarchy(), removed, area)
+            gone.addAll(ids)
+            removed = ""
         return Plan(
-            _REMOVED[self.options.existing],
+            removed,
+            gone,
             "",
             ids,
             lambda: javaobjects.add(data, nuclei, self.colors, parents),
@@ -110,6 +120,7 @@ class Suggestions:
         ids = jvm.compiled("ObjectTransfer").parse("\n".join({*earlier, *new}))
         return Plan(
             "annotations",
+            ids,
             "annotations",
             ids,
             lambda: javaobjects.add_suggestions(data, self.suggestions, new),
@@ -118,7 +129,10 @@ class Suggestions:
 
 @dataclass(frozen=True)
 class NewData:
-    """A new file that was read back and verified: how many objects were added, and its ``summary.json``."""
+    """A new file that was read back and verified, and its ``summary.json``.
+
+    count : objects that were added, and this tool's detections that stayed.
+    """
 
     count: int
     summary: str
@@ -142,10 +156,11 @@ def write_new_data(
         check(javaobjects.counts_of(data.getHierarchy()))
         plan = content.plan(data)
         ids = plan.ids
-        before = np.array(checksum.compute(data, plan.removed, ids), np.int64)
+        before = np.array(checksum.compute(data, plan.removed, plan.gone), np.int64)
         steps = int(data.getHistoryWorkflow().size())
         settings, stains = str(checksum.settings(data, steps)), np.array(checksum.stains(data), np.float64)
-        removed = int(transfer.remove(data, plan.removed, ids))
+        removed = int(transfer.remove(data, plan.removed, plan.gone))
+        staying = int(transfer.own(data.getHierarchy()).size())
         count = plan.add()
         if content.history:
             transfer.addStep(data, _STEP, dict(content.history))
@@ -168,7 +183,7 @@ def write_new_data(
     same_stains = stains.shape == stains_after.shape and np.allclose(stains, stains_after, rtol=0, atol=1e-6)
     if not same_settings or not same_stains:
         raise _refused(data_file, "QuPath changed the image's type, stains or history while writing")
-    return NewData(count, summary)
+    return NewData(staying + count, summary)
 
 
 def state_of(file: Path) -> FileState:
