@@ -18,6 +18,7 @@ import click
 from .. import __version__
 from ..core.environment import environment_error, in_one_line
 from ..core.errors import CellGenNetError, Interrupted
+from ..core.parallel import still_at_work
 from .interrupt import Interrupts
 from .terminal import printable, safe_output
 
@@ -70,6 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = run(sys.argv[1:] if arguments is None else arguments)
     finally:
         _flush()
+    if still_at_work():
+        os._exit(code)
     sys.exit(code)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first one stops the work in order, a second one ends the process at once and quietly."""
+"""Ctrl-C, and a request to end (SIGTERM): the first one stops the work in order, a second one at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from types import FrameType
+from typing import Any
 
 from ..core.files import remove_open_parts
 
@@ -14,28 +15,32 @@ INTERRUPTED = 130
 
 
 class Interrupts:
-    """A handler of Ctrl-C, in force within a ``with`` block.
+    """A handler of Ctrl-C and of SIGTERM, in force within a ``with`` block.
 
-    The first Ctrl-C raises KeyboardInterrupt, as Python does. While the work is still being stopped (a
+    The first one raises KeyboardInterrupt, as Python does on Ctrl-C. While the work is still being stopped (a
     process is waited for, a slide is closed), a second one removes the files that are being written and ends
-    the process.
+    the process. QuPath sends SIGTERM when its user stops a script; Windows has no such request.
     """
+
+    _USUAL = ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL))
 
     def __init__(self) -> None:
         self._count = 0
-        self._installed = False
+        self._installed: list[tuple[signal.Signals, Any]] = []
 
     def __enter__(self) -> Interrupts:
-        # A program in the background ignores Ctrl-C, and an embedding program may have a handler of its own.
-        usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if usual and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._handle)
-            self._installed = True
+        if threading.current_thread() is threading.main_thread():
+            for number, usual in self._USUAL:
+                # A program in the background ignores Ctrl-C; an embedding program may have its own handler.
+                if signal.getsignal(number) is usual:
+                    signal.signal(number, self._handle)
+                    self._installed.append((number, usual))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._installed:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, usual in self._installed:
+            signal.signal(number, usual)
+        self._installed.clear()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._count += 1

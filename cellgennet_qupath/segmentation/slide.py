@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 
 import numpy as np
 import shapely
@@ -34,14 +35,16 @@ def segment_slide(
         missing = [tile for tile in tiles if tile.index not in kept]
         progress.advance(len(tiles) - len(missing))
         found = 0
-        for tile, nuclei in tile_nuclei(task, missing):
-            kept[tile.index] = nuclei
-            found += len(nuclei.polygons)
-            progress.advance(1, f"{found} nuclei")
+        # Closed here, not whenever Python drops it: the caller closes the slide next.
+        with closing(tile_nuclei(task, missing)) as finished:
+            for tile, nuclei in finished:
+                kept[tile.index] = nuclei
+                found += len(nuclei.polygons)
+                progress.advance(1, f"{found} nuclei")
     return assemble(task, kept, [tile.index for tile in tiles], task.model.predictor.device)
 
 
-def tile_nuclei(task: SlideTask, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, TileNuclei]]:
+def tile_nuclei(task: SlideTask, tiles: Iterable[Tile]) -> Generator[tuple[Tile, TileNuclei]]:
     """Tiles with their nuclei. Reading, the network and decoding run at the same time."""
     grid = block_grid(task)
     with Prefetch() as pipeline:

@@ -94,9 +94,11 @@ def segment_tiles(task: SlideTask, tiles: Sequence[Tile], folder: Path) -> Done:
     """Segment tiles and save them in a folder; runs on a worker."""
     store = TileFiles(folder)
     found = 0
-    for tile, nuclei in tile_nuclei(task, [tile for tile in tiles if tile.index not in store]):
-        store[tile.index] = nuclei
-        found += len(nuclei.polygons)
+    missing = [tile for tile in tiles if tile.index not in store]
+    with closing(tile_nuclei(task, missing)) as finished:
+        for tile, nuclei in finished:
+            store[tile.index] = nuclei
+            found += len(nuclei.polygons)
     return Done(found, task.model.predictor.device)
 
 

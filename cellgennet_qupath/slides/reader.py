@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import SlideError
+from ..core.parallel import still_at_work
 from ..geometry.coordinates import grid_size
 from .levels import Level, shift, usable_levels
 from .pixel_size import implausible
@@ -100,7 +101,8 @@ class SlideReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if not still_at_work():  # a step that reads may have been left alone after a stop
+            self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
         return open_slide, (self.path.absolute(), self.series, self.view)

@@ -32,6 +32,27 @@ cli.main(sys.argv[1:])
 """
 """The command line with work that takes its time wherever it is saved."""
 
+STUCK = """
+import sys, time
+from cellgennet_qupath import cli
+from cellgennet_qupath.segmentation import slide
+from cellgennet_qupath.training import student_stage
+def stuck_after(turns, real):
+    def work(*arguments, **options):
+        global left
+        left -= 1
+        if left < 0:
+            time.sleep(3600)
+        return real(*arguments, **options)
+    left = turns
+    globals()["left"] = turns
+    return work
+slide.find_nuclei = stuck_after(3, slide.find_nuclei)
+student_stage._batches = stuck_after(3, student_stage._batches)
+cli.main(sys.argv[1:])
+"""
+"""The command line with a step in another thread that takes an hour."""
+
 SETTINGS = (
     "student: {architecture: unet, width: 4, levels: 2, epochs: 500, steps_per_epoch: 1, patch: 64}\n"
     "loss: {distillation: 0.0}\nthreads: 1\n"
@@ -100,6 +121,41 @@ def test_interrupted_at_work(
         assert finished > 0
         code, _, _ = invoke(capsys, *arguments, "--backend", "files", "--json")
         assert code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["segment", "train"])
+def test_stopped_while_a_step_takes_an_hour(
+    project: Path, untrained: Bundle, command: str, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Ctrl-C does, and QuPath where its user stops a script."""
+    arguments, sign = commands(project, untrained)[command]
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK, *map(str, arguments), "--backend", "files"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    record = project / "cellgennet" / "lock.json"
+    while not list((project / "cellgennet").glob(sign)) and process.poll() is None:
+        time.sleep(0.05)
+    assert record.is_file()
+    begin = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert time.monotonic() - begin < 30
+    assert (process.returncode, out) == (130, ""), err
+    stopped = [line for line in messages(err) if "stopped" in line]
+    assert len(stopped) == 1
+    assert "Traceback" not in err and "Error" not in err
+    assert not record.exists()
+    assert not list(project.parent.rglob("*.part"))
+    if command == "segment":
+        code, _, err = invoke(capsys, *arguments, "--backend", "files", "--json")
+        assert code == 0
+        assert "did not finish" not in err
 
 
 def closed_port() -> str:

@@ -103,7 +103,8 @@ def test_the_import_script_leaves_checked_regions_alone(sample_project: Path, tm
     """
     script = (qupath.scripts / "cellgennet_import_detections.groovy").read_text(encoding="utf-8").splitlines()
     edited = """
-        def inside = getDetectionObjects().findAll { roi.contains(it.getROI().getCentroidX(), it.getROI().getCentroidY()) }
+        def isInside = { r -> roi.contains(r.getCentroidX(), r.getCentroidY()) }
+        def inside = getDetectionObjects().findAll { isInside(it.getROI()) }
         removeObjects(inside[0..0], true)
         def redrawn = ROIs.createEllipseROI(40, 40, 12, 12, ImagePlane.getDefaultPlane())
         removeObjects(inside[1..1], true)
@@ -112,9 +113,8 @@ def test_the_import_script_leaves_checked_regions_alone(sample_project: Path, tm
         def before = ids()
     """
     told = 'println "SAME " + (ids() == before) + " " + inside.size() + " " + before.size()'
-    text = "\n".join(
-        [drawn, *script, edited, script[-1], told, script[-1].replace("replace-own", "replace-all"), told]
-    )
+    every = script[-1].replace("existing: existing", 'existing: "replace-all"')
+    text = "\n".join([drawn, *script, edited, script[-1], told, every, told])
     said = qupath.run(text, image=image_names(qupath.project)[2])
     inside = int(in_area(first, CHECKED).sum())
     assert said.count(f"SAME true {inside} {len(first) - 1}") == 2, said
