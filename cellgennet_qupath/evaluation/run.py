@@ -30,7 +30,8 @@ METRICS = (
     "dice", "iou", "tpr", "fpr", "hausdorff", "hd95",
     *(f"f1@{threshold:g}" for threshold in THRESHOLDS),
     "aji", "pq", "sq", "rq", "boundary_f1", "precision@0.5", "recall@0.5",
-    "true_objects", "predicted_objects", "count_error", "count_off",
+    "true_objects", "predicted_objects", "merged_objects", "split_objects", "false_objects",
+    "count_error", "count_off",
 )  # fmt: skip
 COMPARED = ("dice", "iou", "tpr", "fpr", "hd95", "f1@0.5", "aji", "pq", "boundary_f1")
 LOWER_IS_BETTER = frozenset({"fpr", "hausdorff", "hd95", "count_off"})

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .error_kinds import error_kinds
 from .matching import MATCH_IOU, LabelMatching, Matches, Overlaps, match, match_labels
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -59,7 +60,9 @@ class Scores:
                  highest IoU, the choice depends on their size and position, not on their labels.
     pq, sq, rq : panoptic quality at IoU 0.5 and its factors (Kirillov et al. 2019): the mean IoU of the
                  matched objects, and their F1.
-    counts     : IoU threshold -> TP, FN and FP.
+    merged_objects, split_objects : true objects that were merged with others, or split (``error_kinds``).
+    false_objects                 : predicted objects where there is no true one.
+    counts                        : IoU threshold -> TP, FN and FP.
     """
 
     dice: float
@@ -72,6 +75,9 @@ class Scores:
     rq: float
     true_objects: int
     predicted_objects: int
+    merged_objects: int
+    split_objects: int
+    false_objects: int
     counts: dict[float, Counts] = field(default_factory=dict)
 
     @property
@@ -96,6 +102,9 @@ class Scores:
             "count_error": self.count_error,
             "true_objects": self.true_objects,
             "predicted_objects": self.predicted_objects,
+            "merged_objects": self.merged_objects,
+            "split_objects": self.split_objects,
+            "false_objects": self.false_objects,
         }
         for threshold, counts in self.counts.items():
             flat[f"f1@{threshold:g}"] = counts.f1
@@ -122,6 +131,7 @@ def score_matching(matching: LabelMatching, thresholds: Sequence[float] = THRESH
     pairs, matches = matching.overlaps, matching.matches
     counts = {t: _count(pairs, matches if t == MATCH_IOU else match(pairs, t)) for t in thresholds}
     at_half = _count(pairs, matches)
+    kinds = error_kinds(pairs, matches)
     something = len(pairs.true_area) + len(pairs.predicted_area)
     quality = float(matches.iou.mean()) if len(matches) else _ratio(0, 0, something)
     shared = int(pairs.intersection.sum())
@@ -140,6 +150,9 @@ def score_matching(matching: LabelMatching, thresholds: Sequence[float] = THRESH
         rq=at_half.f1,
         true_objects=len(pairs.true_area),
         predicted_objects=len(pairs.predicted_area),
+        merged_objects=len(kinds.merged),
+        split_objects=len(kinds.split),
+        false_objects=len(kinds.false),
         counts=counts,
     )
 

@@ -38,6 +38,9 @@ LABELS = {
     "recall@0.5": "Recall",
     "true_objects": "Nuclei, true",
     "predicted_objects": "Nuclei, predicted",
+    "merged_objects": "Nuclei, merged",
+    "split_objects": "Nuclei, split",
+    "false_objects": "False detections",
     "count_error": "Count error",
     "count_off": "|Count error|",
 } | {f"f1@{t}": f"F1@{t}" for t in (0.5, 0.6, 0.7, 0.8, 0.9)}

@@ -60,7 +60,8 @@ def test_perfect_and_permuted() -> None:
     true = squares((0, 0, 4, 4), (0, 10, 4, 4), (10, 0, 2, 5))
     renumbered = np.array([0, 700, 3, 12])[true]
     scores = score(true, renumbered).as_dict()
-    assert (scores.pop("fpr"), scores.pop("count_error")) == (0, 0)
+    wrong = ("fpr", "count_error", "merged_objects", "split_objects", "false_objects")
+    assert [scores.pop(name) for name in wrong] == [0] * 5
     assert set(scores.values()) == {1.0, 3}
 
 
@@ -215,7 +216,10 @@ def test_numbers_too_large_for_a_table() -> None:
 
 @pytest.mark.slow
 def test_a_large_field_takes_seconds() -> None:
-    """4096 x 4096 samples with 20,000 nuclei in at most 5 s of processor time, outlines included."""
+    """4096 x 4096 samples with 20,000 nuclei in at most 15 s of processor time, outlines included.
+
+    It takes 3 s on a machine that does nothing else; what grows with the square of the nuclei takes minutes.
+    """
     side, step = 142, 28
     y, x = np.mgrid[:step, :step]
     disc = np.hypot(y - 14, x - 14) < 10
@@ -225,6 +229,6 @@ def test_a_large_field_takes_seconds() -> None:
     predicted = np.roll(true, (2, 1), (0, 1))
     begin = time.process_time()
     result, outline = score(true, predicted), boundary_scores(true, predicted)
-    assert time.process_time() - begin < 5
+    assert time.process_time() - begin < 15
     assert result.true_objects == 20_164
     assert outline.hausdorff == pytest.approx(math.hypot(2, 1), abs=0.5)
