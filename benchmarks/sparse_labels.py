@@ -99,7 +99,7 @@ def settings(row: str, seed: int, config: Config, tiles: int) -> Config:
 
 def student_of(trained: Trained, config: Config) -> Contender:
     """The student at work: maps, nuclei, outlines, and these drawn again at full resolution."""
-    from cellgennet_qupath.networks.inference import load_network
+    from cellgennet_qupath.networks.network import load_network
     from cellgennet_qupath.networks.runtime import load_runtime
 
     weights = trained.files["student.safetensors"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ settings.load_profile("unhurried")
 ROOT = Path(__file__).resolve().parents[1]
 
 pytest_plugins = ["tests.drawn_tissue"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of converted networks for all tests and the processes that they start."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CELLGENNET_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

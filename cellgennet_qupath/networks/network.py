@@ -9,9 +9,9 @@ import torch
 from torch.nn import utils
 
 from ..core.config import StudentConfig
-from ..core.errors import TrainingError
+from ..core.errors import BundleError, TrainingError
 from . import encoder, unet
-from .weights import WeightsError, read_shapes
+from .weights import WeightsError, read_shapes, read_weights
 
 Network = unet.StudentUNet | encoder.EncoderUNet
 
@@ -21,6 +21,18 @@ def build(config: StudentConfig, device: torch.device) -> Network:
     plain = config.architecture == "unet"
     model: Network = unet.StudentUNet(config) if plain else encoder.EncoderUNet(config)
     return utils.convert_conv2d_weight_memory_format(model.to(device), torch.channels_last)
+
+
+def load_network(weights: Path, config: StudentConfig, device: torch.device) -> Network:
+    """The trained network, ready for inference. Raises BundleError."""
+    model = build(config, device).eval()
+    try:
+        model.load_state_dict(read_weights(weights))
+    except WeightsError as error:
+        raise BundleError(weights, str(error), "Copy the bundle again or train again") from error
+    except RuntimeError as error:
+        raise BundleError(weights, "is not the student that the card describes", "Train again") from error
+    return model
 
 
 def check_weights(path: Path, config: StudentConfig) -> None:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import warnings
 from collections import OrderedDict
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from ..core.config import StudentConfig
-from .device import bfloat16_pays
-from .inference import Runtime, load_network
-from .network import Network
+from .device import Precision, in_bfloat16
+from .inference import Runtime
+from .saved_network import SavedNetwork, saved_network
 
 # OpenVINO reports every conversion to its developers unless this package cannot be imported. What a hospital
 # computes is private.
@@ -36,20 +33,20 @@ every layer: two predictions in parallel take three quarters of the time. More w
 class OpenVinoRuntime(Runtime):
     """The student on a processor, in bfloat16 where the processor has it.
 
-    The network is converted in memory and compiled for each new shape of images (some tenths of a
-    second), so use few shapes. Within one shape equal pixels get equal maps, bit by bit, on any
-    number of threads. Several threads may predict at the same time.
+    The converted network is kept from run to run (see ``saved_network``) and compiled for each new shape of
+    images (some tenths of a second), so use few shapes. Within one shape equal pixels get equal maps, bit by
+    bit, on any number of threads. Several threads may predict at the same time.
+
+    Raises BundleError, and UsageError for a precision that the processor does not have.
     """
 
-    def __init__(self, weights: Path, config: StudentConfig, threads: int = 0) -> None:
-        super().__init__(config)
-        network = _ImagesToMaps(load_network(weights, config, torch.device("cpu")))
-        example = torch.zeros(1, 2 * self.unit, 2 * self.unit, 3)
-        with torch.inference_mode(), warnings.catch_warnings():
-            # OpenVINO traces with a deprecated part of torch.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._network = openvino.convert_model(network, example_input=example)
-        half = bfloat16_pays("cpu")
+    def __init__(
+        self, weights: Path, config: StudentConfig, threads: int = 0, precision: Precision = "auto"
+    ) -> None:
+        half = in_bfloat16("cpu", precision)
+        self._saved = saved_network(weights, config, _convert)
+        super().__init__(self._saved.unit, self._saved.context)
+        self._network = openvino.Core().read_model(self._saved.graph, self._saved.constants)
         self.device = f"cpu, openvino, {'bfloat16' if half else 'float32'}"
         self.streams = min(_STREAMS, threads or os.cpu_count() or 1)
         self._options = {
@@ -84,13 +81,7 @@ class OpenVinoRuntime(Runtime):
             return self._idle[shape]
 
 
-class _ImagesToMaps(nn.Module):
-    """The network with channels last, the layout of pixels in memory, and probabilities instead of logits."""
+def _convert(weights: Path, config: StudentConfig) -> SavedNetwork:
+    from .conversion import converted
 
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images.permute(0, 3, 1, 2))
-        return torch.sigmoid(logits).permute(0, 2, 3, 1)
+    return converted(weights, config)

@@ -7,9 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..core.config import StudentConfig
-
-STRIDE = 2
-"""Input samples per output sample, along each side."""
+from .maps import STRIDE as STRIDE
 
 
 class ConvBlock(nn.Sequential):

@@ -47,7 +47,7 @@ def window_predict(weights: Path, config: StudentConfig, threads: int) -> Predic
     On torch: the faster runtime would be compiled anew for each shape.
     """
     from ..networks.device import best_device
-    from ..networks.runtime import TorchRuntime
+    from ..networks.torch_runtime import TorchRuntime
 
     runtime = TorchRuntime(weights, config, best_device(), threads)
 

@@ -18,7 +18,8 @@ from cellgennet_qupath.core.config import StudentConfig
 from cellgennet_qupath.core.errors import BundleError, UsageError
 from cellgennet_qupath.networks.network import build
 from cellgennet_qupath.networks.openvino_runtime import OpenVinoRuntime
-from cellgennet_qupath.networks.runtime import TorchRuntime, load_runtime
+from cellgennet_qupath.networks.runtime import load_runtime
+from cellgennet_qupath.networks.torch_runtime import TorchRuntime
 
 _CONVERT = """
 import sys

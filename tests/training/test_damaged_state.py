@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 from cellgennet_qupath.core.arrays import DamagedArraysError, read_npz
 from cellgennet_qupath.core.config import LossConfig, PseudoConfig, StudentConfig
 from cellgennet_qupath.core.errors import BundleError, DamagedStateError, ProjectError, TrainingError
-from cellgennet_qupath.networks.inference import load_network
-from cellgennet_qupath.networks.network import check_weights
+from cellgennet_qupath.networks.network import check_weights, load_network
 from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
 from cellgennet_qupath.training.pseudo_label_store import PseudoLabelStore
 from cellgennet_qupath.training.pseudo_labels import tile_is_whole, write_tile
