@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .core.errors import UsageError
 from .core.progress import LOG, Remembering, Reporter
 from .images import open_images as open_images
 
@@ -147,6 +146,10 @@ def segment(
     cores: Sequence[str] = (),
     existing: ExistingPolicy = "replace-own",
     cells: float | None = None,
+    threshold: float | None = None,
+    min_area: float | None = None,
+    split: Literal["more", "less"] | None = None,
+    scale: float | None = None,
     resume: bool = True,
     tile: int = 2048,
     mpp: float | None = None,
@@ -169,6 +172,8 @@ def segment(
     existing : detections already there: "replace-own" replaces those of earlier runs, "replace-all" all,
                "keep" none. Annotations are never changed. Replaced detections are kept in the project.
     cells    : µm by which nuclei are expanded into cells; None for nuclei only.
+    threshold, min_area, split, scale : least probability, least area in µm², touching nuclei kept apart more
+               or less eagerly, µm per pixel at which the network sees the slides; None: as in the bundle.
     resume   : skip images that are done from the same inputs and continue interrupted ones; False starts
                again.
     tile     : side of a tile in samples of the model's resolution; no result depends on it.
@@ -187,12 +192,11 @@ def segment(
     (['done'], True)
     """
     from .report.guarded_pages import run_page
+    from .segmentation.adjust import choices
     from .segmentation.batch import segment_project
     from .segmentation.options import SegmentOptions
     from .segmentation.result import Segmentation
 
-    if dask is not None and workers > 1:
-        raise UsageError("workers and dask", "exclude each other", "Give only one of them")
     model = _bundle(bundle, reporter)
     listener = Remembering(reporter)
     with _opened(project, writable=True, reporter=listener) as opened:
@@ -204,6 +208,10 @@ def segment(
             cores=cores,
             existing=existing,
             cells=cells,
+            threshold=threshold,
+            min_area=min_area,
+            split=split,
+            scale=scale,
             resume=resume,
             tile=tile,
             mpp=mpp,
@@ -214,7 +222,7 @@ def segment(
             threads=threads,
         )
         results = segment_project(opened, model, options, reporter=listener, on_image=on_image)
-        page = run_page(opened, results, model, listener, mpp)
+        page = run_page(opened, results, model, listener, mpp, choices(options))
         return Segmentation(results, model, opened.backend, page)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -22,14 +23,40 @@ F = TypeVar("F", bound=Callable[..., Any])
 FOLDER_OR_FILE = click.Path(path_type=Path)
 
 
+def decimal_comma(value: object) -> str:
+    """What to say of a number that was written with a decimal comma; "" for anything else."""
+    match = re.fullmatch(r"\s*([+-]?\d*),(\d+)\s*", str(value))
+    return f"'{value}' has a decimal comma: write {match[1] or 0}.{match[2]}" if match else ""
+
+
+class Number(click.types.FloatParamType):
+    """A number; one with a decimal comma is explained."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if decimal_comma(value):
+            self.fail(decimal_comma(value), param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class FiniteRange(click.FloatRange):
     """A number within bounds. Click's own type also takes ``nan``, which is below and above no bound."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if decimal_comma(value):
+            self.fail(decimal_comma(value), param, ctx)
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a number within bounds", param, ctx)
         return number
+
+
+class AutoOr(FiniteRange):
+    """``auto`` (None), or a number within bounds."""
+
+    name = "auto or number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "auto" else super().convert(value, param, ctx)
 
 
 def project_argument(function: F) -> F:
@@ -67,12 +94,16 @@ def _plausible_mpp(context: click.Context, parameter: click.Parameter, value: fl
 
 mpp_option = click.option(
     "--mpp",
-    type=float,
+    type=Number(),
+    metavar="UM",
     callback=_plausible_mpp,
     help="Pixel size in micrometres, for images without one or with an impossible one.",
 )
 model_option = click.option(
-    "-m", "--model", type=click.Path(path_type=Path), help="Model bundle; default: the pretrained one."
+    "-m",
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Model bundle, or `pretrained` for the one that comes with the package (the default).",
 )
 image_option = click.option(
     "--image",

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from .options import (
+    AutoOr,
     Backend,
     FiniteRange,
     image_option,
@@ -91,6 +92,30 @@ _ONLY_IN_PROJECTS = {
     help="Expand nuclei into cells by this distance.",
 )
 @click.option(
+    "--threshold",
+    type=FiniteRange(min=0, max=1),
+    metavar="P",
+    help="Leave out nuclei of a lower `Detection probability`; a higher value only takes nuclei away.",
+)
+@click.option(
+    "--min-area",
+    type=FiniteRange(min=0, max=10_000),
+    metavar="UM2",
+    help="Leave out nuclei of a smaller area, in µm².",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["more", "less"]),
+    help="Separate touching nuclei more, or less, than the model does.",
+)
+@click.option(
+    "--scale",
+    type=AutoOr(min=0.01, max=100),
+    metavar="auto|UM",
+    help="µm per pixel at which the model sees the slides: above its own for nuclei larger than those it "
+    "learnt from, below it for smaller ones (`cellgennet models`). auto: its own.",
+)
+@click.option(
     "--resume/--restart", default=True, show_default=True, help="Continue an interrupted run, or start again."
 )
 @click.option(
@@ -140,6 +165,10 @@ def command(
     cores: tuple[str, ...],
     existing: ExistingPolicy,
     cells: float | None,
+    threshold: float | None,
+    min_area: float | None,
+    split: Literal["more", "less"] | None,
+    scale: float | None,
     resume: bool,
     tile: int,
     workers: int,
@@ -180,6 +209,10 @@ def command(
             cores=cores,
             existing=existing,
             cells=cells,
+            threshold=threshold,
+            min_area=min_area,
+            split=split,
+            scale=scale,
             resume=resume,
             tile=tile,
             mpp=mpp,

@@ -6,7 +6,9 @@ configuration of a run is kept in its model bundle.
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -300,11 +302,35 @@ def config_from(raw: object, source: object) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        problem = first["msg"].removeprefix("Value error, ")
+        problem = _in_words(first["type"], first["loc"], first["input"]) or first["msg"]
+        problem = problem.removeprefix("Value error, ")
         problem = problem[:1].lower() + problem[1:]
         raise ConfigError(
             source, f"`{key}`: {problem}" if key else problem, "See docs/configuration.md"
         ) from error
+
+
+def _in_words(kind: str, place: tuple[int | str, ...], value: object) -> str:
+    """What is wrong with a setting that is misspelt or has a decimal comma; "" for anything else."""
+    if kind == "extra_forbidden":
+        near = _similar(tuple(str(part) for part in place))
+        hint = f"; did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
+        return f"there is no such setting{hint}"
+    comma = re.fullmatch(r"\s*([+-]?\d+),(\d+)\s*", value) if isinstance(value, str) else None
+    return f"{value} has a decimal comma; write {comma[1]}.{comma[2]}" if comma else ""
+
+
+def _similar(place: tuple[str, ...]) -> list[str]:
+    """The settings that may be meant by an unknown one: in its section, else of its name in another one."""
+    names: dict[str, list[str]] = {"": list(Config.model_fields)}
+    for section, field in Config.model_fields.items():
+        if isinstance(field.default, _Section):
+            names[section] = list(type(field.default).model_fields)
+    section, key = (place[0], place[1]) if len(place) > 1 else ("", place[0])
+    near = difflib.get_close_matches(key, names.get(section, []), n=1)
+    if near:
+        return [".".join(filter(None, (section, near[0])))]
+    return [".".join(filter(None, (other, key))) for other in names if key in names[other]]
 
 
 NEEDED_BY_SEGMENTATION = {"student": ("architecture", "width", "levels"), "normalisation": ("low", "high")}

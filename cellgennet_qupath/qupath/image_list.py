@@ -49,7 +49,8 @@ def own_files(folder: Path) -> list[Path]:
     """What this tool wrote into a folder of results, besides its work folder. Raises ProjectError."""
     if not is_loose(folder):
         return []
-    return [folder / name for name in (*(one.result for one in read_list(folder)[1]), TABLE, PAGE)]
+    results = [folder / one.result for one in read_list(folder)[1]]
+    return [*results, folder / TABLE, *folder.glob(f"{Path(PAGE).stem}*.html")]
 
 
 def list_image(

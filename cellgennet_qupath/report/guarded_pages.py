@@ -5,15 +5,11 @@ The pages themselves are imported inside the guard, because libraries for plots 
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.files import replacing
 from ..core.progress import Remembering, Reporter
-from ..qupath.image_list import PAGE
-from ..qupath.loose import LooseImages
 from .guard import guarded
 
 if TYPE_CHECKING:
@@ -30,19 +26,14 @@ def run_page(
     bundle: Bundle,
     listener: Remembering,
     mpp: float | None = None,
+    chosen: Mapping[str, str] | None = None,
 ) -> Path | None:
     """The page of a segmentation (``write_run_page``); without it the nuclei are in the project anyway."""
 
     def write() -> Path:
         from .segmentation_page import write_run_page
 
-        page = write_run_page(project, results, bundle, warnings=listener.warnings, mpp=mpp)
-        if not isinstance(project, LooseImages):
-            return page
-        # Beside the results, where their user looks first.
-        with replacing(project.path / PAGE, project.path) as part:
-            shutil.copyfile(page, part)
-        return project.path / PAGE
+        return write_run_page(project, results, bundle, warnings=listener.warnings, mpp=mpp, chosen=chosen)
 
     return guarded(write, listener)
 

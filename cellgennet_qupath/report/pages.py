@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from .. import __version__
-from ..bundle import now
+from ..bundle import INTENDED_USE, now
 from ..core.errors import ExportError
 from ..core.files import replacing
 
@@ -40,6 +40,7 @@ def write_page(file: Path, template: str, values: Mapping[str, Any]) -> Path:
             script=script,
             script_digest=digest,
             version=__version__,
+            intended_use=INTENDED_USE,
             written=now(),
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ..core.config import ClassNames
 from ..core.environment import in_one_line
 from ..nuclei import OWN_MARK, Nuclei
 from ..qupath.images import open_image
+from ..qupath.loose import LooseImages
 from ..qupath.project import ImageEntry, Project
 from ..segmentation.covered import covered_area
 from ..segmentation.plan import ignored_geometry
@@ -89,22 +90,29 @@ def write_run_page(
     *,
     warnings: Sequence[str] = (),
     mpp: float | None = None,
+    chosen: Mapping[str, str] | None = None,
 ) -> Path:
     """Write ``<project>/cellgennet/report/segment.html`` for a finished run and return its path.
 
+    Of images without a project it is beside their results, where their user looks first.
+
     warnings : messages of the run.
     mpp      : µm per pixel of images without a pixel size, as given to the segmentation.
+    chosen   : what was changed of the model's rules for the run, name to value.
+
     The pages of earlier runs are kept beside it, under names with their time. The page says why where a slide
     cannot be shown. Raises ExportError.
     """
     entries = {entry.id: entry for entry in project.entries}
     cards = _cards(project, [entries[result.id] for result in results], results, bundle, warnings, mpp)
-    file = project.work_folder / "report" / PAGE
+    loose = isinstance(project, LooseImages)
+    file = project.path / PAGE if loose else project.work_folder / "report" / PAGE
     values: dict[str, Any] = {
         "project": project.path.name,
         "path": str(project.path),
         "bundle": bundle,
         "warnings": warnings,
+        "chosen": chosen or {},
         "cards": cards,
         "total": sum(result.count for result in results),
         "seconds": sum(result.seconds for result in results),

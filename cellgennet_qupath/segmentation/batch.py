@@ -22,6 +22,7 @@ from ..core.progress import SILENT, Reporter
 from ..qupath.choose import chosen
 from ..qupath.loose import LooseImages
 from ..qupath.project import ImageEntry, Project, WriteOptions
+from .adjust import adjusted, choices
 from .image import segment_image
 from .model import Model
 from .options import SegmentOptions
@@ -58,7 +59,9 @@ def segment_project(
     if isinstance(entries, Sequence):
         _check_within(project, entries, options.within)
         _check_cores(project, entries, options.cores)
-    model = bundle if isinstance(bundle, Model) else _load(bundle, options)
+    if options.dask is not None and options.workers > 1:
+        raise UsageError("workers and dask", "exclude each other", "Give only one of them")
+    model = adjusted(bundle if isinstance(bundle, Model) else _load(bundle, options), options)
     if not options.resume:
         # Only what this command left: training runs are in the same folder.
         for earlier in (project.work_folder / "runs").glob("segment-*"):
@@ -144,6 +147,8 @@ def _run(
         options.tile,
         options.mpp,
     ]
+    if choices(options):
+        decisive.append(choices(options))
     if options.within_ids or options.cores:
         decisive += [list(options.within_ids), list(options.cores)]
     name = "segment-" + hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:12]
@@ -152,6 +157,7 @@ def _run(
     history |= {"computed on": device}
     if model.mpp is not None:
         history["scale"] = f"{model.mpp:g} µm per pixel"
+    history |= choices(options)
     history["decoding"] = json.dumps(model.decoding.model_dump(mode="json"))
     if options.cells is not None:
         history["cells"] = f"{options.cells:g} µm"

@@ -25,6 +25,7 @@ from ..qupath.replaced import keep_detections
 from ..slides.judgement import judge_slide
 from ..slides.normalisation import estimate
 from ..slides.tissue import tissue_mask
+from .adjust import rule_of
 from .assemble import SlideNuclei
 from .checkpoint import Checkpoint
 from .covered import covered_area, covered_text
@@ -153,7 +154,7 @@ def _record(
             "name": run.model_name,
             "checksum": model.fingerprint,
             "mpp": model.mpp,
-            "rule": model.decoding.model_dump(mode="json"),
+            "rule": rule_of(model),
         },
         within=run.options.within,
         inside=_inside(run, image.entry),

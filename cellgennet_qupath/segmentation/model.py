@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Below which nuclei are left out once everything else is decided: probability, area in µm²."""
+
+    probability: float = 0.0
+    area_um2: float = 0.0
+
+
+@dataclass(frozen=True)
 class Model:
     """A predictor of maps with the settings that were fixed in training.
 
@@ -29,6 +37,7 @@ class Model:
                   blocks waste less around a small area, large ones less in a large one. It affects the
                   last digits of the maps, so it does not depend on the tiles.
     stain       : of the slides it was trained on, "" if unknown.
+    limits      : of a run, none by default.
     """
 
     predictor: MapPredictor
@@ -39,6 +48,7 @@ class Model:
     fingerprint: str
     block: int = 2048
     stain: str = ""
+    limits: Limits = Limits()
 
     @classmethod
     def from_bundle(

@@ -32,6 +32,7 @@ class SegmentOptions:
     worker_timeout: seconds to wait where the scheduler has no worker; None: without end.
     existing: what happens to existing detections (see ``WriteOptions``).
     cells   : µm by which nuclei are expanded into cells; None for nuclei without cells.
+    threshold, min_area, split, scale: changes of the model's rules; None for none (see ``adjust``).
     """
 
     images: Sequence[str] = ()
@@ -49,6 +50,10 @@ class SegmentOptions:
     worker_timeout: float | None = None
     existing: ExistingPolicy = "replace-own"
     cells: float | None = None
+    threshold: float | None = None
+    min_area: float | None = None
+    split: Literal["more", "less"] | None = None
+    scale: float | None = None
 
     @property
     def inside(self) -> Within:

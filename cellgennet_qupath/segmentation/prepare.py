@@ -152,8 +152,11 @@ def prepare(
     downsample = 1.0 if model.mpp is None else downsample_for(calibration, model.mpp)
     if calibration.warning:
         run.reporter.warn(calibration.warning)
-    if options.cells is not None and calibration.mpp is None:
-        raise CalibrationError(entry.name, "has no pixel size, which --cells needs", "Set it with --mpp")
+    for value, option in ((options.cells, "--cells"), (options.min_area, "--min-area")):
+        if value is not None and calibration.mpp is None:
+            raise CalibrationError(
+                entry.name, f"has no pixel size, which {option} needs", "Set it with --mpp"
+            )
     stains = _stains(run, entry)
     if entry.mpp is None and calibration.mpp is not None:
         run.reporter.say(

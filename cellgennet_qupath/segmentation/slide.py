@@ -64,6 +64,7 @@ def find_nuclei(task: SlideTask, window: MapWindow) -> TileNuclei:
     outlines = label_polygons(labels, task.step, window.origin, window.levels[..., 0], edge)
     polygons = _within_image(outlines, task.pixels.width, task.pixels.height)
     owned = _owned(polygons, tile.core, task)
+    owned &= _within_limits(polygons, objects.probability[near], task)
     looked = window.levels[core[1] : core[3] + 1, core[0] : core[2] + 1, 0]
     return TileNuclei(
         polygons=polygons[owned],
@@ -91,6 +92,17 @@ def _owned(polygons: NDArray[np.object_], core: Rectangle, task: SlideTask) -> N
     there = ~shapely.is_empty(polygons)
     centroids[there] = shapely.get_coordinates(shapely.centroid(polygons[there]))
     return np.asarray(inside & task.area.contains(points, centroids), bool)
+
+
+def _within_limits(
+    polygons: NDArray[np.object_], probability: NDArray[np.float32], task: SlideTask
+) -> NDArray[np.bool_]:
+    """Which nuclei are as probable and as large as a run asks for. Others have no influence on them."""
+    limits = task.model.limits
+    within = probability >= np.float32(limits.probability)
+    if limits.area_um2:
+        within &= shapely.area(polygons) * task.um2 >= limits.area_um2
+    return np.asarray(within, bool)
 
 
 def _near_core(objects: Objects, core: Rectangle) -> tuple[NDArray[np.int32], NDArray[np.intp]]:

@@ -42,6 +42,13 @@ class SlideTask:
         return self.downsample * self.model.predictor.stride
 
     @property
+    def um2(self) -> float:
+        """µm² of a full-resolution pixel; 1 where the size is unknown."""
+        if self.mpp is not None:
+            return self.mpp[0] * self.mpp[1]
+        return 1.0 if self.model.mpp is None else (self.model.mpp / self.downsample) ** 2
+
+    @property
     def measure_options(self) -> MeasureOptions:
         """How nuclei are measured; an outline at the image's edge may end one sample before it."""
         return MeasureOptions(self.mpp, self.stains, self.step)
