@@ -29,7 +29,8 @@ class CellGenNet {
     private static final String STOPPED = "cellgennet.stopped"
     private static final String TRAINED = "cellgennet.trained"
     private static final int SECONDS_TO_END = 60
-    private static final int SECONDS_BETWEEN_IMAGES = 30
+    /** Saving an image and opening the next one may take long, over a network. */
+    private static final int MINUTES_BETWEEN_IMAGES = 10
 
     private final Script script
     private final String python
@@ -267,6 +268,8 @@ class CellGenNet {
         boolean stopped = follows(System.getProperties().get(STOPPED))
         if (stopped)
             System.getProperties().put(STOPPED, position())
+        else
+            System.getProperties().remove(STOPPED)
         return stopped
     }
 
@@ -277,12 +280,12 @@ class CellGenNet {
 
     /**
      * Whether this is the next image of the same "Run for project" as an earlier one: a higher index, on the same
-     * thread, within seconds. QuPath itself gives a batch no name, and does not run every index.
+     * thread, within minutes. QuPath itself gives a batch no name, and does not run every index.
      */
     private boolean follows(Map earlier) {
         return earlier != null && batchSize > 1 && earlier.size == batchSize && earlier.index < batchIndex &&
             earlier.project == project.toString() && earlier.thread == Thread.currentThread().getId() &&
-            System.currentTimeMillis() - earlier.time < SECONDS_BETWEEN_IMAGES * 1000
+            System.currentTimeMillis() - earlier.time < MINUTES_BETWEEN_IMAGES * 60000
     }
 
     // --- the command line tool --------------------------------------------------------------------------------
@@ -353,6 +356,7 @@ class CellGenNet {
     }
 
     private static void stop(Map tool) {
+        tool.say = { }  // the script itself says in one line that it was stopped
         tool.process.destroy()
         // QuPath interrupts once; the tool needs a moment to release the project.
         try {

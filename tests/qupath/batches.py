@@ -16,12 +16,15 @@ import qupath.lib.gui.scripting.languages.GroovyLanguage
 import qupath.lib.projects.ProjectIO
 import qupath.lib.scripting.ScriptParameters
 
-def run = { String place, List names, String script, List args, String killAt ->
+def run = { String place, List names, String script, List args, String killAt, int pause ->
     def project = ProjectIO.loadProject(new File(place), java.awt.image.BufferedImage)
     def entries = names.collect { name -> project.getImageList().find { it.getImageName() == name } }
     def output = System.out
+    boolean killed = false
     entries.eachWithIndex { entry, index ->
         try {
+            if (killed)
+                Thread.sleep(pause * 1000)
             def data = entry.readImageData()
             def lines = new StringBuilder()
             def here = Thread.currentThread()
@@ -31,6 +34,7 @@ def run = { String place, List names, String script, List args, String killAt ->
                     lines.append(text, from, size)
                     if (killAt && lines.indexOf(killAt) >= 0) {
                         lines.setLength(0)
+                        killed = true
                         here.interrupt()
                     }
                 }
@@ -58,9 +62,15 @@ def run = { String place, List names, String script, List args, String killAt ->
 """
 
 
-def batch(project: Path, images: Sequence[str], script: Path, *args: str, kill_at: str = "") -> str:
-    """One batch as Groovy; ``kill_at``: the script is interrupted when it prints this text."""
-    given = [str(project / "project.qpproj"), list(images), str(script), list(args), kill_at]
+def batch(
+    project: Path, images: Sequence[str], script: Path, *args: str, kill_at: str = "", pause: int = 0
+) -> str:
+    """One batch as Groovy.
+
+    kill_at : the script is interrupted when it prints this text.
+    pause   : seconds that opening an image takes from then on.
+    """
+    given = [str(project / "project.qpproj"), list(images), str(script), list(args), kill_at, pause]
     return f"run({', '.join(json.dumps(one, ensure_ascii=True) for one in given)})\n"
 
 

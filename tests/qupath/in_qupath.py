@@ -17,6 +17,8 @@ pseudo: {tiles: 2, tile: 256}
 student: {patch: 64, batch: 2, epochs: 1, steps_per_epoch: 4}
 """
 
+_OPENSLIDE = "qupath.lib.images.servers.openslide.OpenslideServerBuilder"
+
 
 def executable() -> Path | None:
     found = find_qupath()
@@ -26,16 +28,28 @@ def executable() -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
+def copy_project(sample: Path, target: Path) -> None:
+    """Copy the sample project; QuPath opens its slides through OpenSlide where it lacks Bio-Formats."""
+    shutil.copytree(sample, target)
+    file = target / "project.qpproj"
+    content = json.loads(file.read_text(encoding="utf-8").replace("file:/quickstart", target.as_uri()))
+    found = find_qupath()
+    if found is not None and not list(found.folder.glob("qupath-extension-bioformats*.jar")):
+        for image in content["images"]:
+            builder = image["serverBuilder"]
+            builder |= {"providerClassName": _OPENSLIDE, "args": []}
+            # It shows full resolution only.
+            builder["metadata"]["levels"] = builder["metadata"]["levels"][:1]
+    file.write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
 class InQuPath:
     """A copy of the sample project, and scripts that run on it in QuPath."""
 
     def __init__(self, program: Path, folder: Path, sample: Path) -> None:
         self.program = program
         self.project = folder / "Prüfung mit Leerzeichen"
-        shutil.copytree(sample, self.project)
-        file = self.project / "project.qpproj"
-        told = file.read_text(encoding="utf-8").replace("file:/quickstart", self.project.as_uri())
-        file.write_text(told, encoding="utf-8")
+        copy_project(sample, self.project)
         self.scripts = folder / "scr ipts"
         self.home = folder / "höme"
         os.environ["CELLGENNET_HOME"] = str(self.home)

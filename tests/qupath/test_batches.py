@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from cellgennet_qupath.qupath.open import open_project
 from tests.qupath.batches import batch, batches
-from tests.qupath.in_qupath import InQuPath, executable
+from tests.qupath.in_qupath import InQuPath, copy_project, executable
 
 pytestmark = pytest.mark.qupath
 SLIDES = ["slide1_glands.ome.tif", "slide2_inflamed.ome.tif", "slide3_nests.ome.tif", "slide4_mixed.ome.tif"]
@@ -25,10 +24,7 @@ class Window(InQuPath):
     def __init__(self, program: Path, folder: Path, sample: Path) -> None:
         super().__init__(program, folder, sample)
         self.other = folder / "other project"
-        shutil.copytree(sample, self.other)
-        file = self.other / "project.qpproj"
-        text = file.read_text(encoding="utf-8").replace("file:/quickstart", self.other.as_uri())
-        file.write_text(text, encoding="utf-8")
+        copy_project(sample, self.other)
         self.log = folder / "log.txt"
         tool = folder / "too l.sh"
         tool.write_text(
@@ -84,10 +80,11 @@ def test_batches_segment_the_chosen_images_alone_with_one_tool_each(window: Wind
 
 
 def test_a_stopped_batch_keeps_what_is_finished_and_starts_nothing_more(window: Window) -> None:
+    """Also where the next image takes more than half a minute to open."""
     script = window.scripts / SEGMENT
     said = window.run_alone(
         batches(
-            batch(window.project, SLIDES[:3], script, kill_at="[2] segmenting"),
+            batch(window.project, SLIDES[:3], script, kill_at="[2] segmenting", pause=35),
             batch(window.project, SLIDES[:2], script),
         )
     )
