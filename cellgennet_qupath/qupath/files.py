@@ -17,7 +17,7 @@ from ..core.progress import SILENT, Reporter
 from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, collect, concat, empty
 from .checked import Beside, in_area
 from .formats.detections import detection_chunks, read_detections, write_detections
-from .formats.geojson import DETECTION_TYPES, read_annotations, read_objects
+from .formats.geojson import DETECTION_TYPES, read_objects
 from .formats.outlines import drawn, roi_names
 from .formats.qpdata import QpData, read_qpdata
 from .formats.qpproj import DATA_FILE, at, class_colors, read_project
@@ -78,6 +78,7 @@ class FilesBackend:
         )
         self._reporter = reporter
         self._read: dict[str, tuple[tuple[int, int], QpData]] = {}
+        self._drawn: dict[str, tuple[tuple[Path, int, int], tuple[list[Annotation], Counter[str]]]] = {}
         self._lock = ProjectLock(self.work_folder, reporter=reporter) if writable else None
         if self._lock is not None:
             self._lock.acquire()
@@ -95,7 +96,7 @@ class FilesBackend:
         """Every annotation of an entry; none if it was never opened. Raises EntryDataError."""
         newer = self._newer_annotations(entry)
         if newer is not None:
-            return read_annotations(newer)
+            return list(self._objects(entry, newer)[0])
         return list(self.data(entry).annotations)
 
     def cores(self, entry: ImageEntry) -> list[Core]:
@@ -108,7 +109,7 @@ class FilesBackend:
         newer = self._newer_annotations(entry)
         if newer is None:
             return counts
-        annotations, others = read_objects(newer)
+        annotations, others = self._objects(entry, newer)
         detections = max(counts.detections, sum(others[kind] for kind in DETECTION_TYPES))
         return replace(
             counts,
@@ -273,6 +274,16 @@ class FilesBackend:
         saved = data.stat().st_mtime_ns if data.is_file() else -1
         newer = (file for file in self._kept.annotations(entry) if file.stat().st_mtime_ns > saved)
         return next(newer, None)
+
+    def _objects(self, entry: ImageEntry, file: Path) -> tuple[list[Annotation], Counter[str]]:
+        """The content of a GeoJSON file of annotations as it is now (see ``read_objects``)."""
+        status = file.stat()
+        state = (file, status.st_mtime_ns, status.st_size)
+        known = self._drawn.get(entry.id)
+        if known is None or known[0] != state:
+            known = (state, read_objects(file))
+            self._drawn[entry.id] = known
+        return known[1]
 
     def data(self, entry: ImageEntry) -> QpData:
         """The content of ``data.qpdata`` as it is now; empty if the entry was never opened."""

@@ -16,9 +16,11 @@ from cellgennet_qupath.core.errors import EntryDataError, LockedError, ProjectEr
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath import open as opening
 from cellgennet_qupath.qupath.files import FilesBackend
+from cellgennet_qupath.qupath.formats.geojson import read_objects
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.qupath.project import Project
 from tests.helpers import project_hashes
+from tests.projects import annotate, drawn_slide, feature, write_project
 
 OWN = {
     "type": "Feature",
@@ -176,3 +178,25 @@ def test_the_files_are_used_without_qupath(project: Path, monkeypatch: pytest.Mo
         assert opened.backend == "files"
     with pytest.raises(QuPathError, match=r"was not found\. .*PAQUO_QUPATH_DIR"):
         open_project(project, "qupath")
+
+
+def test_annotations_in_geojson_are_read_once_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_project(tmp_path, [drawn_slide(tmp_path / "slide.png")])
+    file = annotate(folder, 1, [feature(shapely.box(0, 0, 9, 9), "Training")])
+    reads: list[Path] = []
+
+    def counting(path: Path) -> object:
+        reads.append(path)
+        return read_objects(path)
+
+    monkeypatch.setattr("cellgennet_qupath.qupath.files.read_objects", counting)
+    with open_project(folder, "files") as project:
+        (entry,) = project.entries
+        project.annotations(entry).clear()
+        assert project.counts(entry).annotations == len(project.annotations(entry)) == 1
+        assert reads == [file]
+        annotate(folder, 1, [feature(shapely.box(0, 0, 9, 9)), feature(shapely.box(0, 0, 5, 5))])
+        assert project.counts(entry).annotations == len(project.annotations(entry)) == 2
+        assert len(reads) == 2

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .bounded import parse_json
 from .geojson import class_name, plane_of
-from .geometries import from_geojson
+from .geometries import from_geojsons
 from .outlines import MULTIPOLYGON, POLYGON
 
 
@@ -85,7 +85,9 @@ def _objects(values: Sequence[object]) -> NDArray[np.object_]:
 
 
 def _shapes(geometries: Sequence[Mapping[str, Any] | None]) -> NDArray[np.object_]:
-    shapes = _objects([None if g is None else from_geojson(g) for g in geometries])
+    shapes = np.full(len(geometries), None, dtype=object)
+    drawn = [row for row, geometry in enumerate(geometries) if geometry is not None]
+    shapes[drawn] = from_geojsons([geometry for geometry in geometries if geometry is not None])
     there = shapes[~shapely.is_missing(shapes)]
     if not np.isin(shapely.get_type_id(there), (POLYGON, MULTIPOLYGON)).all():
         raise ValueError("a nucleus is not a polygon")

@@ -9,17 +9,19 @@ import re
 import uuid
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from ...core.errors import EntryDataError
 from ..project import Annotation, Plane
 from . import roi as rois
 from .bounded import open_text, parse_json
-from .geometries import from_geojson
+from .geometries import from_geojsons
 
 _ID_NAMESPACE = uuid.UUID("0d8f3c52-90a5-5d0a-8e55-4f1c9e7a6b44")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -35,29 +37,41 @@ def read_annotations(path: Path) -> list[Annotation]:
 
 def read_objects(path: Path) -> tuple[list[Annotation], Counter[str]]:
     """The same, and how many objects of each other type the file contains (see ``object_type``)."""
-    annotations = []
+    items: list[Mapping[str, Any]] = []
     others: Counter[str] = Counter()
-    for number, feature in enumerate(features(path), start=1):
-        try:
+    number = 0
+    try:
+        first: list[int] = []
+        for number, feature in enumerate(features(path), start=1):
             for item in with_children(feature, DEEPEST_OBJECT):
                 kind = object_type(item)
                 if kind == "annotation":
-                    annotations.append(_annotation(item, item.get("properties") or {}))
+                    items.append(item)
+                    first.append(number)
                 else:
                     others[kind] += 1
-        except (
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            OverflowError,
-            shapely.errors.ShapelyError,
-        ) as error:
-            raise EntryDataError(
-                path, f"feature {number} is not an object that QuPath knows", "Export it again from QuPath"
-            ) from error
-    return annotations, others
+        try:
+            return _annotations(items), others
+        except _FAULTS:
+            # One by one, to say which it is.
+            for at, item in zip(first, items, strict=True):
+                number = at
+                _annotations([item])
+            raise
+    except _FAULTS as error:
+        raise EntryDataError(
+            path, f"feature {number} is not an object that QuPath knows", "Export it again from QuPath"
+        ) from error
 
+
+_FAULTS = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    shapely.errors.ShapelyError,
+)
 
 DEEPEST_OBJECT = 50
 """Objects inside objects; real hierarchies have a handful of levels."""
@@ -103,26 +117,44 @@ def with_children(feature: Mapping[str, Any], levels: int) -> Iterator[Mapping[s
         yield from with_children(child, levels - 1)
 
 
-def _annotation(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> Annotation:
-    drawn = feature["geometry"]
-    geometry = from_geojson(drawn)
-    rois.snap(shapely.get_coordinates(geometry))
-    color, name = properties.get("color"), properties.get("name")
+def _annotations(items: Sequence[Mapping[str, Any]]) -> list[Annotation]:
+    """Annotations of features; their geometries are made all at once."""
+    drawn = [item["geometry"] for item in items]
+    shapes = from_geojsons(drawn)
+    rois.snap(shapely.get_coordinates(shapes))
+    names = rois.names_of(shapes, np.array([bool(one.get("isEllipse")) for one in drawn], bool))
+    ids = _identifiers([item.get("id") for item in items], shapes)
+    properties = [item.get("properties") or {} for item in items]
+    return list(map(_annotation, ids, drawn, shapes, names.tolist(), properties))
+
+
+def _annotation(
+    identifier: str,
+    drawn: Mapping[str, Any],
+    geometry: shapely.Geometry,
+    roi: str,
+    properties: Mapping[str, Any],
+) -> Annotation:
+    name = properties.get("name")
     return Annotation(
-        id=_identifier(feature.get("id"), geometry),
+        id=identifier,
         geometry=geometry,
-        roi=rois.name_of(geometry, is_ellipse=bool(drawn.get("isEllipse"))),
+        roi=roi,
         path_class=class_name(properties.get("classification")),
         name=whole_text(name) if isinstance(name, str) else None,
-        color=_rgb(color),
+        color=_rgb(properties.get("color")),
         locked=properties.get("isLocked") is True,
         plane=plane_of(drawn),
     )
 
 
-def _identifier(written: object, geometry: shapely.Geometry) -> str:
-    text = str(written)
-    return text if is_uuid(text) else str(uuid.uuid5(_ID_NAMESPACE, shapely.to_wkb(geometry, hex=True)))
+def _identifiers(written: Sequence[object], geometries: NDArray[np.object_]) -> list[str]:
+    """The ids of features; where one is no UUID, one that depends only on the geometry."""
+    ids = [str(one) for one in written]
+    missing = [row for row, text in enumerate(ids) if not is_uuid(text)]
+    for row, wkb in zip(missing, shapely.to_wkb(geometries[missing], hex=True).tolist(), strict=True):
+        ids[row] = str(uuid.uuid5(_ID_NAMESPACE, wkb))
+    return ids
 
 
 def is_uuid(text: str) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,50 @@ def from_geojson(drawn: Mapping[str, Any]) -> shapely.Geometry:
     """
     plain = _checked(drawn, DEEPEST)
     return shapely.from_geojson(json.dumps(plain))
+
+
+def from_geojsons(drawn: Sequence[Mapping[str, Any]]) -> NDArray[np.object_]:
+    """Geometries from decoded GeoJSON, as ``from_geojson`` reads each: (n,). Raises as it does.
+
+    Polygons of one ring, as nearly all outlines are, are made at once.
+    """
+    shapes = np.empty(len(drawn), dtype=object)
+    plain = [row for row, one in enumerate(drawn) if _is_ring(one)]
+    try:
+        shapes[plain] = _polygons([drawn[row]["coordinates"][0] for row in plain])
+    except (ValueError, TypeError, OverflowError, shapely.errors.ShapelyError):
+        plain = []  # one of them is not right; read one by one, it is found
+    for row in set(range(len(drawn))).difference(plain):
+        shapes[row] = from_geojson(drawn[row])
+    return shapes
+
+
+def _is_ring(drawn: Mapping[str, Any]) -> bool:
+    """Whether a geometry looks like a polygon without holes."""
+    if drawn["type"] != "Polygon":
+        return False
+    rings = drawn["coordinates"]
+    return isinstance(rings, list) and len(rings) == 1 and isinstance(rings[0], list) and len(rings[0]) > 3
+
+
+def _polygons(rings: Sequence[list[Any]]) -> NDArray[np.object_]:
+    """Polygons of rings. Raises ValueError, TypeError or ShapelyError if one is none."""
+    points = list(chain.from_iterable(rings))
+    if not set(map(type, points)) <= {list} or not set(map(type, chain.from_iterable(points))) <= {
+        int,
+        float,
+    }:
+        raise ValueError("positions that are not numbers")
+    xy = np.array(points, np.float64)
+    if xy.ndim != 2 or xy.shape[1] != 2 or not np.isfinite(xy).all():
+        raise ValueError("impossible positions")
+    ends = np.concatenate([[0], np.cumsum([len(ring) for ring in rings], dtype=np.int64)])
+    if not np.array_equal(xy[ends[:-1]], xy[ends[1:] - 1]):
+        raise ValueError("a ring that is not closed")
+    polygons: NDArray[np.object_] = shapely.from_ragged_array(
+        shapely.GeometryType.POLYGON, xy, (ends, np.arange(len(rings) + 1))
+    )
+    return polygons
 
 
 def _checked(drawn: Mapping[str, Any], levels: int) -> dict[str, Any]:

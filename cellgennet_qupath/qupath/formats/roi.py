@@ -117,16 +117,20 @@ def geometry(wkb: bytes) -> shapely.Geometry:
     return read
 
 
-def name_of(shape: shapely.Geometry, is_ellipse: bool = False) -> str:
-    """QuPath's name of the ROI that it makes of a GeoJSON geometry."""
-    kind = shapely.get_type_id(shape)
-    if is_ellipse:
-        return "Ellipse"
-    if kind in (shapely.GeometryType.POINT, shapely.GeometryType.MULTIPOINT):
-        return "Points"
-    if kind == shapely.GeometryType.LINESTRING:
-        return "Line" if shapely.get_num_coordinates(shape) == 2 else "Polyline"
-    if kind == shapely.GeometryType.POLYGON and shapely.get_num_interior_rings(shape) == 0:
-        is_box = shapely.get_num_coordinates(shape) == 5 and shapely.equals(shape, shapely.envelope(shape))
-        return "Rectangle" if is_box else "Polygon"
-    return "Geometry"
+def names_of(shapes: NDArray[np.object_], is_ellipse: NDArray[np.bool_]) -> NDArray[np.object_]:
+    """(n,) QuPath's names of the ROIs that it makes of GeoJSON geometries."""
+    types, kind, vertices = (
+        shapely.GeometryType,
+        shapely.get_type_id(shapes),
+        shapely.get_num_coordinates(shapes),
+    )
+    names = np.full(len(shapes), "Geometry", dtype=object)
+    names[np.isin(kind, (int(types.POINT), int(types.MULTIPOINT)))] = "Points"
+    names[kind == types.LINESTRING] = "Polyline"
+    names[(kind == types.LINESTRING) & (vertices == 2)] = "Line"
+    plain = (kind == types.POLYGON) & (shapely.get_num_interior_rings(shapes) == 0)
+    names[plain] = "Polygon"
+    boxes = np.flatnonzero(plain & (vertices == 5))
+    names[boxes[shapely.equals(shapes[boxes], shapely.envelope(shapes[boxes]))]] = "Rectangle"
+    names[is_ellipse] = "Ellipse"
+    return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import shapely
 
 from cellgennet_qupath.qupath.formats import geometries, roi
-from cellgennet_qupath.qupath.formats.geometries import DEEPEST, check_wkb, from_geojson
+from cellgennet_qupath.qupath.formats.geometries import DEEPEST, check_wkb, from_geojson, from_geojsons
 
 HOLED = shapely.Polygon([(0, 0), (9, 0), (9, 9), (0, 9)], [[(2, 2), (4, 2), (4, 4)]])
 REAL = [
@@ -102,3 +103,43 @@ def test_outlines_that_cross_themselves_everywhere_are_refused(monkeypatch: pyte
     x[[50, 51]], y[[50, 51]] = x[[51, 50]], y[[51, 50]]  # a slip of the hand
     monkeypatch.setattr(geometries, "MOST_CROSSINGS", 5000)
     assert not shapely.is_empty(roi.polygon(x, y))
+
+
+MANY: list[dict[str, Any]] = [
+    {"type": "Polygon", "coordinates": [[[0, 0], [5, 0], [5, 5], [0, 0]]]},
+    {
+        "type": "Polygon",
+        "coordinates": [[[0.5, 0], [9, 0], [9, 9], [0.5, 0]], [[7, 1], [8, 1], [8, 2], [7, 1]]],
+    },
+    {"type": "MultiPolygon", "coordinates": [[[[0, 0], [5, 0], [5, 5], [0, 0]]]]},
+    {"type": "Point", "coordinates": [1, 2]},
+    {"type": "Polygon", "coordinates": [[[0, 0, 1], [5, 0, 1], [5, 5, 1], [0, 0, 1]]]},
+    {"type": "Polygon", "coordinates": []},
+    {"type": "Polygon", "coordinates": [[[3, 3], [4, 3], [4, 4], [3, 3]]]},
+]
+
+
+@pytest.mark.parametrize("rows", [range(7), (0, 6), (6,), (), (1, 3), (0, 4)])
+def test_many_geometries_are_read_as_each_of_them(rows: Sequence[int]) -> None:
+    drawn = [MANY[row] for row in rows]
+    expected = [bytes(shapely.to_wkb(from_geojson(one))) for one in drawn]
+    assert shapely.to_wkb(from_geojsons(drawn)).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        [[0, 0], [1, 0], [1, 1], [0, 1]],
+        [["0", "0"], ["1", "0"], ["1", "1"], ["0", "0"]],
+        [[0, 0], [1, 0], [1], [0, 0]],
+        [[0, 0], [1, None], [1, 1], [0, 0]],
+        [[0, 0], [1, float("inf")], [1, 1], [0, 0]],
+        [[0, 0], [1, 10**400], [1, 1], [0, 0]],
+        [0, 1, 2, 3],
+        [{}, {}, {}, {}],
+    ],
+    ids=str,
+)
+def test_one_impossible_ring_among_others_is_refused(ring: list[Any]) -> None:
+    with pytest.raises((ValueError, TypeError, LookupError, OverflowError, shapely.errors.ShapelyError)):
+        from_geojsons([MANY[0], {"type": "Polygon", "coordinates": [ring]}, MANY[6]])
