@@ -15,6 +15,8 @@ import pandas as pd
 from ..metrics.statistics import Comparison, difference_interval
 from .run import Evaluation
 
+DETECTION = 0.8, 0.65
+"""F1 of nuclei (IoU 0.5) from which detecting each nucleus is good, and possible with care."""
 FEW_NUCLEI = 200
 FEW_IMAGES = 5
 SIGNIFICANT = 0.05
@@ -87,7 +89,7 @@ def judge(evaluation: Evaluation) -> Verdict:
         headline = f"{method} is not good enough on these images yet: it predicted no nucleus."
     sentences = [
         f"It was compared with {_number(true, 'nucleus', 'nuclei')} outlined by hand in "
-        f"{_number(len(rows), _noun(evaluation))}."
+        f"{_number(len(rows), noun(evaluation))}."
     ]
     if true and predicted:
         (whole, hits), (guessed, right) = _of(detected, true), _of(detected, predicted)
@@ -128,7 +130,7 @@ def _uses(evaluation: Evaluation, rows: pd.DataFrame, true: int, predicted: int)
         _use(
             "Detecting each nucleus",
             f1,
-            (0.8, 0.65),
+            DETECTION,
             f"F1 {f1:.2f}: missed nuclei and false positives combined, from 0 to 1 (perfect).",
         ),
         _use(
@@ -219,15 +221,15 @@ def _compared(one: Comparison, method: str) -> str:
 
 def _warnings(evaluation: Evaluation, rows: pd.DataFrame, true: int) -> list[str]:
     warnings = [
-        f"{method} predicted no nucleus in any {_noun(evaluation)}. Check its input, files and threshold."
+        f"{method} predicted no nucleus in any {noun(evaluation)}. Check its input, files and threshold."
         for method in evaluation.methods
         if true and not evaluation.of(method)["predicted_objects"].sum()
     ]
-    noun = _noun(evaluation)
+    word = noun(evaluation)
     if len(rows) < FEW_IMAGES or true < FEW_NUCLEI:
         warnings.append(
-            f"The sample is small ({_number(len(rows), noun)}, {_number(true, 'nucleus', 'nuclei')}), and "
-            f"another one could give different scores. Aim for at least {FEW_IMAGES} {noun}s and "
+            f"The sample is small ({_number(len(rows), word)}, {_number(true, 'nucleus', 'nuclei')}), and "
+            f"another one could give different scores. Aim for at least {FEW_IMAGES} {word}s and "
             f"{FEW_NUCLEI} nuclei from different slides."
         )
     images = rows["image"].nunique()
@@ -257,7 +259,7 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def _noun(evaluation: Evaluation) -> str:
+def noun(evaluation: Evaluation) -> str:
     """The word for a region in sentences: "image" if all regions are whole images."""
     whole_images = all((r.box.columns, r.box.rows) == r.image_size for r in evaluation.regions)
     return "image" if whole_images else "region"

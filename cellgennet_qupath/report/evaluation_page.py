@@ -13,37 +13,16 @@ from ..bundle import Bundle, versions
 from ..core.progress import SILENT, Reporter
 from ..evaluation.regions import EvaluationRegion
 from ..evaluation.run import LOWER_IS_BETTER, METRICS, Evaluation
-from ..evaluation.verdict import Verdict, judge, p_value
+from ..evaluation.verdict import Verdict, judge, noun, p_value
 from . import plots
 from .evaluation_files import FIGURES, REPORT, check_output, clear_output, write_file, write_files
 from .guard import guarded
 from .overlay import Picture, picture
 from .pages import write_page
+from .words import LABELS, card_facts
 
 _EXAMPLES = 4
 _MAIN = ("dice", "iou", "tpr", "fpr", "hausdorff", "hd95", "f1@0.5", "aji", "pq")
-LABELS = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "tpr": "TPR",
-    "fpr": "FPR",
-    "hausdorff": "Hausdorff",
-    "hd95": "HD95",
-    "aji": "AJI",
-    "pq": "PQ",
-    "sq": "SQ",
-    "rq": "RQ",
-    "boundary_f1": "Boundary F1",
-    "precision@0.5": "Precision",
-    "recall@0.5": "Recall",
-    "true_objects": "Nuclei, true",
-    "predicted_objects": "Nuclei, predicted",
-    "merged_objects": "Nuclei, merged",
-    "split_objects": "Nuclei, split",
-    "false_objects": "False detections",
-    "count_error": "Count error",
-    "count_off": "|Count error|",
-} | {f"f1@{t}": f"F1@{t}" for t in (0.5, 0.6, 0.7, 0.8, 0.9)}
 
 
 def write_report(
@@ -87,8 +66,9 @@ def _write_page(
     verdict: Verdict,
     reporter: Reporter,
 ) -> Path:
+    boxes = plots.box_plots(evaluation)
     figures = {
-        "box_plots": plots.box_plots(evaluation),
+        **{f"box_{metric.partition('@')[0]}": figure for metric, figure in boxes.items()},
         "thresholds": plots.threshold_curve(evaluation),
         "counts": plots.counts(evaluation),
         "kinds": plots.strata(evaluation),
@@ -118,6 +98,10 @@ def _write_page(
             "strata": evaluation.strata.to_dict("records"),
             "comparisons": evaluation.comparisons,
             "figures": figures,
+            "boxes": {plots.TITLES[metric]: figure for metric, figure in boxes.items()},
+            "fewest_for_box": plots.FEWEST_FOR_BOX,
+            "noun": noun(evaluation),
+            "card_facts": card_facts,
             "pictures": pictures,
             "scores": evaluation.scores.to_dict("records"),
             "bundles": bundles,

@@ -91,6 +91,7 @@ def _environment() -> Environment:
         "svg_uri": _svg_uri,
         "kept_at": _kept_at,
         "code": _code,
+        "when": _when,
     }
     return environment
 
@@ -107,6 +108,11 @@ def percent(value: float, sign: bool = False) -> str:
     if value is None or math.isnan(value):
         return UNDEFINED
     return f"{value:+.0%}" if sign else f"{value:.0%}"
+
+
+def _when(stamp: str) -> str:
+    """A time as it is read: "2026-11-30 08:40 UTC"; text that is not a time in UTC stays as it is."""
+    return re.sub(r"^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}):\d{2}Z$", r"\1 \2 UTC", stamp)
 
 
 def _code(text: str) -> Markup:

@@ -30,9 +30,11 @@ from cellgennet_qupath.report.evaluation_files import REPORT
 from cellgennet_qupath.report.evaluation_page import write_report
 from cellgennet_qupath.report.segmentation_page import write_run_page
 from cellgennet_qupath.report.suggestion_page import write_suggestion_page
+from cellgennet_qupath.report.training_page import write_training_page
 from cellgennet_qupath.segmentation.result import ImageResult
 from cellgennet_qupath.suggestion.run import Looked, SuggestedWindow, SuggestResult
 from tests.drawn_tissue import Shaky
+from tests.report.test_training_page import record
 
 HOSTILE = "<script>alert(1)</script>"
 FLAGS = (
@@ -164,6 +166,16 @@ def test_the_gallery_switches(report: Path, visit: Callable[..., Visit]) -> None
 
 def test_the_report_is_accessible(report: Path, visit: Callable[..., Visit]) -> None:
     assert visit(report).faults() == []
+
+
+def test_the_training_page_is_accessible(tmp_path: Path, visit: Callable[..., Visit]) -> None:
+    hostile = replace(record(verdict=(HOSTILE, "Recommended: the new model.")), name=HOSTILE, notes=[HOSTILE])
+    seen = visit(write_training_page(hostile, tmp_path / "training.html"), 390, 800)
+    assert seen.page.locator(".legend li").count() == 4
+    seen.page.get_by_label("Tissue only").check()
+    assert seen.page.locator(".layer:visible").count() == 0
+    seen.quiet()
+    assert seen.faults() == []
 
 
 def test_hostile_names_have_no_effect(

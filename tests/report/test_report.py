@@ -136,7 +136,8 @@ def test_files_beside_the_report(evaluation: Evaluation, untrained: Bundle, tmp_
     assert len(pd.read_csv(tmp_path / "r" / "per_image.csv")) == 12
     assert set(pd.read_csv(tmp_path / "r" / "tests.csv")["metric"]) >= {"dice", "pq", "hd95"}
     assert {f.name for f in (tmp_path / "r" / "figures").iterdir()} == {
-        "box_plots.svg", "calibration.svg", "counts.svg", "kinds.svg", "thresholds.svg",
+        "box_dice.svg", "box_f1.svg", "box_hd95.svg", "box_pq.svg", "calibration.svg", "counts.svg",
+        "kinds.svg", "thresholds.svg",
     }  # fmt: skip
     text = (tmp_path / "r" / REPORT).read_text(encoding="utf-8")
     assert untrained.fingerprint in text
