@@ -150,6 +150,7 @@ def segment(
     min_area: float | None = None,
     split: Literal["more", "less"] | None = None,
     scale: float | None = None,
+    views: Literal[1, 4] = 1,
     resume: bool = True,
     tile: int = 2048,
     mpp: float | None = None,
@@ -174,14 +175,13 @@ def segment(
     cells    : µm by which nuclei are expanded into cells; None for nuclei only.
     threshold, min_area, split, scale : least probability, least area in µm², touching nuclei kept apart more
                or less eagerly, µm per pixel at which the network sees the slides; None: as in the bundle.
-    resume   : skip images that are done from the same inputs and continue interrupted ones; False starts
-               again.
+               ``views``: 4 averages the maps over mirrored views. ``device``: what the network runs on.
+    resume   : skip images that are done from the same inputs, continue interrupted ones; False: start again.
     tile     : side of a tile in samples of the model's resolution; no result depends on it.
     mpp      : µm per pixel of images without a pixel size.
-    workers  : processes of this computer that share the tiles; ``dask``: a scheduler's address instead,
-               ``worker_timeout``: seconds to wait for its first worker.
-    device   : what the network runs on; ``threads``: processor threads, 0 for all.
-    on_image : called with the result of each image as soon as its nuclei are written.
+    workers  : processes that share the tiles; ``dask``: a scheduler's address instead, ``worker_timeout``:
+               seconds to wait for its first worker; ``threads``: processor threads, 0 for all.
+    on_image : called with each image's result as soon as it is written.
 
     An image that fails does not stop the others: see ``Segmentation.failed``. Raises UsageError where no
     image matches, BundleError, and Interrupted (resumable) on Ctrl-C.
@@ -212,6 +212,7 @@ def segment(
             min_area=min_area,
             split=split,
             scale=scale,
+            views=views,
             resume=resume,
             tile=tile,
             mpp=mpp,

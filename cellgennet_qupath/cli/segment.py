@@ -116,6 +116,13 @@ _ONLY_IN_PROJECTS = {
     "learnt from, below it for smaller ones (`cellgennet models`). auto: its own.",
 )
 @click.option(
+    "--views",
+    type=click.Choice(["1", "4"]),
+    default="1",
+    callback=lambda context, parameter, value: int(value),
+    help="4: average the network's maps over mirrored views of the slide; fewer errors, four times its time.",
+)
+@click.option(
     "--resume/--restart", default=True, show_default=True, help="Continue an interrupted run, or start again."
 )
 @click.option(
@@ -169,6 +176,7 @@ def command(
     min_area: float | None,
     split: Literal["more", "less"] | None,
     scale: float | None,
+    views: Literal[1, 4],
     resume: bool,
     tile: int,
     workers: int,
@@ -213,6 +221,7 @@ def command(
             min_area=min_area,
             split=split,
             scale=scale,
+            views=views,
             resume=resume,
             tile=tile,
             mpp=mpp,

@@ -1,4 +1,4 @@
-"""What a user changes of the rules of a model for one run: scale, splitting of touching nuclei, limits."""
+"""What a user changes of a model for one run: scale, splitting of touching nuclei, limits, averaged views."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from ..core.errors import UsageError
+from ..networks.views import VIEWS, AveragedViews
 from .decode import DecodingConfig
 from .model import Limits, Model
 from .options import SegmentOptions
@@ -28,6 +29,7 @@ def adjusted(model: Model, options: SegmentOptions) -> Model:
     split     : "more" keeps two peaks with a shallower valley between them apart, "less" joins more.
     min_area  : least area in µm²; threshold: least detection probability. Both apply to finished nuclei,
                 so that a higher value only takes nuclei away.
+    views     : 4 averages the network's maps over mirrored views; 1 is the network alone.
     """
     threshold, area = options.threshold, options.min_area
     if threshold is not None and not 0 <= threshold <= 1:
@@ -41,7 +43,11 @@ def adjusted(model: Model, options: SegmentOptions) -> Model:
         decoding = _split(decoding, options.split)
     if area is not None and area < decoding.min_area_um2:
         decoding = decoding.model_copy(update={"min_area_um2": area})
-    return replace(model, decoding=decoding, mpp=mpp, limits=Limits(threshold or 0.0, area or 0.0))
+    if options.views not in (1, len(VIEWS)):
+        raise UsageError(f"views {options.views}", "is not a number of views", f"Give 1 or {len(VIEWS)}")
+    predictor = model.predictor if options.views == 1 else AveragedViews(model.predictor)
+    limits = Limits(threshold or 0.0, area or 0.0)
+    return replace(model, predictor=predictor, decoding=decoding, mpp=mpp, limits=limits)
 
 
 def choices(options: SegmentOptions) -> dict[str, str]:
@@ -55,16 +61,20 @@ def choices(options: SegmentOptions) -> dict[str, str]:
         chosen["split"] = options.split
     if options.scale is not None:
         chosen["scale chosen"] = f"{options.scale:g} µm per pixel"
+    if options.views > 1:
+        chosen["views"] = str(options.views)
     return chosen
 
 
 def rule_of(model: Model) -> dict[str, Any]:
-    """The decoding rule with the limits of a run, as plain data."""
+    """The decoding rule with the limits and views of a run, as plain data."""
     rule: dict[str, Any] = model.decoding.model_dump(mode="json")
     if model.limits.probability:
         rule["least_probability"] = model.limits.probability
     if model.limits.area_um2:
         rule["least_area_um2"] = model.limits.area_um2
+    if isinstance(model.predictor, AveragedViews):
+        rule["views"] = len(VIEWS)
     return rule
 
 

@@ -33,6 +33,7 @@ class SegmentOptions:
     existing: what happens to existing detections (see ``WriteOptions``).
     cells   : µm by which nuclei are expanded into cells; None for nuclei without cells.
     threshold, min_area, split, scale: changes of the model's rules; None for none (see ``adjust``).
+    views   : 4 averages the maps over mirrored views, at four times the network's time.
     """
 
     images: Sequence[str] = ()
@@ -54,6 +55,7 @@ class SegmentOptions:
     min_area: float | None = None
     split: Literal["more", "less"] | None = None
     scale: float | None = None
+    views: int = 1
 
     @property
     def inside(self) -> Within:
