@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,7 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
 from ..bundle import STUDENT, Bundle
+from ..core.config import NormalisationConfig
 from ..core.errors import UsageError
 from ..core.extras import install_line, missing, require
 from ..core.progress import SILENT, Reporter
@@ -29,8 +30,9 @@ from ..segmentation.model import Model
 from ..segmentation.plan import Area, plan_tiles
 from ..segmentation.slide import segment_slide
 from ..segmentation.task import SlideTask
-from ..slides.normalisation import estimate
+from ..slides.normalisation import Normalisation, estimate
 from ..slides.pixel_size import Calibration, downsample_for
+from ..slides.reader import SlideReader
 from ..slides.tissue import tissue_mask
 from .precomputed import PrecomputedPredictor
 from .prediction import Prediction, Predictor, rasterized
@@ -38,7 +40,27 @@ from .regions import EvaluationRegion
 
 _CONTEXT = 64
 _TILE = 512
+_SLIDES = 4
+"""Slides whose colours are remembered; the regions of a slide follow each other."""
 _CLASSICAL = "classical"
+
+
+class SlideColours:
+    """The normalisations of the slides looked at last, each estimated once for all regions of its slide."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, Normalisation] = {}
+
+    def of(
+        self, region: EvaluationRegion, reader: SlideReader, downsample: float, config: NormalisationConfig
+    ) -> Normalisation:
+        """The normalisation of a region's slide, which ``reader`` has opened."""
+        key = (region.slide, region.series, region.view, region.mpp, downsample, config.model_dump_json())
+        if key not in self._known:
+            while len(self._known) >= _SLIDES:
+                del self._known[next(iter(self._known))]
+            self._known[key] = estimate(reader, downsample, config, tissue_mask(reader, region.mpp))
+        return self._known[key]
 
 
 @dataclass(frozen=True)
@@ -47,6 +69,7 @@ class StudentPredictor:
 
     name: str
     model: Model
+    colours: SlideColours = field(default_factory=SlideColours, repr=False, compare=False)
 
     def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
         box = region.box
@@ -58,7 +81,7 @@ class StudentPredictor:
             task = SlideTask(
                 pixels=reader,
                 model=replace(self.model, block=_TILE),
-                normalisation=estimate(reader, downsample, self.model.normalisation, tissue),
+                normalisation=self.colours.of(region, reader, downsample, self.model.normalisation),
                 downsample=downsample,
                 mpp=None,
                 area=area,
@@ -77,6 +100,7 @@ class TeacherPredictor:
 
         self.name = name
         self._bundle = bundle
+        self._colours = SlideColours()
         self._teacher = StarDistProcess(bundle.teacher, threads=threads)
         self._teacher.load_weights(bundle.teacher / "weights_best.h5")
 
@@ -89,8 +113,7 @@ class TeacherPredictor:
         x, y = (int(np.floor(v / 2)) * 2 - _CONTEXT for v in corners[:2])
         columns, rows = int(np.ceil(corners[2])) + _CONTEXT - x, int(np.ceil(corners[3])) + _CONTEXT - y
         with region.open() as reader:
-            tissue = tissue_mask(reader, region.mpp)
-            normalisation = estimate(reader, step, self._bundle.config.normalisation, tissue)
+            normalisation = self._colours.of(region, reader, step, self._bundle.config.normalisation)
             image = normalisation.apply(reader.read_grid(x, y, columns, rows, step))
         # Beyond the image's edge the reader returns white, which would look like the end of the tissue.
         image = _mirrored(image, (x, y), step, region.image_size)

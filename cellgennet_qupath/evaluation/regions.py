@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..annotations.classes import Role, role_of
 from ..annotations.findings import report
 from ..annotations.labels import UNKNOWN, Split, Supervision
+from ..annotations.outlines import array_of
 from ..annotations.reader import read_supervision
 from ..annotations.windows import LabelBox, inner_part, label_boxes, render_window
 from ..bundle import Bundle
@@ -22,6 +23,7 @@ from ..core.config import ClassNames
 from ..core.environment import of_image
 from ..core.errors import CellGenNetError, SupervisionError, UsageError
 from ..core.progress import SILENT, Reporter
+from ..geometry.lookup import ShapeIndex
 from ..geometry.rectangle import Rectangle
 from ..qupath.images import open_image
 from ..qupath.project import Annotation, ImageEntry, Project
@@ -283,24 +285,24 @@ def _entry_regions(
     report(supervision.findings, entry.name, reporter)
     for sentence in seen:
         reporter.warn(f"{entry.name}: {sentence}")
-    training = shapely.union_all(supervision.drawn[Split.TRAINING])
-    validation = shapely.union_all(supervision.regions[Split.VALIDATION])
+    surroundings = _Surroundings(annotations, classes)
     boxes = label_boxes(supervision, Split.VALIDATION, 1.0, _MARGIN)
     regions = []
     for number, wide in enumerate(boxes, start=1):
         where = LabelBox(_on_image(wide.box, size), _on_image(wide.core, size))
-        validated = shapely.intersection(validation, shapely.box(*where.core))
+        validated = _part_of(supervision.layers.regions[Split.VALIDATION], shapely.box(*where.core))
+        trained = _part_of(supervision.layers.drawn[Split.TRAINING], validated)
         regions.append(
             EvaluationRegion(
                 name=entry.name if len(boxes) == 1 else f"{entry.name} #{number}",
                 image=entry.name,
-                group=_surroundings(annotations, classes, validated),
+                group=surroundings.of(validated),
                 slide=slide,
                 series=entry.series,
                 box=where.box,
                 image_size=size,
                 mpp=calibration.mpp,
-                overlaps_training=bool(shapely.area(shapely.intersection(training, validated)) > 0),
+                overlaps_training=bool(shapely.area(trained) > 0),
                 keys=(entry.name, Path(entry.name).stem, slide.name, slide.stem, entry.id),
                 truth=_window_truth(supervision, where),
                 view=entry.view,
@@ -326,13 +328,25 @@ def _window_truth(supervision: Supervision, where: LabelBox) -> Callable[[], Tru
     return truth
 
 
-def _surroundings(annotations: Sequence[Annotation], classes: ClassNames, region: shapely.Geometry) -> str:
-    centre = shapely.centroid(region)
-    holding = [
-        annotation
-        for annotation in annotations
-        if role_of(annotation.path_class, classes) is Role.OTHER
-        and shapely.area(annotation.geometry) >= shapely.area(region) / 2  # an area of tissue, not a nucleus
-        and shapely.contains(shapely.make_valid(annotation.geometry), centre)
-    ]
-    return min(holding, key=lambda a: float(shapely.area(a.geometry))).path_class if holding else ""
+def _part_of(shapes: ShapeIndex, window: shapely.Geometry) -> shapely.Geometry:
+    """The part of the union of shapes in a window."""
+    bounds = shapely.bounds(window)
+    return shapely.intersection(shapely.union_all(shapes.near(bounds[:2], bounds[2:])), window)
+
+
+class _Surroundings:
+    """The areas of tissue around regions: annotations of classes that are not ours."""
+
+    def __init__(self, annotations: Sequence[Annotation], classes: ClassNames) -> None:
+        other = [one for one in annotations if role_of(one.path_class, classes) is Role.OTHER]
+        shapes = array_of([one.geometry for one in other])
+        self._classes = [one.path_class for one in other]
+        self._areas = shapely.area(shapes)
+        self._tree = shapely.STRtree(shapely.make_valid(shapes))
+
+    def of(self, region: shapely.Geometry) -> str:
+        """The class of the smallest one around a region's centre; "" for none."""
+        rows = np.sort(self._tree.query(shapely.centroid(region), predicate="within"))
+        # An area of tissue, not a nucleus.
+        rows = rows[self._areas[rows] >= shapely.area(region) / 2]
+        return self._classes[rows[np.argmin(self._areas[rows])]] if len(rows) else ""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +25,7 @@ from cellgennet_qupath.core.errors import (
 from cellgennet_qupath.evaluation.precomputed import PrecomputedPredictor
 from cellgennet_qupath.evaluation.predictors import (
     ClassicalBaseline,
+    SlideColours,
     StudentPredictor,
     TeacherPredictor,
     predictors_for,
@@ -33,6 +36,8 @@ from cellgennet_qupath.metrics.scores import score
 from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.formats.detections import write_detections
 from cellgennet_qupath.segmentation.model import Model
+from cellgennet_qupath.slides.normalisation import Normalisation, estimate
+from cellgennet_qupath.slides.reader import SlideReader
 from tests.helpers import Recorder
 
 
@@ -153,3 +158,23 @@ def test_without_stardist_the_teacher_is_skipped_unless_it_is_all_there_is(
     alone = write_bundle(tmp_path / "t.cgn", untrained.card, files)
     with pytest.raises(MissingExtraError, match="teacher of untrained"):
         predictors_for([alone], {}, classical=False)
+
+
+def test_the_colours_of_a_slide_are_estimated_once_for_all_its_regions(
+    region: EvaluationRegion, untrained: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[float] = []
+
+    def counting(reader: SlideReader, downsample: float, *rest: Any) -> Normalisation:
+        calls.append(downsample)
+        return estimate(reader, downsample, *rest)
+
+    monkeypatch.setattr("cellgennet_qupath.evaluation.predictors.estimate", counting)
+    colours, config = SlideColours(), untrained.config.normalisation
+    with region.open() as reader:
+        first = colours.of(region, reader, 1.0, config)
+        assert colours.of(replace(region, name="another"), reader, 1.0, config) is first
+        assert calls == [1.0]
+        colours.of(region, reader, 2.0, config)
+        colours.of(replace(region, mpp=0.7), reader, 2.0, config)
+    assert calls == [1.0, 2.0, 2.0]
