@@ -8,14 +8,15 @@ and overlapping windows share the maps of a block instead of computing them agai
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from ..core.parallel import ordered_map
-from ..geometry.coordinates import edge_to_full, grid_size
+from ..geometry.coordinates import edge_to_full, full_to_edge, grid_size
 from ..geometry.grid import Tile
 from ..geometry.rectangle import Rectangle
 from .decode import quantised
@@ -115,11 +116,36 @@ def block_grid(task: SlideTask) -> BlockGrid:
     return BlockGrid.over(size, unit, round_up(context, unit), task.model.block)
 
 
+_SMALLER = (1, 2, 4)
+
+
+def fitting_block(task: SlideTask) -> int:
+    """The longest side of blocks with which the wanted part of a slide costs least.
+
+    It depends on the slide and on what is wanted of it alone. The whole slide is done in the largest blocks;
+    around a few small annotations, smaller ones contain less that nobody asked for.
+    """
+    if task.area.within is None:
+        return task.model.block
+    costs = {}
+    for part in _SMALLER:
+        side = round_up(max(task.model.block // part, 1), task.model.predictor.unit)
+        grid = block_grid(replace(task, model=replace(task.model, block=side)))
+        size = (grid.core[0] + 2 * grid.context) * (grid.core[1] + 2 * grid.context)
+        x0, y0, x1, y1 = full_to_edge(shapely.bounds(task.area.within), task.downsample).tolist()
+        reach = task.model.halo + task.model.predictor.unit
+        around = Rectangle(int(x0) - reach, int(y0) - reach, int(x1) + reach, int(y1) + reach)
+        costs[task.model.block if part == 1 else side] = size * sum(
+            _is_needed(task, grid, key) for key in grid.keys(around)
+        )
+    return min(costs, key=lambda side: (costs[side], -side))
+
+
 def read_blocks(task: SlideTask, grid: BlockGrid, tiles: Iterable[Tile]) -> Iterator[Block | ReadyTile]:
     """Each block that the tiles of a band need, once, just before the first tile that needs it."""
     for _, band in groupby(tiles, key=lambda tile: tile.core.x0 // BAND):
         needed = [
-            (tile, [key for key in grid.keys(tile.outer) if _holds_tissue(task, grid, key)]) for tile in band
+            (tile, [key for key in grid.keys(tile.outer) if _is_needed(task, grid, key)]) for tile in band
         ]
         last = {key: tile.index for tile, keys in needed for key in keys}
         seen: set[Key] = set()
@@ -161,11 +187,14 @@ def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | ReadyTi
             del kept[key]
 
 
-def _holds_tissue(task: SlideTask, grid: BlockGrid, key: Key) -> bool:
-    """Whether a nucleus on tissue may extend into a block."""
+def _is_needed(task: SlideTask, grid: BlockGrid, key: Key) -> bool:
+    """Whether a nucleus on tissue may extend into a block, and a wanted one may depend on its maps."""
     x0, y0, x1, y1 = edge_to_full(grid.core_of(key), task.downsample)
-    reach = task.model.rule.max_extent / 2 * task.step
-    return task.area.has_tissue(x0 - reach, y0 - reach, x1 + reach, y1 + reach)
+    half = task.model.rule.max_extent / 2 * task.step
+    if not task.area.has_tissue(x0 - half, y0 - half, x1 + half, y1 + half):
+        return False
+    reach = task.model.rule.reach * task.step + half
+    return task.area.wants(x0 - reach, y0 - reach, x1 + reach, y1 + reach)
 
 
 def _overlap(one: Rectangle, other: Rectangle) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

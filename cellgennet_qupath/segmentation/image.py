@@ -27,6 +27,7 @@ from ..slides.normalisation import estimate
 from ..slides.tissue import tissue_mask
 from .adjust import rule_of
 from .assemble import SlideNuclei
+from .blocks import fitting_block
 from .checkpoint import Checkpoint
 from .covered import covered_area, covered_text
 from .plan import Area, plan_tiles, union_of
@@ -239,8 +240,12 @@ def _plan(run: Run, image: Prepared) -> tuple[SlideTask, list[Tile]]:
         area=area,
         stains=image.stains,
     )
-    tiles = plan_tiles(reader.width, reader.height, image.downsample, run.model, area, run.options.tile)
-    return task, tiles
+    block = fitting_block(task)
+    if block != task.model.block:
+        task = replace(task, model=replace(task.model, block=block))
+    # Tiles that are much larger than blocks would be decoded for the little that is wanted of them.
+    tile = run.options.tile if block == run.model.block else min(run.options.tile, block)
+    return task, plan_tiles(reader.width, reader.height, image.downsample, run.model, area, tile)
 
 
 def _segment(run: Run, task: SlideTask, tiles: list[Tile], checkpoint: Checkpoint) -> SlideNuclei:

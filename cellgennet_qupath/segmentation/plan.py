@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ..annotations.classes import CORRECTED
 from ..core.config import ClassNames
-from ..geometry.coordinates import edge_to_full, grid_size
+from ..geometry.coordinates import edge_to_full, full_to_edge, grid_size
 from ..geometry.grid import Tile, tile_grid
+from ..geometry.rectangle import Rectangle
 from ..qupath.project import Annotation
 from ..slides.tissue import TissueMask
 from .model import Model, round_up
@@ -51,12 +52,16 @@ class Area:
         reach : how far its centroid can be from its anchor.
         """
         x0, y0, x1, y1 = rectangle
-        if not self.has_tissue(x0, y0, x1, y1):
+        return self.has_tissue(x0, y0, x1, y1) and self.wants(x0 - reach, y0 - reach, x1 + reach, y1 + reach)
+
+    def wants(self, x0: float, y0: float, x1: float, y1: float) -> bool:
+        """Whether nuclei with their centroid in a rectangle may be kept, tissue or not."""
+        if self.within is None and self.ignored is None:
+            return True
+        box = shapely.box(x0, y0, x1, y1)
+        if self.ignored is not None and shapely.covers(self.ignored, box):
             return False
-        wide = shapely.box(x0 - reach, y0 - reach, x1 + reach, y1 + reach)
-        if self.ignored is not None and shapely.covers(self.ignored, wide):
-            return False
-        return self.within is None or bool(shapely.intersects(self.within, wide))
+        return self.within is None or bool(shapely.intersects(self.within, box))
 
     def has_tissue(self, x0: float, y0: float, x1: float, y1: float) -> bool:
         """Whether a rectangle may contain tissue."""
@@ -134,8 +139,13 @@ def plan_tiles(width: int, height: int, downsample: float, model: Model, area: A
     """
     columns, rows = grid_size(width, height, downsample)
     side = round_up(tile, model.predictor.unit)
-    tiles = tile_grid(columns, rows, side, model.halo)
-    tiles.sort(key=lambda one: (one.core.x0 // BAND, one.core.y0, one.core.x0))
     reach = model.halo * downsample
+    part = None
+    if area.within is not None:
+        x0, y0, x1, y1 = full_to_edge(shapely.bounds(area.within), downsample).tolist()
+        around = model.halo + 1
+        part = Rectangle(int(x0) - around, int(y0) - around, int(x1) + around + 1, int(y1) + around + 1)
+    tiles = tile_grid(columns, rows, side, model.halo, part)
+    tiles.sort(key=lambda one: (one.core.x0 // BAND, one.core.y0, one.core.x0))
     cores = [edge_to_full(one.core, downsample) for one in tiles]
     return [one for one, core in zip(tiles, cores, strict=True) if area.touches(core, reach)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 import shapely
@@ -10,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cellgennet_qupath.segmentation.assemble import SlideNuclei, TileNuclei
-from cellgennet_qupath.segmentation.blocks import block_grid
-from cellgennet_qupath.segmentation.plan import Area
+from cellgennet_qupath.segmentation.blocks import block_grid, fitting_block
+from cellgennet_qupath.segmentation.plan import Area, plan_tiles
 from cellgennet_qupath.segmentation.slide import segment_slide
 from cellgennet_qupath.slides.tissue import TissueMask
 
@@ -172,3 +174,40 @@ def test_an_empty_slide_has_all_columns_and_says_how_near_it_came() -> None:
     assert "Area µm^2" in found.nuclei.measurements.columns
     assert found.highest < 0.1
     assert run(draw(100, 100, [(50, 50, 10)]), 64).highest > 0.8
+
+
+def test_small_annotations_cost_their_own_area_and_change_no_nucleus() -> None:
+    discs: list[Disc] = [(x, y, 8.0) for x in range(20, 2400, 60) for y in range(20, 2400, 60)]
+    image = draw(2400, 2400, discs)
+    wanted = shapely.union_all([shapely.box(x, y, x + 60, y + 60) for x in (100, 1700) for y in (110, 1870)])
+    whole = Area(TissueMask(np.ones((1, 1), bool), 2400.0))
+    area = Area(whole.tissue, wanted)
+    one, _ = task(image, 128, whole)
+    large = replace(one.model, block=1024)
+    everywhere = replace(one, model=large)
+    within = replace(one, model=large, area=area)
+    assert fitting_block(everywhere) == 1024
+    assert fitting_block(replace(within, area=Area(whole.tissue, shapely.box(0, 0, 2400, 2400)))) == 1024
+    block = fitting_block(within)
+    assert block < 1024
+    found, seen = [], []
+    for side in (block, 1024):
+        predictor = Counting()
+        asked = replace(within, model=replace(large, block=side, predictor=predictor))
+        tiles = plan_tiles(2400, 2400, 1.0, asked.model, area, side)
+        found.append(as_rows(segment_slide(asked, tiles)))
+        seen.append(predictor.pixels)
+    assert found[0] == found[1]
+    assert len(found[0]) >= 4
+    assert seen[0] < 0.6 * seen[1]
+
+
+@dataclass
+class Counting(ColourReader):
+    """Counts the pixels that the network sees."""
+
+    pixels: int = 0
+
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.pixels += images[..., 0].size
+        return super().predict(images)
