@@ -120,7 +120,7 @@ _ONLY_IN_PROJECTS = {
     type=click.Choice(["1", "4"]),
     default="1",
     callback=lambda context, parameter, value: int(value),
-    help="4: average the network's maps over mirrored views of the slide; fewer errors, four times its time.",
+    help="4: average the network's maps over mirrored views of the slide; steadier, at four times its time.",
 )
 @click.option(
     "--resume/--restart", default=True, show_default=True, help="Continue an interrupted run, or start again."
