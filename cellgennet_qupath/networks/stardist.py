@@ -75,6 +75,8 @@ class StarDistModel:
             self._model = kind(model_config, name=folder.name, basedir=str(folder.parent))
         self.grid = int(self._model.config.grid[0])
         self.rays = int(self._model.config.n_rays)
+        self.backbone = backbone
+        self.filters = int(self._model.config.unet_n_filter_base)
 
     def prepare_training(self, learning_rate: float) -> None:
         """Compile for ``train_step``."""
@@ -93,6 +95,12 @@ class StarDistModel:
         from .stardist_encoder import load_network
 
         load_network(self._model.keras_model, [arrays[str(number)] for number in range(len(arrays))])
+
+    def network_arrays(self) -> list[NDArray[np.float32]]:
+        """All weights of a StarDist on an encoder, as ``load_network`` takes them."""
+        from .stardist_encoder import network_arrays
+
+        return network_arrays(self._model.keras_model)
 
     def train_step(
         self,

@@ -95,15 +95,26 @@ def load_network(model: keras.Model, arrays: Sequence[NDArray[np.float32]]) -> N
 
     Raises ValueError where there are too few or too many, or a shape differs.
     """
+    for (weight, axes), array in zip(_in_torch_order(model), arrays, strict=True):
+        weight.assign(array if axes is None else array.transpose(axes))
+
+
+def network_arrays(model: keras.Model) -> list[NDArray[np.float32]]:
+    """All weights in torch's order and layout, as ``load_network`` takes them."""
+    found = [(np.asarray(weight, np.float32), axes) for weight, axes in _in_torch_order(model)]
+    return [array if axes is None else array.transpose(np.argsort(axes)) for array, axes in found]
+
+
+def _in_torch_order(model: keras.Model) -> list[tuple[Any, tuple[int, ...] | None]]:
+    """The variables in torch's order, and the order of torch's axes in each; None where it is the same."""
     numbered = sorted(layer.name for layer in model.layers if layer.name.startswith("layer_"))
     found = [model.get_layer(name) for name in (*numbered, "features", "prob", "dist")]
-    own = [(weight, layer) for layer in found for weight in layer.weights]
-    for (weight, layer), array in zip(own, arrays, strict=True):
-        if array.ndim == 4:
-            # Torch: (out, in, rows, columns). Keras: (rows, columns, in, out), depthwise (..., channels, 1).
-            depthwise = isinstance(layer, layers.DepthwiseConv2D)
-            array = array.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
-        weight.assign(array)
+    ordered: list[tuple[Any, tuple[int, ...] | None]] = []
+    for layer in found:
+        # Torch: (out, in, rows, columns). Keras: (rows, columns, in, out), depthwise (..., channels, 1).
+        axes = (2, 3, 0, 1) if isinstance(layer, layers.DepthwiseConv2D) else (2, 3, 1, 0)
+        ordered += [(weight, axes if len(weight.shape) == 4 else None) for weight in layer.weights]
+    return ordered
 
 
 def _inverted(x: Any, stage: Stage, stride: int, names: _Names) -> Any:

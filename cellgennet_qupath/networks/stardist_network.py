@@ -5,7 +5,10 @@ TensorFlow's depthwise convolutions take several times as long to train as torch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,6 +51,13 @@ class StarDistNetwork(nn.Module):
     def init_pretrained(self) -> None:
         """Load the encoder's ImageNet weights; errors as in ``encoder.load_imagenet``."""
         load_imagenet(self.variant, self.stem, self.stages, f"teacher.backbone {self.variant}")
+
+    def load_arrays(self, arrays: Sequence[NDArray[np.float32]]) -> None:
+        """Set all weights from ``arrays``. Raises ValueError where there are too few or too many."""
+        own = [value for value in self.state_dict().values() if value.dim()]
+        with torch.no_grad():
+            for value, array in zip(own, arrays, strict=True):
+                value.copy_(torch.from_numpy(array.copy()))
 
     def arrays(self) -> list[NDArray[np.float32]]:
         """All weights in the order of ``stardist_encoder.load_network``, without counters."""

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core import errors
-from ..core.config import TeacherConfig
+from ..core.config import Architecture, TeacherConfig
 from ..core.errors import CellGenNetError, TrainingError
 from ..core.extras import require
 from .messages import Message, receive, send
@@ -102,6 +102,8 @@ class StarDistProcess:
             raise
         self.grid = int(opened["grid"])
         self.rays = int(opened["rays"])
+        self.backbone = cast(Architecture, opened["backbone"])
+        self.filters = int(opened["filters"])
 
     def __enter__(self) -> StarDistProcess:
         return self
@@ -126,6 +128,10 @@ class StarDistProcess:
     def load_network(self, weights: Sequence[NDArray[np.float32]]) -> None:
         """Set all weights of a StarDist on an encoder to torch's (``StarDistNetwork.arrays``)."""
         self._value("load_network", {str(number): array for number, array in enumerate(weights)})
+
+    def network_arrays(self) -> list[NDArray[np.float32]]:
+        """All weights of a StarDist on an encoder, as ``load_network`` takes them."""
+        return self._arrays("network_arrays")
 
     def train_step(self, batch: StarDistBatch, learning_rate: float) -> float:
         """One step on a batch; returns the loss."""

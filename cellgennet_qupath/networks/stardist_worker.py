@@ -23,6 +23,7 @@ _CALLS = frozenset(
         "prepare_training",
         "init_radius",
         "load_network",
+        "network_arrays",
         "train_step",
         "validation_loss",
         "predict",
@@ -56,7 +57,8 @@ def main() -> None:
         try:
             if call == "open":
                 model = _opened(**arguments)
-                answer = Message({"value": {"grid": model.grid, "rays": model.rays}})
+                shape = {name: getattr(model, name) for name in ("grid", "rays", "backbone", "filters")}
+                answer = Message({"value": shape})
             else:
                 answer = _called(model, call, arguments | request.arrays)
         except CellGenNetError as error:

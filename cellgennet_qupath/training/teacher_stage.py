@@ -61,8 +61,12 @@ def _trained(teacher: StarDistProcess, run: TrainingRun) -> list[dict[str, float
     """Train a new teacher; returns the losses of each epoch. On an encoder it is trained in torch."""
     config = run.config.teacher
     trainer: StarDistProcess | TeacherTrainer = teacher
-    if config.backbone != PLAIN and config.init is None:
-        trainer = TeacherTrainer(config, run.config.threads, run.config.seed)
+    if teacher.backbone != PLAIN:
+        shape = {name: getattr(teacher, name) for name in ("backbone", "filters", "rays")}
+        weights = None if config.init is None else teacher.network_arrays()
+        trainer = TeacherTrainer(
+            config.model_copy(update=shape), run.config.threads, run.config.seed, weights
+        )
     history = train_teacher(
         trainer,
         run.data.training,

@@ -5,7 +5,7 @@ The same calls as those of ``StarDistProcess``, which trains StarDist's own U-Ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,15 +39,27 @@ class TeacherTrainer:
     state_name = "teacher.safetensors"
     """The file of ``save_state``."""
 
-    def __init__(self, config: TeacherConfig, threads: int, seed: int) -> None:
-        """A new network on an encoder with ImageNet weights. Raises MissingExtraError without these."""
+    def __init__(
+        self,
+        config: TeacherConfig,
+        threads: int,
+        seed: int,
+        weights: Sequence[NDArray[np.float32]] | None = None,
+    ) -> None:
+        """A network with the weights of ``StarDistProcess.network_arrays``, or on an ImageNet encoder.
+
+        Raises MissingExtraError without the encoder's ImageNet weights.
+        """
         set_threads(threads)
         torch.manual_seed(seed)
         self.grid, self.rays = _GRID, config.rays
         self._steps_per_epoch = config.steps_per_epoch
         self._device = torch.device(best_device())
         self._network = self._built(config)
-        self._network.init_pretrained()
+        if weights is None:
+            self._network.init_pretrained()
+        else:
+            self._network.load_arrays(weights)
         self._average = self._built(config)
         self._average.load_state_dict(self._network.state_dict())
         self._average.eval()

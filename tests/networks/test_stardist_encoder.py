@@ -37,6 +37,9 @@ def test_keras_and_torch_predict_the_same(tmp_path: Path, number: int) -> None:
     with StarDistProcess(tmp_path / "teacher", lite(number), threads=1) as teacher:
         teacher.load_network(network.arrays())
         teacher.save({"prob": 0.5, "nms": 0.4})
+        kept = teacher.network_arrays()
+        assert all(np.array_equal(a, b) for a, b in zip(kept, network.arrays(), strict=True))
+        assert (teacher.backbone, teacher.filters) == (f"efficientnet-lite{number}", 4)
         found = teacher.predict(image)
         odd = teacher.predict(image[:70, :90])
         with pytest.raises(WorkerFailure):

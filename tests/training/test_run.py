@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 
 from cellgennet_qupath.annotations.labels import Split
 from cellgennet_qupath.bundle import sha256
-from cellgennet_qupath.core.config import PseudoConfig, config_from
+from cellgennet_qupath.core.config import PseudoConfig, TeacherConfig, config_from
 from cellgennet_qupath.core.errors import TrainingError
+from cellgennet_qupath.networks.stardist_process import StarDistProcess
 from cellgennet_qupath.report.training_page import write_training_page
 from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
 from cellgennet_qupath.training.pseudo_label_store import rounds
@@ -160,6 +162,27 @@ def test_annotations_alone_need_no_teacher(tmp_path: Path) -> None:
     trained = train_model(drawn_data(), tmp_path / "run", TINY.model_copy(update={"loss": loss}))
     assert set(trained.files) == {"student.safetensors"}
     assert set(trained.scores) == {"student"}
+
+
+def test_a_teacher_on_an_encoder_is_fine_tuned_with_its_encoder(tmp_path: Path) -> None:
+    """Trained from ImageNet weights, then from the folder of the first: 0 steps away at a rate of 1e-9."""
+
+    def teacher(name: str, **settings: object) -> Path:
+        raw = TINY.teacher.model_dump() | {"backbone": "efficientnet-lite0", "epochs": 1} | settings
+        config = TINY.model_copy(update={"teacher": TeacherConfig.model_validate(raw)})
+        return train_model(drawn_data(), tmp_path / name, config, "teacher").files["teacher"]
+
+    first = teacher("first")
+    again = teacher("again", init=first, backbone="unet", filters=8, learning_rate=1e-9)
+    config = json.loads((again / "config.json").read_text(encoding="utf-8"))
+    assert (config["backbone"], config["unet_n_filter_base"]) == ("efficientnet-lite0", 4)
+    arrays = []
+    for folder in (first, again):
+        with StarDistProcess(folder, threads=1) as process:
+            arrays.append(process.network_arrays())
+    for one, other in zip(*arrays, strict=True):
+        if one.ndim == 4:
+            np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_without_a_run_to_resume_training_starts_from_the_beginning(tmp_path: Path) -> None:
