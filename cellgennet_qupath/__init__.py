@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "create_project",
     "evaluate",
     "export",
     "load_bundle",
@@ -27,7 +28,17 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .api import evaluate, export, load_bundle, open_images, open_project, segment, suggest, train
+    from .api import (
+        create_project,
+        evaluate,
+        export,
+        load_bundle,
+        open_images,
+        open_project,
+        segment,
+        suggest,
+        train,
+    )
 
 
 def __getattr__(name: str) -> Any:

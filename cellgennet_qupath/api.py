@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .core.progress import LOG, Remembering, Reporter
+from .images import create_project as create_project
 from .images import open_images as open_images
 
 if TYPE_CHECKING:
@@ -260,11 +261,10 @@ def evaluate(
     >>> result.evaluation.summary()["pq"].round(1).tolist()
     [0.8]
     """
+    from .evaluation import run as scoring
     from .evaluation.checks import check_inputs
     from .evaluation.predictors import predictors_for
     from .evaluation.regions import regions_of
-    from .evaluation.run import Assessment
-    from .evaluation.run import evaluate as scored
     from .evaluation.verdict import SEEN_IN_TRAINING
     from .qupath.open import is_project_path
     from .report.evaluation_files import REPORT, check_output
@@ -285,13 +285,13 @@ def evaluate(
         models, others, teacher=teacher, classical=classical, threads=threads, reporter=listener
     )
     reporter.say(f"Comparing: {', '.join(one.name for one in predictors)}.")
-    evaluation = scored(regions, predictors, listener)
+    evaluation = scoring.evaluate(regions, predictors, listener)
     # A report of a part of the images says so.
     notes = [*([SEEN_IN_TRAINING] if is_project else []), *listener.warnings]
     document = write_report(folder, evaluation, subject, models, notes, reporter)
     page = folder / REPORT
     skipped = [line for line in listener.warnings if line.startswith("Skipped: ")]
-    return Assessment(evaluation, document, page if page.is_file() else None, skipped)
+    return scoring.Assessment(evaluation, document, page if page.is_file() else None, skipped)
 
 
 def suggest(

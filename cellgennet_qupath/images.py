@@ -11,6 +11,8 @@ from .core.progress import LOG, Reporter
 
 if TYPE_CHECKING:
     from .qupath.loose import LooseImages
+    from .qupath.open import Backend
+    from .segmentation.new_project import NewProject
 
 StrPath = str | os.PathLike[str]
 
@@ -49,3 +51,35 @@ def open_images(
     opened = open_loose(found, Path(output), mpp, stain, reporter)
     opened.passed_over = passed
     return opened
+
+
+def create_project(
+    images: StrPath | Sequence[StrPath],
+    path: StrPath,
+    *,
+    mpp: float | None = None,
+    nuclei: StrPath | None = None,
+    backend: Backend = "auto",
+    reporter: Reporter = LOG,
+) -> NewProject:
+    """Make a QuPath project of images in the folder ``path``, which must be missing or empty.
+
+    images  : images and folders of images, or the folder of results of ``open_images``: its images with
+              their nuclei.
+    mpp     : µm per pixel of images without a pixel size; QuPath then shows it.
+    nuclei  : a folder of results whose nuclei go into the project too.
+    backend : as for ``open_project``. With QuPath, it chooses the reader of each image, and the nuclei are
+              in the project; else they are files to import.
+
+    Raises UsageError where no image is found, ProjectError where ``path`` cannot be used, and QuPathError.
+
+    >>> import cellgennet_qupath as cgn
+    >>> made = cgn.create_project("MyProject/slides", "NewProject", backend="files")
+    >>> len(made.images), made.nuclei
+    (4, 0)
+    """
+    from .segmentation.new_project import make_project
+
+    places = [Path(place) for place in ([images] if isinstance(images, str | os.PathLike) else images)]
+    earlier = None if nuclei is None else Path(nuclei)
+    return make_project(places, Path(path), mpp, earlier, backend, reporter)

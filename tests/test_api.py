@@ -16,6 +16,7 @@ from cellgennet_qupath import api
 FUNCTIONS = (
     "open_project",
     "open_images",
+    "create_project",
     "load_bundle",
     "train",
     "segment",

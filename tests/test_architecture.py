@@ -72,7 +72,7 @@ WITHIN_QUPATH = {
     "formats": {"formats", "project"},
     "java": {"java", "formats", "files", "locate", "origin", "parents", "project", "stains", "suggested"},
 }
-MAY_OPEN_JAVA = {"qupath/open.py", "cli/diagnosis.py"}
+MAY_OPEN_JAVA = {"qupath/open.py", "qupath/create.py", "cli/diagnosis.py"}
 
 # Modules that are themselves imported only where an extra is in use.
 ALL_OPTIONAL = {"segmentation/cluster.py", "networks/stardist_encoder.py"}

@@ -165,7 +165,10 @@ def test_commands_and_options_exist(page: Path) -> None:
             with click.Context(cellgennet) as context:
                 command = cellgennet.get_command(context, words[0])
             assert command is not None
-            for parameter in command.params:
+            commands = [command]
+            if isinstance(command, click.Group) and len(words) > 1 and words[1] in command.commands:
+                commands.append(command.commands[words[1]])
+            for parameter in (parameter for one in commands for parameter in one.params):
                 options |= {*parameter.opts, *parameter.secondary_opts}
         for word in words:
             if word.startswith("-"):

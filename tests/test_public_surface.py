@@ -14,6 +14,7 @@ import cellgennet_qupath
 from cellgennet_qupath.cli import COMMANDS
 
 FUNCTIONS = [
+    "create_project",
     "evaluate",
     "export",
     "load_bundle",

@@ -28,6 +28,7 @@ COMMANDS = {
     "inspect": "Show a project's images, annotations and training material.",
     "train": "Train a model on a project's annotations.",
     "segment": "Segment every nucleus of every image of a project.",
+    "project": "Make a QuPath project of a folder of slides.",
     "restore": "Put back the detections that the last run replaced.",
     "export": "Write the measurements of a project to one table.",
     "suggest": "Suggest the windows whose outlines would teach a model most.",

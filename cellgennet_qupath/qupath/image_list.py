@@ -66,7 +66,9 @@ def list_image(
     sides = calibration.mpp_x, calibration.mpp_y
     entry = ImageEntry(
         id=earlier.entry.id if earlier else str(1 + max((int(o.entry.id) for o in others), default=0)),
-        name=earlier.entry.name if earlier else _name(image.path, {o.entry.name.casefold() for o in others}),
+        name=earlier.entry.name
+        if earlier
+        else name_of(image.path, {o.entry.name.casefold() for o in others}),
         uri=uri,
         slide=image.path.resolve(),
         size=image.size,
@@ -85,7 +87,7 @@ def _theirs(folder: Path) -> list[Path]:
     return [file for file in folder.glob(f"*{ENDING}") if read_head(file) is None]
 
 
-def _name(path: Path, taken: Collection[str]) -> str:
+def name_of(path: Path, taken: Collection[str]) -> str:
     """The name of an image in tables: of its file, with that of its folder where another one has it."""
     names = [path.name, f"{path.resolve().parent.name}/{path.name}"]
     return _first_free([*names, *(f"{names[1]} ({n})" for n in range(2, len(taken) + 3))], taken)

@@ -11,7 +11,7 @@ from ..core.progress import SILENT, Reporter
 from .files import FilesBackend
 from .formats.qpproj import PROJECT_FILE
 from .image_list import is_loose
-from .java.installation import find_qupath
+from .java.installation import Installation, find_qupath
 from .locate import SizeOf
 from .loose import LooseImages
 from .project import Project
@@ -49,6 +49,15 @@ def open_project(
     """
     if is_loose(path):
         return LooseImages(path, writable, reporter)
+    if installation_for(backend) is None:
+        return FilesBackend(path, slides, size_of, writable, reporter)
+    from .java.backend import QuPathBackend
+
+    return QuPathBackend(path, slides, size_of, writable, reporter, older_qupath)
+
+
+def installation_for(backend: Backend) -> Installation | None:
+    """The QuPath that a backend uses; None for the project's files. Raises as ``open_project``."""
     if backend == "qupath":
         require("qupath", "--backend qupath")
     installation = None if backend == "files" else find_qupath()
@@ -56,8 +65,4 @@ def open_project(
         raise QuPathError(
             "QuPath", "was not found", "Set PAQUO_QUPATH_DIR to its folder, or use --backend files"
         )
-    if installation is None:
-        return FilesBackend(path, slides, size_of, writable, reporter)
-    from .java.backend import QuPathBackend
-
-    return QuPathBackend(path, slides, size_of, writable, reporter, older_qupath)
+    return installation

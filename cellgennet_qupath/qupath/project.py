@@ -120,6 +120,16 @@ class ImageEntry:
 
 
 @dataclass(frozen=True)
+class NewImage:
+    """An image for a new project: its size (width, height), and (x, y) µm per pixel if known."""
+
+    path: Path
+    name: str
+    size: tuple[int, int]
+    mpp: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class StainVectors:
     """The colour-deconvolution stains of a brightfield image as set in QuPath.
 

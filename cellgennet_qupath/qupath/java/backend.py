@@ -126,15 +126,23 @@ class QuPathBackend:
             yield from javaobjects.detection_chunks_of(hierarchy)
 
     def write_detections(
-        self, entry: ImageEntry, nuclei: NucleiChunks, options: WriteOptions = WRITE_DEFAULTS
+        self,
+        entry: ImageEntry,
+        nuclei: NucleiChunks,
+        options: WriteOptions = WRITE_DEFAULTS,
+        image_type: str = "",
     ) -> WrittenDetections:
         """Write an entry's nuclei into its ``data.qpdata``. Raises EntryDataError and then changes nothing.
+
+        image_type : of an image that is new, QuPath's name; "" to leave it as it is.
 
         As in QuPath itself, all objects of the image are in memory. If another program changes the file
         meanwhile, the nuclei are kept as GeoJSON, to be imported.
         """
         geojson = self._files.detections_file(entry)
-        content = write.Detections(collect(nuclei), class_colors(self.path), options, self._files.version)
+        content = write.Detections(
+            collect(nuclei), class_colors(self.path), options, self._files.version, image_type
+        )
         data_file, count = self._write(
             entry, content, lambda: self._files.write_detections(entry, nuclei, options)
         )

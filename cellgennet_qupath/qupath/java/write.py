@@ -68,12 +68,14 @@ class Detections:
 
     colors  : of classes by full name.
     version : of the QuPath that wrote the project.
+    image_type : to be set, QuPath's name; "" to leave it.
     """
 
     nuclei: Nuclei
     colors: Mapping[str, Color]
     options: WriteOptions
     version: str = ""
+    image_type: str = ""
 
     @property
     def history(self) -> Mapping[str, str]:
@@ -82,6 +84,9 @@ class Detections:
     def plan(self, data: Any) -> Plan:
         """See ``Content``."""
         transfer, nuclei, parents = jvm.compiled("ObjectTransfer"), self.nuclei, None
+        if self.image_type:
+            kinds = jvm.java_class("qupath.lib.images.ImageData$ImageType")
+            data.setImageType(kinds.valueOf(self.image_type))
         if self.options.existing == "keep":
             present = set(str(transfer.ids(data)).split())
             nuclei = nuclei.take(np.array([qupath_id(i) not in present for i in nuclei.ids], bool))
