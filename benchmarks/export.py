@@ -29,7 +29,7 @@ from cellgennet_qupath.measure.intensity import stain_columns
 from cellgennet_qupath.measure.shape import shape_measurements
 from cellgennet_qupath.measure.tile import TOUCHES_EDGE
 from cellgennet_qupath.nuclei import CHUNK, Nuclei
-from cellgennet_qupath.qupath.formats.detections import write_detections
+from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.qupath.stains import H_E
 
 FORMATS = ("csv", "tsv.gz", "parquet", "geojson.gz", "h5ad", "zarr")
@@ -88,10 +88,9 @@ def make_project(folder: Path, n: int) -> Path:
         "lastID": 1,
         "images": [{"serverBuilder": server, "entryID": 1, "imageName": "slide"}],
     }
-    target = folder / "cellgennet" / "detections"
-    target.mkdir(parents=True)
     (folder / "project.qpproj").write_text(json.dumps(project), encoding="utf-8")
-    write_detections(target / "1.geojson.gz", nuclei)
+    with open_project(folder, "files", writable=True) as opened:
+        opened.write_detections(opened.entries[0], nuclei)
     return folder
 
 

@@ -165,7 +165,7 @@ class FilesBackend:
                 )
             return
         displayed: dict[str, str] | None = None
-        for nuclei, parents in detection_chunks(geojson):
+        for nuclei, parents in detection_chunks(geojson, self.columns_file(entry)):
             if displayed is None and parents.any():
                 displayed = {annotation.id: _displayed(annotation) for annotation in self.annotations(entry)}
             shown = [(displayed or {}).get(parent, ROOT) for parent in parents]
@@ -203,7 +203,15 @@ class FilesBackend:
                 within=options.within,
                 version=self.version,
             )
-        count = write_detections(file, nuclei, class_colors(self.path), options, parents, origin_of(entry))
+        count = write_detections(
+            file,
+            nuclei,
+            class_colors(self.path),
+            options,
+            parents,
+            origin_of(entry),
+            self.columns_file(entry),
+        )
         return WrittenDetections(
             count=count,
             file=file,
@@ -259,6 +267,10 @@ class FilesBackend:
     def detections_file(self, entry: ImageEntry) -> Path:
         """The file of an entry's detections. Raises ProjectError where a link is on the way to it."""
         return confined(self.work_folder, self._kept.detections(entry))
+
+    def columns_file(self, entry: ImageEntry) -> Path:
+        """The file of the same detections as columns. Raises ProjectError where a link is on the way."""
+        return confined(self.work_folder, self._kept.columns(entry))
 
     def suggestions_file(self, entry: ImageEntry) -> Path:
         """The file of an entry's suggestions. Raises ProjectError where a link is on the way to it."""

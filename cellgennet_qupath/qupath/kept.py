@@ -19,7 +19,7 @@ from .origin import difference, origin_of, set_aside
 from .project import ImageEntry
 
 DETECTIONS, ANNOTATIONS, SEGMENTED = "detections", "annotations", "segmented"
-SUGGESTIONS = "suggestions"
+SUGGESTIONS, COLUMNS = "suggestions", "columns"
 _SEEN = "seen.json"
 """In the folder of annotations: the slide that each file belonged to when a run last read it."""
 
@@ -54,6 +54,10 @@ class KeptFiles:
     def detections(self, entry: ImageEntry) -> Path:
         """Where the detections of an entry are kept."""
         return self.work_folder / DETECTIONS / f"{entry.id}.geojson.gz"
+
+    def columns(self, entry: ImageEntry) -> Path:
+        """Where the detections of an entry are kept as columns."""
+        return self.work_folder / COLUMNS / f"{entry.id}.parquet"
 
     def suggestions(self, entry: ImageEntry) -> Path:
         """Where the suggestions for an entry are kept."""

@@ -120,9 +120,14 @@ def test_nuclei_are_written_and_nothing_else_changes(project: Path) -> None:
         opened.write_detections(one, nuclei.take(np.array([1])))
         assert len(opened.detections(one)) == 1
     assert project_hashes(project, times=True) == before
-    assert sorted(p.name for p in (project / "cellgennet").rglob("*") if p.is_file()) == [
-        "1.geojson.gz",
-        "2.geojson.gz",
+    work = project / "cellgennet"
+    assert sorted(p.relative_to(work).as_posix() for p in work.rglob("*") if p.is_file()) == [
+        "columns/1.json",
+        "columns/1.parquet",
+        "columns/2.json",
+        "columns/2.parquet",
+        "detections/1.geojson.gz",
+        "detections/2.geojson.gz",
         "project.lock",
     ]
 

@@ -26,6 +26,7 @@ from ...core.files import replacing
 from ...nuclei import CHUNK, Nuclei, NucleiChunks, concat, own_id
 from ..project import WRITE_DEFAULTS, WriteOptions
 from .bounded import open_text, parse_json
+from .columns import columns_of, confirm_columns, writing_columns
 from .featurelines import FeatureColumns, parse_features, parse_lines
 from .geojson import DETECTION_TYPES, features, is_uuid, object_type
 from .outlines import with_area
@@ -50,6 +51,7 @@ def write_detections(
     options: WriteOptions = WRITE_DEFAULTS,
     parents: Callable[[Nuclei], NDArray[np.object_]] | None = None,
     origin: Mapping[str, Any] | None = None,
+    columns_file: Path | None = None,
 ) -> int:
     """Write nuclei as detections or cells for import by QuPath, completely or not at all.
 
@@ -59,26 +61,32 @@ def write_detections(
     options : written at the head of the file, for the script that imports it.
     parents : returns the ids of the parent annotations of nuclei, "" for none; QuPath itself ignores them.
     origin  : the slide they were made from (see ``qupath/origin.py``), written at the head of the file.
+    columns_file : the same as columns, to be read faster (see ``columns.py``); in a folder beside the file's.
 
     Returns how many were written: an outline without an area on the grid of 0.01 px is left out, and so
     are NaN measurements. Raises EntryDataError.
     """
-    written = 0
+    written, root = 0, path.parent.parent
     try:
         # No name and no time inside, so that equal nuclei give equal bytes.
         with (
             replacing(path) as part,
             part.open("wb") as raw,
             _packed(raw) if path.suffix == ".gz" else nullcontext(raw) as file,
+            nullcontext() if columns_file is None else writing_columns(columns_file, root) as add,
         ):
             for number, chunk in enumerate(nuclei.chunks()):
                 if number == 0:
                     file.write((_OPENING[0] + _text(_head(chunk, options, origin)) + _OPENING[1]).encode())
-                lines = feature_lines(chunk, colors, None if parents is None else parents(chunk))
+                lines, features = _features(chunk, colors, None if parents is None else parents(chunk))
                 if lines:
                     file.write(((",\n" if written else "") + ",\n".join(lines)).encode())
+                    if add is not None:
+                        add(features())
                 written += len(lines)
             file.write((("\n" if written else "") + _CLOSING).encode())
+        if columns_file is not None:
+            confirm_columns(columns_file, path, root)
     except OSError as error:
         raise EntryDataError(path, f"cannot be written ({error.strerror})") from error
     return written
@@ -107,22 +115,50 @@ def feature_lines(
     parents: NDArray[np.object_] | None = None,
 ) -> list[str]:
     """One GeoJSON feature per nucleus that has an area, as text without line breaks."""
+    return _features(nuclei, colors, parents)[0]
+
+
+def _features(
+    nuclei: Nuclei, colors: Mapping[str, Color] | None, parents: NDArray[np.object_] | None
+) -> tuple[list[str], Callable[[], FeatureColumns]]:
+    """The same, and a function that returns exactly what these texts are read as."""
     nuclei, rows = with_area(nuclei)
     parent_ids = np.full(len(nuclei), "", dtype=object) if parents is None else parents[rows]
     outlines = _geometries(nuclei.polygons, nuclei)
     cells = [""] * len(nuclei) if nuclei.cells is None else _geometries(nuclei.cells, nuclei)
     classes = {name: _classification(name, colors or {}) for name in set(nuclei.classes)}
+    ids = [qupath_id(identifier) for identifier in nuclei.ids]
+    names, numbers = _number_texts(nuclei)
     lines = []
-    for row, measured in enumerate(_measurement_texts(nuclei)):
+    for row, measured in enumerate(_measurement_texts(names, numbers)):
         parent = f'"parent":"{parent_ids[row]}",' if parent_ids[row] else ""
         kind, shape = "detection", f'"geometry":{outlines[row]}'
         if cells[row]:
             kind, shape = "cell", f'"geometry":{cells[row]},"nucleusGeometry":{outlines[row]}'
         lines.append(
-            f'{{"type":"Feature","id":"{qupath_id(nuclei.ids[row])}",{parent}{shape},'
+            f'{{"type":"Feature","id":"{ids[row]}",{parent}{shape},'
             f'"properties":{{"objectType":"{kind}"{classes[nuclei.classes[row]]}{measured}}}}}'
         )
-    return lines
+
+    def columns() -> FeatureColumns:
+        # In the order in which they are read: that of the head, which does not list the probability.
+        order = list(dict.fromkeys([*map(str, nuclei.measurements.columns), PROBABILITY]))
+        values = np.array([[float(text) for text in row] for row in numbers])
+        table = pd.DataFrame(values.reshape(len(numbers), len(names)), columns=names)
+        full = {name: ": ".join(class_names(name)) for name in classes}
+        has_cell = nuclei.cells is not None and any(cells)
+        return FeatureColumns(
+            ids=np.array(ids, dtype=object),
+            polygons=nuclei.polygons,
+            cells=nuclei.cells if has_cell else None,
+            classes=np.array([full[name] for name in nuclei.classes], dtype=object),
+            parents=np.array([str(parent) for parent in parent_ids], dtype=object),
+            z=nuclei.z,
+            t=nuclei.t,
+            measurements=table[order],
+        )
+
+    return lines, columns
 
 
 def _geometries(outlines: NDArray[np.object_], nuclei: Nuclei) -> list[str]:
@@ -168,13 +204,18 @@ def qupath_id(identifier: object) -> str:
     return text if is_uuid(text) else own_id(text.encode())
 
 
-def _measurement_texts(nuclei: Nuclei) -> list[str]:
+def _number_texts(nuclei: Nuclei) -> tuple[list[str], list[list[str]]]:
+    """Names of the measurements that are written, and for each nucleus their values as text."""
     names, values = columns(nuclei)
+    # QuPath stores measurements in 32 bits, which have at most nine digits.
+    return names, [[f"{value:.9g}" for value in row] for row in values.tolist()]
+
+
+def _measurement_texts(names: list[str], numbers: list[list[str]]) -> list[str]:
     keys = [_text(name) for name in names]
     texts = []
-    for row in values.tolist():
-        # QuPath stores measurements in 32 bits, which have at most nine digits.
-        pairs = [f"{key}:{value:.9g}" for key, value in zip(keys, row, strict=True) if value == value]
+    for row in numbers:
+        pairs = [f"{key}:{text}" for key, text in zip(keys, row, strict=True) if text != "nan"]
         texts.append(f',"measurements":{{{",".join(pairs)}}}' if pairs else "")
     return texts
 
@@ -197,13 +238,21 @@ def read_detections(path: Path) -> Nuclei:
     return concat([nuclei for nuclei, _ in detection_chunks(path)])
 
 
-def detection_chunks(path: Path) -> Iterator[tuple[Nuclei, NDArray[np.object_]]]:
+def detection_chunks(
+    path: Path, columns_file: Path | None = None
+) -> Iterator[tuple[Nuclei, NDArray[np.object_]]]:
     """The detections and cells of a GeoJSON file in chunks, with the ids of their parents.
 
     The parent is an annotation, "" for none. A file that this tool wrote is never in memory as a whole.
+
+    columns_file : the same as columns, which is read instead where it is the same (see ``columns.py``).
     Raises EntryDataError.
     """
     try:
+        stored = None if columns_file is None else columns_of(columns_file, path)
+        if stored is not None:
+            yield from map(_nuclei, stored)
+            return
         with open_text(path) as file:
             first = file.readline()
             if first.startswith(_OPENING[0]) and first.endswith(_OPENING[1]):
