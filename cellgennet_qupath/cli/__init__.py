@@ -39,6 +39,10 @@ COMMANDS = {
 }
 
 
+COMPLETE = "_CELLGENNET_COMPLETE"
+"""The variable with which a shell asks for completions."""
+
+
 class _Commands(click.Group):
     """A group that knows its commands by name and imports each on first use."""
 
@@ -77,6 +81,9 @@ def cellgennet(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
+    if COMPLETE in os.environ:
+        # The shell asks for completions: click answers in bytes, and ends the process.
+        cellgennet.main(prog_name="cellgennet")
     # In force until the process has ended: a second Ctrl-C may come while Python cleans up.
     Interrupts().__enter__()
     try:

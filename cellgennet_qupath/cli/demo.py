@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .next_step import say_next
 from .options import threads_option
 from .reporter import reporter
 
@@ -20,7 +21,8 @@ def command(folder: Path, threads: int | None) -> None:
     """
     from ..demo import run_demo
 
-    outcome = run_demo(folder, threads or 0, reporter())
+    listener = reporter()
+    outcome = run_demo(folder, threads or 0, listener)
     click.echo("\nScores against the known truth of the sample (F1 at IoU 0.5):")
     click.echo(f"{'slide':28} {'true':>6} {'found':>6} {'F1':>6} {'PQ':>6} {'Dice':>6}")
     for score in outcome.scores:
@@ -32,3 +34,4 @@ def command(folder: Path, threads: int | None) -> None:
     click.echo("\nResults:")
     for what, place in outcome.places.items():
         click.echo(f"  {what:12} {place}")
+    say_next(listener, "cellgennet segment MyProject, for a project or a folder (-o RESULTS) of your own")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from .next_step import quoted, say_next
 from .options import Backend, json_option, mpp_option, opened, print_json, project_argument, threads_option
 from .reporter import reporter
 
@@ -103,6 +104,8 @@ def command(
     for line in assessment.skipped:
         click.echo(f"! {line}")
     click.echo(f"Report: {assessment.page or output}")
+    if project_given:
+        say_next(listener, f"annotate where the model is doubtful: cellgennet suggest {quoted(project)}")
     return code
 
 

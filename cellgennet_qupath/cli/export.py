@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from .next_step import quoted, say_next
 from .options import Backend, mpp_option, opened, project_argument
 from .reporter import reporter
 
@@ -73,3 +74,8 @@ def command(
             reporter=listener,
         )
     click.echo(f"{count} nuclei: {output}")
+    if not summary:
+        say_next(
+            listener,
+            f"one row per image and annotation: cellgennet export {quoted(project)} -o summary.csv --summary",
+        )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .next_step import quoted, say_next
 from .options import Backend, json_option, mpp_option, opened, print_json, project_argument
 from .terminal import printable
 
@@ -48,6 +49,10 @@ def command(
         print_json(document)
     else:
         _print_table(document)
+        place = quoted(project)
+        trainable = any(image["trainable"]["nuclei"] for image in document["images"])
+        train = [f"cellgennet train {place} -o NAME.cgn"] if trainable else []
+        say_next(listener, *train, f"cellgennet segment {place}")
 
 
 def _print_table(document: dict[str, Any]) -> None:

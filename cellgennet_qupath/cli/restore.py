@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .next_step import say_next
 from .options import (
     Backend,
     image_id_option,
@@ -51,4 +52,6 @@ def command(
                 restored += 1
                 click.echo(f"{entry.name}: {written.count} detections restored -> {written.file}")
     click.echo(f"{restored} images restored.")
+    if restored:
+        say_next(listener, "the same command again takes this back")
     return 3 if failed else 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .next_step import quoted, say_next
 from .options import (
     Backend,
     image_id_option,
@@ -110,4 +111,10 @@ def command(
             click.echo(note)
         if result.page:
             click.echo(f"Page: {result.page}")
+        if result.windows:
+            say_next(
+                listener,
+                "in QuPath, outline every nucleus in a suggestion and give it the class Training; then "
+                f"cellgennet train {quoted(project)} -o NAME.cgn",
+            )
     return 3 if result.failed else 0

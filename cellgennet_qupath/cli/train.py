@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from .next_step import quoted, say_next
 from .options import Backend, mpp_option, opened, project_argument, threads_option
 from .reporter import reporter
 
@@ -61,6 +62,7 @@ def command(
 ) -> None:
     """Train a model on a project's annotations, from the shipped model or from nothing."""
     from .. import api
+    from ..bundle import REPORT
     from ..core.config import load_config
     from ..core.extras import require
 
@@ -83,3 +85,11 @@ def command(
             reporter=listener,
         )
     click.echo(f"Model bundle: {bundle.path}")
+    page = bundle.path / REPORT / "training.html"
+    if page.is_file():
+        click.echo(f"Page: {page}")
+    say_next(
+        listener,
+        f"cellgennet segment {quoted(project)} -m {quoted(output)}",
+        f"cellgennet evaluate {quoted(project)} -m {quoted(output)} -o report",
+    )

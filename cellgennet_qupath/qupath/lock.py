@@ -48,7 +48,7 @@ class ProjectLock:
         self._folder = folder
         self.path = folder / LOCK_FILE
         self.record = folder / RECORD_FILE
-        self._command = command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        self._command = command
         self._reporter = reporter
         # Without the fallback to a lock by mere existence, which would outlive a killed process.
         self._lock = FileLock(self.path, thread_local=False, fallback_to_soft=False)
@@ -103,16 +103,17 @@ class ProjectLock:
         if earlier:
             self._reporter.warn(f"An earlier run did not finish: {_owner(earlier)}.")
         with replacing(self.record, self._folder) as part:
-            part.write_text(json.dumps(_this_process(self._command)), encoding="utf-8")
+            part.write_text(json.dumps(this_process(self._command)), encoding="utf-8")
 
 
-def _this_process(command: str) -> dict[str, Any]:
+def this_process(command: str = "") -> dict[str, Any]:
+    """Who runs what, where and since when, as plain data; the command is that of this process."""
     try:
         user = getpass.getuser()
     except (ImportError, KeyError, OSError):  # a user without a name, as in some containers
         user = ""
     return {
-        "command": command,
+        "command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "user": user,
         "pid": os.getpid(),
         "host": socket.gethostname(),

@@ -24,6 +24,7 @@ from ..qupath.loose import LooseImages
 from ..qupath.project import ImageEntry, Project, WriteOptions
 from .adjust import adjusted, choices
 from .image import segment_image
+from .log import Batch
 from .model import Model
 from .options import SegmentOptions
 from .plan import geometry_of_class
@@ -70,9 +71,11 @@ def segment_project(
             _restart(project, entry)
     total = len(entries) if isinstance(entries, Sequence) else 0
     results: list[ImageResult] = []
+    batch: Batch | None = None
     try:
         with _client(options) as client:
             run = _run(project, bundle, model, options, client, reporter)
+            batch = Batch.begin(project.work_folder, project.backend, run.writing.history, model.learnt_from)
             for number, entry in enumerate(entries, start=1):
                 reporter.say(f"[{number}/{total}] {entry.name}" if total else f"[{number}] {entry.name}")
                 if not total and not options.resume:
@@ -84,12 +87,16 @@ def segment_project(
                 elif result.status == "failed":
                     reporter.warn(result.sentence())
     except KeyboardInterrupt as error:
+        if batch is not None:
+            batch.write(results, "interrupted", reporter)
         of = f" of {total}" if total else ""
         raise Interrupted(
             "segment",
             f"stopped; {len(results)}{of} images are done, the next one in part",
             "Run the same command again to continue",
         ) from error
+    if batch is not None:
+        batch.write(results, "finished", reporter)
     mixed = mixed_settings(project)
     if mixed:
         reporter.warn(mixed)

@@ -156,6 +156,7 @@ def _record(
             "checksum": model.fingerprint,
             "mpp": model.mpp,
             "rule": rule_of(model),
+            "learnt_from": model.learnt_from,
         },
         within=run.options.within,
         inside=_inside(run, image.entry),

@@ -38,6 +38,7 @@ class Model:
                   last digits of the maps, so it does not depend on the tiles.
     stain       : of the slides it was trained on, "" if unknown.
     limits      : of a run, none by default.
+    learnt_from : stain, magnification and species of those slides, for people.
     """
 
     predictor: MapPredictor
@@ -49,6 +50,7 @@ class Model:
     block: int = 2048
     stain: str = ""
     limits: Limits = Limits()
+    learnt_from: str = ""
 
     @classmethod
     def from_bundle(
@@ -65,6 +67,7 @@ class Model:
             path_class=bundle.card.classes[0] if bundle.card.classes else "",
             fingerprint=bundle.fingerprint,
             stain=bundle.card.stain,
+            learnt_from=bundle.card.learnt_from,
         )
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .. import __version__
+from ..bundle import INTENDED_USE
 from ..core.errors import UsageError
 from ..qupath.project import ImageEntry, Project
 from ..segmentation.record import read_record
@@ -38,6 +39,7 @@ def image_facts(project: Project, entry: ImageEntry) -> Facts:
         "Slide": entry.uri if entry.slide is None else str(entry.slide),
         "Model": str(model.get("name") or ""),
         "Model checksum": str(model.get("checksum") or ""),
+        "Learnt from": str(model.get("learnt_from") or ""),
         "Within": "" if record is None else ", ".join(filter(None, [record.within, *record.inside])),
     }
     facts: Facts = {name: writable(text) for name, text in texts.items()}
@@ -64,6 +66,7 @@ def check_columns(columns: Iterable[str], summary: bool) -> None:
 
 def export_facts(project: Project, units: Units, images: Iterable[Facts]) -> dict[str, Any]:
     """What is known of an export as a whole, as plain data."""
+    images = list(images)
     models = sorted({(str(one["Model"]), str(one["Model checksum"])) for one in images if one["Model"]})
     return {
         "version": __version__,
@@ -71,4 +74,6 @@ def export_facts(project: Project, units: Units, images: Iterable[Facts]) -> dic
         "unit": units.target or "as in QuPath",
         "model": ", ".join(name for name, _ in models),
         "model_checksum": ", ".join(checksum for _, checksum in models),
+        "learnt_from": "; ".join(sorted({str(one["Learnt from"]) for one in images if one["Learnt from"]})),
+        "intended_use": INTENDED_USE,
     }

@@ -64,7 +64,7 @@ def write_summary(file: Path, export: Export, project: Project, columns: Sequenc
         pq.write_table(table, file)
     elif ending == ".xlsx":
         check_size(file, table.num_rows, table.num_columns)
-        write_sheet(file, table.column_names, [table])
+        write_sheet(file, table.column_names, [table], export.about)
     else:
         delimiter = "\t" if ending.startswith(".tsv") else ","
         write_text(file, table.column_names, [table], delimiter, ending.endswith(".gz"), export.excel)

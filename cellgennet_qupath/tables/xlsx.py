@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,10 +19,10 @@ _LONGEST_TEXT = 32_767
 
 
 def write_xlsx(file: Path, export: Export) -> int:
-    """The table of csv as the one sheet of a workbook. Raises ExportError for more than a sheet can hold."""
+    """The table of csv as a workbook's first sheet. Raises ExportError for more than a sheet can hold."""
     with spooled(file, export) as spool:
         check_size(file, spool.rows, len(spool.schema))
-        write_sheet(file, spool.schema.names, spool)
+        write_sheet(file, spool.schema.names, spool, export.about)
         return spool.rows
 
 
@@ -37,8 +38,11 @@ def check_size(file: Path, rows: int, columns: int) -> None:
         raise ExportError(file, f"a sheet holds {_MOST_COLUMNS:,} columns, not {columns:,}", way_out)
 
 
-def write_sheet(file: Path, names: list[str], tables: Iterable[pa.Table]) -> None:
-    """Write tables with the same columns as one sheet with a fixed header; only one row is in memory."""
+def write_sheet(file: Path, names: list[str], tables: Iterable[pa.Table], about: Mapping[str, Any]) -> None:
+    """Write tables with the same columns as one sheet with a fixed header; only one row is in memory.
+
+    about : what is known of all of it, name to value, for a second sheet.
+    """
     import xlsxwriter
 
     options = {"constant_memory": True, "tmpdir": str(file.parent), "in_memory": False}
@@ -58,3 +62,8 @@ def write_sheet(file: Path, names: list[str], tables: Iterable[pa.Table]) -> Non
                     elif value is not None and abs(value) < float("inf"):
                         sheet.write_number(row, column, value)
                 row += 1
+        facts = book.add_worksheet("About")
+        facts.set_column(0, 1, 24)
+        for row, (name, value) in enumerate(about.items()):
+            facts.write_string(row, 0, name.replace("_", " "))
+            facts.write_string(row, 1, str(value)[:_LONGEST_TEXT])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,23 @@ def test_a_misspelt_setting(settings: object, words: str) -> None:
     with pytest.raises(ConfigError) as raised:
         config_from(settings, "c.yaml")
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_and_options(shell: str) -> None:
+    def answer(variables: dict[str, str]) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "cellgennet_qupath"],
+            env={**os.environ, **variables},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+            check=True,
+        ).stdout
+
+    assert "_CELLGENNET_COMPLETE" in answer({"_CELLGENNET_COMPLETE": f"{shell}_source"})
+    words = {"_CELLGENNET_COMPLETE": f"{shell}_complete", "COMP_WORDS": "cellgennet segment --thre"}
+    assert "--threshold" in answer({**words, "COMP_CWORD": "--thre" if shell == "fish" else "2"})
 
 
 def test_a_misspelt_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cellgennet_qupath.bundle import INTENDED_USE
 from cellgennet_qupath.core.errors import ExportError
 from cellgennet_qupath.tables import xlsx
 
@@ -41,6 +42,16 @@ def test_numbers_are_numbers_and_texts_are_texts(tmp_path: Path) -> None:
 def test_the_table_is_that_of_csv(tmp_path: Path) -> None:
     book = pd.read_excel(export(tmp_path, "t.xlsx", TWO), engine="openpyxl")
     pd.testing.assert_frame_equal(book, pd.read_csv(export(tmp_path, "t.csv", TWO)), check_dtype=False)
+
+
+def test_a_second_sheet_says_what_made_it(tmp_path: Path) -> None:
+    for name, more in (("t.xlsx", {}), ("s.xlsx", {"summary": True})):
+        about = pd.read_excel(
+            export(tmp_path, name, CALIBRATED, **more), sheet_name="About", header=None, engine="openpyxl"
+        )
+        facts = dict(zip(about[0], about[1], strict=True))
+        assert facts["intended use"] == INTENDED_USE
+        assert {"version", "model", "learnt from", "unit"} <= set(facts)
 
 
 def test_a_summary(tmp_path: Path) -> None:
