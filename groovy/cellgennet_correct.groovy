@@ -11,7 +11,9 @@
  *
  * Options (edit the values between the two dashed lines):
  *
- * className    the class that the annotation around them gets: "Training" or "Validation"
+ * className    the class that the annotation around them gets:
+ *              "Training"    trains models,
+ *              "Validation"  shows how good they are
  * ---------------------------------------------------------------------------------------------- */
 def className = "Training"
 /* ----------------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
  *
  * When to use it: once. The menu has an entry for each of the scripts, with a small dialog for its options, so that
  * no script needs to be edited. QuPath remembers what you chose in each project.
- * How to run it: Automate > User scripts... > cellgennet_menu, or Run > Run. It asks whether the menu is to be there
- * whenever QuPath starts.
+ * How to run it: Automate > User scripts... > cellgennet menu opens it in the script editor; there, Run > Run. It asks
+ * whether the menu is to be there whenever QuPath starts.
  *
  * It has no options.
  *

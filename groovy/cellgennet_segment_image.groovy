@@ -13,7 +13,7 @@
  * selected     true: only inside the annotations that are selected in the viewer
  * cells        expand nuclei into cells by up to this many micrometres, e.g. "5"; empty: nuclei only
  * existing     what happens to detections that are already in the image:
- *              "replace-own" (or empty) replaces only nuclei from earlier runs,
+ *              "replace-own" replaces only nuclei from earlier runs,
  *              "replace-all" removes every detection,
  *              "keep"        removes none
  * moreOptions  any other options listed by `cellgennet segment --help`, e.g. ["--mpp", "0.25"]
@@ -22,7 +22,7 @@ def model = ""
 def within = ""
 def selected = false
 def cells = ""
-def existing = ""
+def existing = "replace-own"
 def moreOptions = []
 /* ----------------------------------------------------------------------------------------------
  * Annotations are never changed, and detections of other tools only by "replace-all".

@@ -12,7 +12,7 @@
  * within       only inside annotations of this class, e.g. "Tumor"; empty: the whole image
  * cells        expand nuclei into cells by up to this many micrometres, e.g. "5"; empty: nuclei only
  * existing     what happens to detections that are already in the image:
- *              "replace-own" (or empty) replaces only nuclei from earlier runs,
+ *              "replace-own" replaces only nuclei from earlier runs,
  *              "replace-all" removes every detection,
  *              "keep"        removes none
  * images       in Run > Run, only images of these names, e.g. ["*HE*", "slide 3*"]; empty: all images
@@ -21,7 +21,7 @@
 def model = ""
 def within = ""
 def cells = ""
-def existing = ""
+def existing = "replace-own"
 def images = []
 def moreOptions = []
 /* ----------------------------------------------------------------------------------------------

@@ -328,12 +328,16 @@ class CellGenNet {
             throw new IllegalStateException("CellGenNet: cannot start ${python} (${e.getMessage()}). Run 'cellgennet groovy install' again.")
         }
         tool.messages = Thread.startDaemon {
-            tool.process.getErrorStream().withReader("UTF-8") { reader ->
-                reader.eachLine { line ->
-                    tool.say(line)
-                    if (line.startsWith("Error"))
-                        tool.error = line
+            try {
+                tool.process.getErrorStream().withReader("UTF-8") { reader ->
+                    reader.eachLine { line ->
+                        tool.say(line)
+                        if (line.startsWith("Error"))
+                            tool.error = line
+                    }
                 }
+            } catch (IOException closed) {
+                // The process was ended, so there are no more lines.
             }
         }
         Thread.startDaemon {

@@ -10,8 +10,10 @@ import javafx.concurrent.Task
 import javafx.event.ActionEvent
 import javafx.event.EventHandler
 import javafx.scene.control.ButtonType
+import javafx.scene.control.DialogEvent
 import javafx.scene.control.MenuItem
 import javafx.scene.control.SeparatorMenuItem
+import javafx.stage.Modality
 import org.controlsfx.dialog.ProgressDialog
 import org.slf4j.LoggerFactory
 import qupath.fx.dialogs.Dialogs
@@ -40,8 +42,9 @@ class ScriptOptions {
             } else if (name && line.startsWith(" *  ")) {
                 help[name] << line.substring(2).trim()
             } else if (set.matches() && help.containsKey(set.group(1))) {
-                options << [name: set.group(1), value: value(set.group(2)), help: help[set.group(1)].join(" "),
-                            choices: choices(help[set.group(1)])]
+                def value = value(set.group(2))
+                options << [name: set.group(1), value: value, help: help[set.group(1)].join(" "),
+                            choices: choices(help[set.group(1)], value)]
             } else {
                 name = null
             }
@@ -55,10 +58,12 @@ class ScriptOptions {
         return written == "[]" ? [] : written in ["true", "false"] ? written.toBoolean() : written
     }
 
-    /** Values that an explanation lists, each in quotation marks at the beginning of a line. */
-    private static List choices(List lines) {
+    /** Values that an explanation lists, each in quotation marks at the beginning of a line; "" if it is the default. */
+    private static List choices(List lines, Object preset) {
         def listed = lines.findAll { it =~ /^"[\w-]+"/ }.collect { (it =~ /^"([\w-]+)"/)[0][1] }
-        return listed.size() > 1 ? [""] + listed : []
+        if (listed.size() < 2)
+            return []
+        return preset in listed ? listed : [preset] + listed
     }
 }
 
@@ -135,8 +140,16 @@ class CellGenNetMenu {
         ["Correct detections...", "cellgennet_correct.groovy"],
         null,
         ["Import nuclei...", "cellgennet_import_detections.groovy"],
-        ["Export annotations...", "cellgennet_export_annotations.groovy"],
+        ["Export annotations", "cellgennet_export_annotations.groovy"],
         null,
+    ]
+
+    /** What the dialogs call the options. */
+    private static final Map LABELS = [
+        model: "Model", within: "Only inside annotations of class", selected: "Only inside the selected annotations",
+        cells: "Expand nuclei into cells by (µm)", existing: "Detections that are there", images: "Only images named",
+        count: "Number of windows", size: "Size of a window (pixels)", className: "Class of the region",
+        config: "File of settings", resume: "Continue a training that was stopped", moreOptions: "Other options",
     ]
 
     private final File scripts
@@ -211,12 +224,15 @@ class CellGenNetMenu {
         for (def option : options) {
             def known = before.getProperty(script.getName() + "." + option.name)
             def value = known == null ? option.value : known
+            if (option.choices && !(value in option.choices))
+                value = option.value
+            def label = LABELS[option.name] ?: option.name
             if (option.value instanceof Boolean)
-                params.addBooleanParameter(option.name, option.name, value.toString().toBoolean(), option.help)
+                params.addBooleanParameter(option.name, label, value.toString().toBoolean(), option.help)
             else if (option.choices)
-                params.addChoiceParameter(option.name, option.name, value.toString(), option.choices, option.help)
+                params.addChoiceParameter(option.name, label, value.toString(), option.choices, option.help)
             else
-                params.addStringParameter(option.name, option.name, value instanceof List ? value.join(";") : value.toString(), option.help)
+                params.addStringParameter(option.name, label, value instanceof List ? value.join(";") : value.toString(), option.help)
         }
         return params
     }
@@ -239,10 +255,19 @@ class CellGenNetMenu {
         progress.setTitle(TITLE)
         progress.setHeaderText(title)
         progress.getDialogPane().setMinWidth(520)
+        // QuPath stays usable meanwhile, as with Run in the script editor.
+        progress.initModality(Modality.NONE)
         progress.getDialogPane().getButtonTypes().add(ButtonType.CANCEL)
         progress.getDialogPane().lookupButton(ButtonType.CANCEL).addEventFilter(ActionEvent.ACTION, { event ->
             event.consume()
             task.cancel(true)
+        } as EventHandler)
+        // Closing the window would leave the work going on unseen.
+        progress.setOnCloseRequest({ DialogEvent event ->
+            if (!task.isDone()) {
+                event.consume()
+                task.cancel(true)
+            }
         } as EventHandler)
         task.setOnSucceeded({ Dialogs.showInfoNotification(TITLE + ": " + title, task.getValue()) } as EventHandler)
         task.setOnFailed({ Dialogs.showErrorMessage(TITLE + ": " + title, reason(task.getException())) } as EventHandler)

@@ -30,4 +30,5 @@ def install(folder: Path | None) -> None:
     for script in installed.kept:
         click.echo(f"Kept: {script}")
     click.echo(f"They start {sys.executable} (recorded in {installed.settings}).")
-    click.echo("For the menu Extensions > CellGenNet, run Automate > User scripts... > cellgennet_menu once.")
+    menu = "Automate > User scripts... > cellgennet menu"
+    click.echo(f"For the menu Extensions > CellGenNet, choose {menu} in QuPath, then Run.")

@@ -52,8 +52,8 @@ def install_scripts(folder: Path | None, python: Path) -> InstalledScripts:
         raise UsageError(
             "groovy install",
             f"found no QuPath user folder, neither in {Path.home() / 'QuPath'} nor in QuPath's preferences",
-            "Start QuPath once, or name a folder: QuPath shows its own in Edit > Preferences, "
-            "QuPath user directory; scripts go into the folder scripts inside it",
+            "Set one in QuPath (Edit > Preferences, QuPath user directory), close QuPath and run this again, "
+            "or name a folder for the scripts: QuPath looks in the folder scripts of its user directory",
         )
     kept = []
     try:

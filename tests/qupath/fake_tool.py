@@ -9,9 +9,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import shapely
@@ -21,7 +23,14 @@ from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.qupath.project import Project, Within, WriteOptions
 
 
+def end_slowly(number: int, frame: FrameType | None) -> None:
+    """As a tool that closes slides and releases the project before it ends."""
+    time.sleep(2)
+    sys.exit(130)
+
+
 def main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGTERM, end_slowly)
     log = Path(os.environ["FAKE_LOG"])
     with log.open("a", encoding="utf-8") as file:
         file.write(f"start {' '.join(arguments)}\n")
