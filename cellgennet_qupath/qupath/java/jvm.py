@@ -30,7 +30,8 @@ def _start() -> None:
     given = options.get("java_opts") or []
     # Java 24 and later warn on stderr without this.
     given = shlex.split(given) if isinstance(given, str) else given
-    options["java_opts"] = ["--enable-native-access=ALL-UNNAMED", *given]
+    # Without -Xrs, Java ends the process on Ctrl-C or SIGTERM before Python learns of it.
+    options["java_opts"] = ["--enable-native-access=ALL-UNNAMED", "-Xrs", *given]
     if not any(option.endswith("GC") for option in given):
         # Java runs for seconds here, with a single thread of ours.
         options["java_opts"].insert(0, "-XX:+UseSerialGC")
