@@ -73,7 +73,9 @@ def by_place(project: Project, entry: ImageEntry, ids: Sequence[str]) -> dict[st
     nuclei = [shape for chunk in project.detection_chunks(entry) for shape in chunk.nuclei.polygons]
     points = [shape.centroid for shape in nuclei]
     shapes = {a.id: a.geometry for a in project.annotations(entry)}
-    counts = {one: sum(shapes[one].intersects(point) for point in points) for one in ids if one}
+    counts = {
+        one: sum(bool(shapely.intersects(shapes[one], point)) for point in points) for one in ids if one
+    }
     return {"": len(points), **counts}
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from ...nuclei import Nuclei, empty
+from ...core.parallel import Prefetch
+from ...nuclei import CHUNK, Nuclei, empty
 from ..formats.detections import DEFAULT_COLOR, Color, columns, pop_probability, qupath_id
 from ..formats.outlines import on_grid, with_area
 from ..project import Annotation, Core, DetectionChunk, ImageEntry, ObjectCounts, Plane, Suggestion
@@ -19,7 +20,7 @@ from ..suggested import COLOR, SUGGESTED
 from . import jvm
 
 _CHUNK = 50_000
-"""Nuclei transferred to or from Java at once."""
+"""Nuclei transferred from Java at once."""
 
 
 def annotations_of(hierarchy: Any) -> list[Annotation]:
@@ -163,15 +164,23 @@ def add(
     transfer = jvm.compiled("ObjectTransfer")
     added = jvm.java_class("java.util.ArrayList")(len(nuclei))
     parent_ids: list[str] = []
-    for start in range(0, len(nuclei), _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, len(nuclei)))
-        chunk, kept = with_area(nuclei.take(rows))
-        if len(chunk):
-            added.addAll(_objects(chunk, colors))
-        if parents is not None:
-            parent_ids += parents[rows[kept]].tolist()
+    with Prefetch() as pipeline:
+        # Outlines are checked in another thread while Java makes objects of those before them.
+        for chunk, rows in pipeline.prefetch(_importable(nuclei), 2):
+            if len(chunk):
+                added.addAll(_objects(chunk, colors))
+            if parents is not None:
+                parent_ids += parents[rows].tolist()
     transfer.add(data, added, "\n".join(parent_ids))
     return int(added.size())
+
+
+def _importable(nuclei: Nuclei) -> Iterator[tuple[Nuclei, NDArray[np.intp]]]:
+    """The nuclei with an area in chunks, made importable, and their rows."""
+    for start in range(0, len(nuclei), CHUNK):
+        rows = np.arange(start, min(start + CHUNK, len(nuclei)))
+        chunk, kept = with_area(nuclei.take(rows))
+        yield chunk, rows[kept]
 
 
 def add_suggestions(data: Any, suggestions: Sequence[Suggestion], ids: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -169,8 +170,10 @@ def write_new_data(
         count = plan.add()
         if content.history:
             transfer.addStep(data, _STEP, dict(content.history))
-        intended = np.array(checksum.compute(data, plan.ours, ids), np.int64)
-        transfer.write(data, _java_path(new_file))
+        with ThreadPoolExecutor(1) as beside:
+            writing = beside.submit(transfer.write, data, _java_path(new_file))
+            intended = np.array(checksum.compute(data, plan.ours, ids), np.int64)
+            writing.result()
         summary = str(transfer.summary(data, time.time_ns() // 1_000_000))
         data = None
         with new_file.open("rb+") as file:
