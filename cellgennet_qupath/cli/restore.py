@@ -16,6 +16,7 @@ from .options import (
     project_argument,
 )
 from .reporter import reporter
+from .segmented import write_table
 
 
 @click.command("restore")
@@ -34,6 +35,7 @@ def command(
     """Put back the detections that the last run replaced, and keep the present ones instead."""
     from ..core.environment import of_image
     from ..qupath.choose import chosen
+    from ..qupath.loose import LooseImages
     from ..qupath.replaced import restore_detections
 
     listener = reporter()
@@ -51,6 +53,8 @@ def command(
             else:
                 restored += 1
                 click.echo(f"{entry.name}: {written.count} detections restored -> {written.file}")
+        if restored and isinstance(target, LooseImages):
+            write_table(target, listener)
     click.echo(f"{restored} images restored.")
     if restored:
         say_next(listener, "the same command again takes this back")

@@ -51,7 +51,7 @@ def print_run(place: Path, target: Project, run: Segmentation, as_json: bool, li
     from ..segmentation.result import tally
 
     loose = target if isinstance(target, LooseImages) else None
-    table = None if loose is None else _write_table(loose, listener)
+    table = None if loose is None else write_table(loose, listener)
     page = str(run.page) if run.page else None
     if as_json:
         document = {"project": str(place)} if loose is None else _of_images(loose, table)
@@ -78,8 +78,11 @@ def _of_images(loose: LooseImages, table: Path | None) -> dict[str, object]:
     return {"output": str(loose.path), "passed_over": passed, "table": None if table is None else str(table)}
 
 
-def _write_table(loose: LooseImages, listener: Reporter) -> Path | None:
-    """The table of all nuclei in a folder of results; None, and no table, where there are none."""
+def write_table(loose: LooseImages, listener: Reporter) -> Path | None:
+    """Write the table of all nuclei in a folder of results; None, and no table, where there are none.
+
+    Raises ExportError.
+    """
     from .. import api
     from ..core.errors import ExportError
     from ..core.files import confined

@@ -99,8 +99,8 @@ def _at_scale(model: Model, scale: float) -> tuple[DecodingConfig, float]:
 def _split(decoding: DecodingConfig, split: Split) -> DecodingConfig:
     return decoding.model_copy(
         update={
-            "valley": max(0.3, 1 - (1 - decoding.valley) * _VALLEY[split]),
-            "blur_um": decoding.blur_um * _BLUR[split],
-            "peak_distance_um": decoding.peak_distance_um * _DISTANCE[split],
+            "valley": max(0.3, round(1 - (1 - decoding.valley) * _VALLEY[split], 6)),
+            "blur_um": round(decoding.blur_um * _BLUR[split], 6),
+            "peak_distance_um": round(decoding.peak_distance_um * _DISTANCE[split], 6),
         }
     )

@@ -58,6 +58,19 @@ def test_nuclei_table_and_page_in_one_command(
     ]  # fmt: skip
 
 
+def test_what_a_run_replaced_comes_back_into_the_table(
+    slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ("segment", slides / "a.png", "-o", tmp_path / "r", "--mpp", 0.4)
+    assert invoke(capsys, *line)[0] == 0
+    before = (tmp_path / "r" / "nuclei.csv").read_bytes()
+    assert invoke(capsys, *line, "--threshold", 1)[0] == 0
+    assert not (tmp_path / "r" / "nuclei.csv").exists()
+    code, out, _ = invoke(capsys, "restore", tmp_path / "r", "--image", "a.png")
+    assert (code, "1 images restored." in out) == (0, True)
+    assert (tmp_path / "r" / "nuclei.csv").read_bytes() == before
+
+
 def test_one_document_of_json(slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = invoke(
         capsys, "segment", slides / "b.png", slides, "-o", tmp_path / "r", "--mpp", 0.4,
