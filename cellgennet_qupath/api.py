@@ -57,11 +57,11 @@ def open_project(
     ...     [entry.name for entry in project.entries]
     ['slide1_glands.ome.tif', 'slide2_inflamed.ome.tif', 'slide3_nests.ome.tif', 'slide4_mixed.ome.tif']
     """
+    from .qupath.locate import size_of_slide
     from .qupath.open import open_project as opened
-    from .slides.reader import slide_size
 
     folder = None if slides is None else Path(slides)
-    return opened(Path(path), backend, folder, slide_size, writable, reporter, older_qupath)
+    return opened(Path(path), backend, folder, size_of_slide, writable, reporter, older_qupath)
 
 
 def load_bundle(path: StrPath = "pretrained", *, reporter: Reporter = LOG) -> Bundle:

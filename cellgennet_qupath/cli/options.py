@@ -134,10 +134,10 @@ def opened(
     older_qupath: bool = False,
 ) -> Project:
     """Open the project and locate its slides; ``writable`` takes its lock."""
+    from ..qupath.locate import size_of_slide
     from ..qupath.open import open_project
-    from ..slides.reader import slide_size
 
-    return open_project(project, backend, slides, slide_size, writable, reporter, older_qupath)
+    return open_project(project, backend, slides, size_of_slide, writable, reporter, older_qupath)
 
 
 def print_json(document: object) -> None:

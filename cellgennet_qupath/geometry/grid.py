@@ -45,3 +45,8 @@ def tile_grid(columns: int, rows: int, tile: int, halo: int, part: Rectangle | N
 def _touched(start: int, end: int, length: int, tile: int) -> range:
     """Which tiles of a row, or of a column, of ``length`` samples overlap [start, end)."""
     return range(max(start, 0) // tile, -(-min(end, length) // tile) if start < length else 0)
+
+
+def round_up(number: int, unit: int) -> int:
+    """The next multiple of ``unit``."""
+    return -(-number // unit) * unit

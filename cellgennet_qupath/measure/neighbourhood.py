@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+
+from ..core.lazy import lazy
+
+if TYPE_CHECKING:
+    import scipy.spatial as spatial
+else:
+    spatial = lazy("scipy.spatial")
 
 RADIUS = 50.0
 """µm; radius of the disc in which neighbours are counted."""
@@ -44,7 +52,7 @@ def neighbourhood(
     _, group = np.unique(planes, axis=0, return_inverse=True)
     for plane in range(int(group.max(initial=-1)) + 1):
         rows = np.flatnonzero(group == plane)
-        tree = cKDTree(points[rows])
+        tree = spatial.cKDTree(points[rows])
         for part in np.array_split(rows, -(-len(rows) // _AT_ONCE)):
             if len(rows) > 1:
                 nearest[part] = np.asarray(tree.query(points[part], k=2)[0])[:, 1]

@@ -252,3 +252,13 @@ def _below(root: Path, depth: int | None) -> Iterator[Path]:
             if depth < 0:
                 return
         level = deeper
+
+
+def size_of_slide(path: Path) -> tuple[int, int] | None:
+    """(width, height) of a slide file; None if it cannot be opened.
+
+    Asked only where a slide has moved, so the readers of slides are loaded only then.
+    """
+    from ..slides.reader import slide_size
+
+    return slide_size(path)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import SlideError, UsageError
-from ..slides.reader import open_slide
 from ..slides.source import ZARR_MARKS
 from .formats.qpproj import PROJECT_FILE
 from .project import WORK_FOLDER
@@ -60,6 +59,8 @@ def find_images(
     is there even if it cannot be read, with no size. Raises UsageError for a place that does not exist, and
     where no image is found.
     """
+    from ..slides.reader import open_slide
+
     found: dict[Path, FoundImage] = {}
     passed: list[PassedOver] = []
     for place in places:

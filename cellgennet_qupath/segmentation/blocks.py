@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from ..core.parallel import ordered_map
 from ..geometry.coordinates import edge_to_full, full_to_edge, grid_size
-from ..geometry.grid import Tile
+from ..geometry.grid import Tile, round_up
 from ..geometry.rectangle import Rectangle
 from .decode import quantised
-from .model import round_up
 from .plan import BAND
 from .task import SlideTask
 

@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from skimage.segmentation import watershed
 
+from ..core.lazy import lazy
 from ..geometry.distance import distance_to_zero
+
+if TYPE_CHECKING:
+    import scipy.sparse as sparse
+    import scipy.sparse.csgraph as csgraph
+    import skimage.segmentation as segmentation
+else:
+    sparse = lazy("scipy.sparse")
+    csgraph = lazy("scipy.sparse.csgraph")
+    segmentation = lazy("skimage.segmentation")
 
 LEVELS = 1023
 """The value of probability 1 in quantised maps."""
@@ -225,7 +232,7 @@ def _grow(
         return markers
     markers[seeds] = np.arange(1, len(seeds[0]) + 1)
     near = distance_to_zero(markers == 0) <= max_extent
-    labels: NDArray[np.int32] = watershed(-smooth, markers, mask=mask & near)
+    labels: NDArray[np.int32] = segmentation.watershed(-smooth, markers, mask=mask & near)
     return labels
 
 
@@ -244,8 +251,8 @@ def _merge_without_valley(
     one, other, saddle = _saddles(labels, smooth)
     peak = np.concatenate([[0], smooth[seeds]]).astype(np.float64)
     flat = saddle >= decoding.valley * np.minimum(peak[one], peak[other])
-    links = coo_array((np.ones(int(flat.sum())), (one[flat], other[flat])), shape=(count, count))
-    _, group = connected_components(links, directed=False)
+    links = sparse.coo_array((np.ones(int(flat.sum())), (one[flat], other[flat])), shape=(count, count))
+    _, group = csgraph.connected_components(links, directed=False)
     inside = np.flatnonzero(labels)
     groups = group[labels.reshape(-1)[inside]]
     boxes = _boxes(inside, groups, count, labels.shape[1])

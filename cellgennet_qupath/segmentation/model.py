@@ -90,8 +90,3 @@ def decoding_of(bundle: Bundle) -> DecodingConfig:
         raise BundleError(
             bundle.path / CARD, f"contains an invalid decoding rule (`{key}`)", "Train again"
         ) from error
-
-
-def round_up(number: int, unit: int) -> int:
-    """The next multiple of ``unit``."""
-    return -(-number // unit) * unit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from ..annotations.classes import CORRECTED
 from ..core.config import ClassNames
 from ..geometry.coordinates import edge_to_full, full_to_edge, grid_size
-from ..geometry.grid import Tile, tile_grid
+from ..geometry.grid import Tile, round_up, tile_grid
 from ..geometry.rectangle import Rectangle
 from ..qupath.project import Annotation
-from ..slides.tissue import TissueMask
-from .model import Model, round_up
+
+if TYPE_CHECKING:
+    from ..slides.tissue import TissueMask
+    from .model import Model
 
 BAND = 32768
 """Input samples: wider slides are processed in bands of this width, to bound the memory needed."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from ..core.errors import SlideError
+from ..core.lazy import lazy
 from .pixel_size import unit_of_length
 from .samples import SampleFormat, bits_used
 from .source import AS_OME_TIFF, Stored, planes_note
+
+if TYPE_CHECKING:
+    import zarr
+else:
+    zarr = lazy("zarr")
 
 _AXES = "tczyx"
 """Of versions that name no axes."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-import tifffile
+from typing import TYPE_CHECKING, Literal
 
 from ..core.errors import CalibrationError
+from ..core.lazy import lazy
+
+if TYPE_CHECKING:
+    import tifffile
+else:
+    tifffile = lazy("tifffile")
 
 ANISOTROPY = 0.01
 """Relative difference of pixel width and height up to which pixels count as square."""

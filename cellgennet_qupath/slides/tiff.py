@@ -12,19 +12,25 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
-import tiffslide
-import zarr
 from numpy.typing import NDArray
 
 from ..core.errors import SlideError
+from ..core.lazy import lazy
 from .levels import level_step
 from .pixel_size import stated_mpp
 from .samples import SampleFormat, bits_used
 from .source import RE_EXPORT, Stored, planes_note
+
+if TYPE_CHECKING:
+    import tiffslide
+    import zarr
+else:
+    tiffslide = lazy("tiffslide")
+    zarr = lazy("zarr")
 
 # tifffile logs oddities of a file; those that matter are raised as exceptions.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ..core.parallel import ordered_map
 from ..geometry.coordinates import edge_to_full
+from ..geometry.grid import round_up
 from ..geometry.rectangle import Rectangle
 from ..qupath.project import Annotation, ImageEntry
-from ..segmentation.model import Model, round_up
+from ..segmentation.model import Model
 from ..slides.normalisation import Normalisation
 from ..slides.reader import SlideReader
 from ..slides.tissue import TissueMask

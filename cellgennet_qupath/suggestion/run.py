@@ -18,12 +18,13 @@ from ..core.errors import CellGenNetError, Interrupted
 from ..core.extras import install_line, missing
 from ..core.progress import Reporter
 from ..geometry.coordinates import edge_to_full, grid_size
+from ..geometry.grid import round_up
 from ..geometry.rectangle import Rectangle
 from ..qupath.choose import chosen
 from ..qupath.images import open_image
 from ..qupath.project import Annotation, ImageEntry, Project, Suggestion, WrittenSuggestions
 from ..qupath.suggested import SUGGESTED, removable
-from ..segmentation.model import Model, round_up
+from ..segmentation.model import Model
 from ..slides.normalisation import estimate
 from ..slides.pixel_size import downsample_for, resolve_mpp
 from ..slides.tissue import tissue_mask

@@ -26,7 +26,6 @@ from .formats import FORMATS, Format, ending_of
 from .segmented import why_unknown
 from .spool import Export
 from .stream import NucleiStream, Tally, has_nuclei
-from .summary import SUMMARY_FORMATS, write_summary
 from .units import Unit, Units, choose_units, listed
 
 IMAGE = "{image}"
@@ -98,7 +97,11 @@ def export_project(
 
 
 def _format(project: Project, path: Path, options: _Options) -> Format:
-    endings = SUMMARY_FORMATS if options.summary else tuple(FORMATS)
+    endings: tuple[str, ...] = tuple(FORMATS)
+    if options.summary:
+        from .summary import SUMMARY_FORMATS, write_summary
+
+        endings = SUMMARY_FORMATS
     ending = ending_of(path.name, endings)
     if ending is None:
         what = "summary format" if options.summary else "format"

@@ -11,20 +11,29 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
 from ...core.files import replacing
+from ...core.lazy import lazy
 from .bounded import read_json, require_regular
 from .featurelines import FeatureColumns
 from .geometries import check_wkb
 from .outlines import MULTIPOLYGON, POLYGON
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+else:
+    pd = lazy("pandas")
+    pa = lazy("pyarrow")
+    pc = lazy("pyarrow.compute")
+    pq = lazy("pyarrow.parquet")
 
 _NAMES = b"measurements"
 _FEW = ["class", "parent"]

@@ -13,16 +13,15 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
 from ...core.errors import EntryDataError
 from ...core.files import replacing
+from ...core.lazy import lazy
 from ...nuclei import CHUNK, Nuclei, NucleiChunks, concat, own_id
 from ..project import WRITE_DEFAULTS, WriteOptions
 from .bounded import open_text, parse_json
@@ -30,6 +29,13 @@ from .columns import columns_of, confirm_columns, writing_columns
 from .featurelines import FeatureColumns, parse_features, parse_lines
 from .geojson import DETECTION_TYPES, features, is_uuid, object_type
 from .outlines import with_area
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+else:
+    pd = lazy("pandas")
+    pa = lazy("pyarrow")
 
 PROBABILITY = "Detection probability"
 """The measurement under which QuPath's StarDist extension keeps the probability; ours as well."""

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.json
 import shapely
 from numpy.typing import NDArray
 
+from ...core.lazy import lazy
 from .bounded import parse_json
 from .geojson import class_name, plane_of
 from .geometries import from_geojsons
 from .outlines import MULTIPOLYGON, POLYGON
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.json as pj
+else:
+    pd = lazy("pandas")
+    pa = lazy("pyarrow")
+    pj = lazy("pyarrow.json")
 
 
 @dataclass(frozen=True)
@@ -94,14 +102,24 @@ def _shapes(geometries: Sequence[Mapping[str, Any] | None]) -> NDArray[np.object
     return shapes
 
 
-_GEOMETRY = pa.struct(
-    [
-        ("type", pa.string()),
-        ("coordinates", pa.list_(pa.list_(pa.list_(pa.float64())))),
-        ("plane", pa.struct([("c", pa.int32()), ("z", pa.int32()), ("t", pa.int32())])),
-    ]
-)
-_CLASS = pa.struct([("name", pa.string()), ("names", pa.list_(pa.string())), ("color", pa.list_(pa.int64()))])
+@cache
+def _geometry_type() -> pa.DataType:
+    return pa.struct(
+        [
+            ("type", pa.string()),
+            ("coordinates", pa.list_(pa.list_(pa.list_(pa.float64())))),
+            ("plane", pa.struct([("c", pa.int32()), ("z", pa.int32()), ("t", pa.int32())])),
+        ]
+    )
+
+
+@cache
+def _class_type() -> pa.DataType:
+    return pa.struct(
+        [("name", pa.string()), ("names", pa.list_(pa.string())), ("color", pa.list_(pa.int64()))]
+    )
+
+
 _MOST_MEASUREMENTS = 5000
 """Names of measurements in one chunk of features; every name costs a column of numbers."""
 
@@ -109,16 +127,24 @@ _MOST_MEASUREMENTS = 5000
 def _all_polygons(lines: Sequence[str], names: Sequence[str]) -> FeatureColumns:
     """As ``parse_features``; Arrow's parser is faster, but wants one layout of coordinates for all."""
     measured_fields = pa.struct([(name, pa.float64()) for name in names])
-    fields = [("objectType", pa.string()), ("classification", _CLASS), ("measurements", measured_fields)]
+    fields = [
+        ("objectType", pa.string()),
+        ("classification", _class_type()),
+        ("measurements", measured_fields),
+    ]
     schema = [("type", pa.string()), ("id", pa.string()), ("parent", pa.string())]
-    schema += [("geometry", _GEOMETRY), ("nucleusGeometry", _GEOMETRY), ("properties", pa.struct(fields))]
+    schema += [
+        ("geometry", _geometry_type()),
+        ("nucleusGeometry", _geometry_type()),
+        ("properties", pa.struct(fields)),
+    ]
     if not all(line.startswith("{") for line in lines):
         raise ValueError("a line is not a feature")  # Arrow itself ends the process at a leading `null`
     raw = "\n".join(lines).encode()
-    table = pyarrow.json.read_json(
+    table = pj.read_json(
         pa.BufferReader(raw),
-        pyarrow.json.ReadOptions(use_threads=False, block_size=len(raw) + 1),
-        pyarrow.json.ParseOptions(explicit_schema=pa.schema(schema), unexpected_field_behavior="error"),
+        pj.ReadOptions(use_threads=False, block_size=len(raw) + 1),
+        pj.ParseOptions(explicit_schema=pa.schema(schema), unexpected_field_behavior="error"),
     )
     column = {name: table[name].combine_chunks() for name in table.column_names}
     n, properties = len(table), column["properties"]
