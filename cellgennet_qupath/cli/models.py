@@ -34,6 +34,35 @@ def listed(folders: tuple[Path, ...], as_json: bool) -> None:
     _list(folders, as_json)
 
 
+@command.command("export")
+@click.argument("bundle")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The archive to write (.zip).",
+)
+@click.option("--licence", default="", metavar="SPDX", help="Licence, if the bundle's card states none.")
+@click.option("--author", "authors", multiple=True, metavar="NAME", help="Who made the model (repeatable).")
+def export(bundle: str, output: Path, licence: str, authors: tuple[str, ...]) -> None:
+    """Write BUNDLE (a folder, or `pretrained`) as a BioImage.IO model, for other programs to run.
+
+    The archive holds the student as ONNX, test tensors, licence and citations, and a README that describes
+    how colours are normalised and how maps become nuclei.
+    """
+    from ..api import load_bundle
+    from ..core.errors import UsageError
+    from ..core.resources import sample_projects
+    from ..segmentation.bioimageio import Publication, write_bioimageio
+
+    if output.suffix.lower() != ".zip":
+        raise UsageError(output, "is not the name of an archive", "End it in .zip")
+    sample = sample_projects() / "quickstart" / "slides" / "slide3_nests.ome.tif"
+    write_bioimageio(load_bundle(bundle), sample, output, Publication(licence, authors))
+    click.echo(f"{output}: a BioImage.IO model. Its README says how to normalise and decode.")
+
+
 def _list(folders: Iterable[Path], as_json: bool) -> None:
     from ..bundle import INTENDED_USE, bundles_in, pretrained_bundle, shipped_bundles
     from ..core.errors import UsageError

@@ -23,6 +23,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "h5ad": ("anndata",),
     "dicom": ("wsidicom",),
     "openslide": ("openslide",),
+    "bioimageio": ("onnx",),
 }
 """The modules that each extra of the package installs, by their import names."""
 

@@ -20,7 +20,8 @@ _WHOLE = 4_000_000
 """Images of up to this many samples are read whole."""
 _TILE = 256
 _TILES = 24
-_CLIP = (-0.5, 1.5)
+CLIP = (-0.5, 1.5)
+"""Normalised colours end here."""
 _LEAST_CONTRAST = 32.0
 """Minimum number of grey values between 0 and 1: noise in an almost empty image must not fill the scale."""
 
@@ -42,7 +43,7 @@ class Normalisation:
         low = self.low.astype(np.float32)
         contrast = np.maximum(self.high - self.low, 1.0).astype(np.float32)
         table = (np.arange(256, dtype=np.float32)[:, None] - low) / contrast
-        np.clip(table, *_CLIP, out=table)
+        np.clip(table, *CLIP, out=table)
         normalised = np.asarray(cv2.LUT(image, table[None]), np.float32)
         for void in self.voids:
             normalised[void.matches(image)] = table[255]
