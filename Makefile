@@ -1,8 +1,9 @@
 # Commands for a checkout on Linux and macOS; each makes its own virtual environment.
-#   make demo       the whole workflow on the sample project, into ./cellgennet-demo
+#   make demo       the loop of detecting, correcting and training on the sample project, into ./cellgennet-demo
 #   make test       style, types, documentation and tests
 #   make lint       style and types only
 #   make docs       the documentation as a website, into ./site
+#   make dist       a wheel and a source archive, into ./dist
 #   make coverage   the tests with a report of the lines that they run
 # PYTHON names another interpreter: make demo PYTHON=python3.12
 
@@ -11,7 +12,7 @@ PIP = -m pip --disable-pip-version-check -qq install -c constraints.txt
 BIN = .venv-test/bin
 MARKDOWN = README.md CHANGELOG.md CONTRIBUTING.md docs findings sample_projects .github
 
-.PHONY: demo test lint docs groovy coverage clean
+.PHONY: demo test lint docs dist groovy coverage clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/cellgennet demo
@@ -29,6 +30,9 @@ lint: .venv-test/installed
 docs: .venv-test/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+dist: .venv-test/installed
+	$(BIN)/python -m build --no-isolation
+
 # Without the Groovy compilers the tests that need them are skipped and say so.
 groovy: .venv-test/installed
 	-$(BIN)/python tests/groovy_compilers.py .venv-test/groovy
@@ -36,7 +40,7 @@ groovy: .venv-test/installed
 coverage: groovy
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-report=html
 
-.venv-demo/installed: EXTRAS = [train]
+.venv-demo/installed: EXTRAS =
 .venv-test/installed: EXTRAS = [dev]
 
 # torch goes first and by itself: where a build without CUDA is offered (PIP_FIND_LINKS, an index), pip takes
@@ -51,4 +55,4 @@ coverage: groovy
 	@touch $@
 
 clean:
-	rm -rf .venv-demo .venv-test cellgennet-demo site htmlcov .coverage
+	rm -rf .venv-demo .venv-test cellgennet-demo dist site htmlcov .coverage

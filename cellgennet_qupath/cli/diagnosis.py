@@ -31,17 +31,18 @@ _NEEDED = {
 
 # What each extra enables, as users call it.
 _ENABLED_BY = {
-    "train": "train, demo",
+    "train": "train --init none, teachers",
     "qupath": "--backend qupath",
     "cluster": "segment --dask",
     "h5ad": "export to .h5ad and .zarr",
     "dicom": "slides in DICOM",
     "openslide": "slides in MRXS, BIF, CZI, VMS",
+    "bioimageio": "models export",
 }
 _INSTALL_QUPATH = (
     "Install QuPath from qupath.github.io; if it is not found then, set PAQUO_QUPATH_DIR to its folder"
 )
-_ALWAYS = "inspect, segment, export, evaluate"
+_ALWAYS = "inspect, segment, export, evaluate, suggest, train, demo"
 
 
 def diagnose() -> dict[str, Any]:

@@ -36,9 +36,9 @@ def test_a_missing_extra_is_a_note_with_its_install_line(
     without(monkeypatch, "stardist")
     code, out = output(capsys)
     assert code == 0
-    assert "[note] train, demo: not installed: stardist" in out
+    assert "[note] train --init none, teachers: not installed: stardist" in out
     assert 'pip install "cellgennet-qupath[train]"' in out
-    assert "[ok  ] inspect, segment, export, evaluate: ready" in out
+    assert "[ok  ] inspect, segment, export, evaluate, suggest, train, demo: ready" in out
 
 
 def test_without_a_needed_package_the_exit_code_is_1(
@@ -50,7 +50,7 @@ def test_without_a_needed_package_the_exit_code_is_1(
     assert code == 1
     assert document["ready"] is False
     assert document["commands"][0] == {
-        "commands": "inspect, segment, export, evaluate",
+        "commands": "inspect, segment, export, evaluate, suggest, train, demo",
         "extra": "",
         "ready": False,
         "missing": ["openvino"],

@@ -73,10 +73,14 @@ def session(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> S
     folder = tmp_path_factory.mktemp("plain")
     project = str(shutil.copytree(sample_project, folder / "project"))
     # In this order: what needs an extra is refused before anything is written, so it comes first.
+    (folder / "short.yaml").write_text(
+        "student: {epochs: 1, steps_per_epoch: 1, patch: 64}\npseudo: {tiles: 1}\nadaptation: {scale: 1}\n",
+        encoding="utf-8",
+    )
     commands = {
         "doctor": ["doctor", "--json"],
         "train": ["train", project, "-o", str(folder / "m.cgn"), "--init", "none"],
-        "demo": ["demo", str(folder / "demo")],
+        "onnx": ["models", "export", "pretrained", "-o", str(folder / "m.zip")],
         "dask": ["segment", project, "--dask", "tcp://127.0.0.1:9", "--image", "slide1*"],
         "qupath": ["inspect", project, "--backend", "qupath"],
         "inspect": ["inspect", project],
@@ -87,6 +91,7 @@ def session(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> S
         "geojson": ["export", project, "-o", str(folder / "t.geojson")],
         "h5ad": ["export", project, "-o", str(folder / "t.h5ad")],
         "evaluate": ["evaluate", project, "-o", str(folder / "report"), "--json"],
+        "adapt": ["train", project, "-o", str(folder / "adapted.cgn"), "-c", str(folder / "short.yaml")],
     }
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(ABSENT), json.dumps(commands)],
@@ -107,7 +112,7 @@ def test_nothing_of_an_extra_is_imported(session: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "inspect", "segment", "workers", "csv", "parquet", "geojson", "evaluate"]
+    "command", ["doctor", "inspect", "segment", "workers", "csv", "parquet", "geojson", "evaluate", "adapt"]
 )
 def test_it_runs(session: Session, command: str) -> None:
     done = session.results[command]
@@ -133,7 +138,7 @@ def test_evaluate_writes_its_report(session: Session) -> None:
     ("command", "extra"),
     [
         ("train", "train"),
-        ("demo", "train"),
+        ("onnx", "bioimageio"),
         ("dask", "cluster"),
         ("qupath", "qupath"),
         ("h5ad", "h5ad"),
@@ -151,7 +156,7 @@ def test_what_needs_an_extra_ends_with_one_line(session: Session, command: str, 
 
 def test_what_needs_an_extra_leaves_no_file(session: Session) -> None:
     assert not (session.folder / "m.cgn").exists()
-    assert not (session.folder / "demo").exists()
+    assert not (session.folder / "m.zip").exists()
     assert not (session.folder / "t.h5ad").exists()
 
 
