@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .bundle import Bundle
     from .core.config import Config
     from .evaluation.run import Assessment
-    from .networks.device import Device
+    from .networks.device import Device, Precision
     from .qupath.open import Backend
     from .qupath.project import ExistingPolicy, Project
     from .segmentation.result import ImageResult, Segmentation
@@ -159,6 +159,7 @@ def segment(
     dask: str | None = None,
     worker_timeout: float | None = None,
     device: Device | Literal["auto"] = "auto",
+    precision: Precision = "auto",
     threads: int = 0,
     on_image: Callable[[ImageResult], None] | None = None,
     reporter: Reporter = LOG,
@@ -166,26 +167,24 @@ def segment(
     """Segment every nucleus of a project's images and write the nuclei into the project as detections.
 
     images   : names of images or slide files, or patterns (``*``, ``?``); an exact name comes first.
-               ``image_ids``: ids, or an iterator, which is asked for the next id when an image is done.
-               All images without either.
-    within   : only inside annotations of this class; ``within_ids``: of these ids; ``cores``: only inside
-               cores of a tissue microarray of these names ("all": all but the missing ones). Images without
-               one are skipped.
+               ``image_ids``: ids, or an iterator, asked for the next one when an image is done. Default: all.
+    within   : only in annotations of this class; ``within_ids``: of these ids; ``cores``: only in cores of a
+               microarray of these names ("all": all but missing ones). Images without one are skipped.
     existing : detections already there: "replace-own" replaces those of earlier runs, "replace-all" all,
                "keep" none. Annotations are never changed. Replaced detections are kept in the project.
     cells    : µm by which nuclei are expanded into cells; None for nuclei only.
     threshold, min_area, split, scale : least probability, least area in µm², touching nuclei kept apart more
                or less eagerly, µm per pixel at which the network sees the slides; None: as in the bundle.
-               ``views``: 4 averages the maps over mirrored views. ``device``: what the network runs on.
+               ``views``: 4 averages the maps over mirrored views. ``device``: what the network runs on;
+               ``precision``: of its arithmetic, "f32" or "bf16"; "auto" is 16 bits where that is faster.
     resume   : skip images that are done from the same inputs, continue interrupted ones; False: start again.
-    tile     : side of a tile in samples of the model's resolution; no result depends on it.
-    mpp      : µm per pixel of images without a pixel size.
+    tile     : side of a tile in samples; no result depends on it. ``mpp``: µm per pixel of images without.
     workers  : processes that share the tiles; ``dask``: a scheduler's address instead, ``worker_timeout``:
                seconds to wait for its first worker; ``threads``: processor threads, 0 for all.
     on_image : called with each image's result as soon as it is written.
 
     An image that fails does not stop the others: see ``Segmentation.failed``. Raises UsageError where no
-    image matches, BundleError, and Interrupted (resumable) on Ctrl-C.
+    image matches or the precision is missing, BundleError, and Interrupted (resumable) on Ctrl-C.
 
     >>> import cellgennet_qupath as cgn
     >>> run = cgn.segment("MyProject", images=["slide3*"])
@@ -221,6 +220,7 @@ def segment(
             dask=dask,
             worker_timeout=worker_timeout,
             device=device,
+            precision=precision,
             threads=threads,
         )
         results = segment_project(opened, model, options, reporter=listener, on_image=on_image)

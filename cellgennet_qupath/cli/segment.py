@@ -155,6 +155,13 @@ _ONLY_IN_PROJECTS = {
     show_default=True,
     help="Device that runs the network.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "f32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic of the network: 32 bits, or 16 where the device has them; auto: the faster one.",
+)
 @threads_option
 @json_option
 @click.pass_context
@@ -185,6 +192,7 @@ def command(
     mpp: float | None,
     older_qupath: bool,
     device: Literal["auto", "cpu", "cuda", "mps"],
+    precision: Literal["auto", "f32", "bf16"],
     threads: int | None,
     as_json: bool,
 ) -> int:
@@ -229,6 +237,7 @@ def command(
             dask=dask,
             worker_timeout=worker_timeout,
             device=device,
+            precision=precision,
             threads=threads or 0,
             on_image=printed.image if printed.at_once else None,
             reporter=listener,

@@ -125,7 +125,7 @@ def _load(bundle: Bundle, options: SegmentOptions) -> Model:
     threads = options.threads
     if options.workers > 1:
         threads = max(1, (threads or os.cpu_count() or 1) // options.workers)
-    return Model.from_bundle(bundle, threads, options.device)
+    return Model.from_bundle(bundle, threads, options.device, options.precision)
 
 
 def _client(options: SegmentOptions) -> AbstractContextManager[Workers | None]:

@@ -14,7 +14,7 @@ from ..networks.maps import MapPredictor
 from .decode import NOMINAL_MPP, Decoding, DecodingConfig
 
 if TYPE_CHECKING:
-    from ..networks.device import Device
+    from ..networks.device import Device, Precision
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,17 @@ class Model:
 
     @classmethod
     def from_bundle(
-        cls, bundle: Bundle, threads: int = 0, device: Device | Literal["auto"] = "auto"
+        cls,
+        bundle: Bundle,
+        threads: int = 0,
+        device: Device | Literal["auto"] = "auto",
+        precision: Precision = "auto",
     ) -> Model:
         """The student of a bundle on ``threads`` threads (0: all). Raises BundleError and UsageError."""
         from ..networks.runtime import load_runtime
 
         return cls(
-            predictor=load_runtime(bundle.student, bundle.config.student, device, threads),
+            predictor=load_runtime(bundle.student, bundle.config.student, device, threads, precision),
             mpp=bundle.card.mpp,
             decoding=decoding_of(bundle),
             normalisation=bundle.config.normalisation,

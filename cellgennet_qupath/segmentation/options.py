@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from ..qupath.project import ExistingPolicy, Within
 
 if TYPE_CHECKING:
-    from ..networks.device import Device
+    from ..networks.device import Device, Precision
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class SegmentOptions:
     mpp     : µm per pixel of images that have no pixel size.
     threads : processor threads of the network; 0: all.
     device  : what the network runs on.
+    precision: of its arithmetic (see ``networks.device.in_bfloat16``).
     workers : processes on this computer that share the tiles.
     dask    : address of a Dask scheduler whose workers take the tiles instead.
     worker_timeout: seconds to wait where the scheduler has no worker; None: without end.
@@ -46,6 +47,7 @@ class SegmentOptions:
     mpp: float | None = None
     threads: int = 0
     device: Device | Literal["auto"] = "auto"
+    precision: Precision = "auto"
     workers: int = 1
     dask: str | None = None
     worker_timeout: float | None = None
