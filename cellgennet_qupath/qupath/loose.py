@@ -124,9 +124,13 @@ class LooseImages:
 
     def write_suggestions(self, entry: ImageEntry, suggestions: Sequence[Suggestion]) -> WrittenSuggestions:
         """Raises ProjectError: suggestions are annotations, and so need a project."""
-        raise ProjectError(
+        raise self.needs_project("suggestions")
+
+    def needs_project(self, what: str) -> ProjectError:
+        """The error where something is asked for that only a project can hold."""
+        return ProjectError(
             self.path,
-            "is not a QuPath project, which suggestions need",
+            f"is not a QuPath project, which {what} need",
             f"Make one: cellgennet project create {self.path} -o PROJECT",
         )
 

@@ -22,6 +22,7 @@ from ..geometry.grid import round_up
 from ..geometry.rectangle import Rectangle
 from ..qupath.choose import chosen
 from ..qupath.images import open_image
+from ..qupath.loose import LooseImages
 from ..qupath.project import Annotation, ImageEntry, Project, Suggestion, WrittenSuggestions
 from ..qupath.suggested import SUGGESTED, removable
 from ..segmentation.model import Model
@@ -147,6 +148,8 @@ def suggest_windows(
     Equal projects, bundles, options and seeds give equal windows. Images that cannot be read are reported.
     Raises UsageError, BundleError, and Interrupted on Ctrl-C, before anything is written.
     """
+    if isinstance(project, LooseImages):
+        raise project.needs_project("suggestions")
     options = replace(options, size=round_up(options.size, 2))
     entries = chosen(project.entries, options.images, options.image_ids, project.path)
     failed: dict[str, str] = {}

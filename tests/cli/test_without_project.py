@@ -145,5 +145,15 @@ def test_projects_and_images_are_told_apart(
     assert (code, "is a QuPath project" in err) == (2, True)
     code, _, err = invoke(capsys, "segment", slides, "-o", project)
     assert (code, "is a QuPath project" in err) == (1, True)
-    code, _, err = invoke(capsys, "suggest", tmp_path / "nowhere")
+
+
+def test_what_needs_a_project_says_so_before_any_work(
+    slides: Path, tmp_path: Path, untrained: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "r"
+    invoke(capsys, "segment", slides, "-o", results, "-m", untrained.path, "--mpp", 0.5)
+    code, _, err = invoke(capsys, "suggest", results)
     assert code == 1
+    assert f"Make one: cellgennet project create {results} -o PROJECT" in err
+    code, _, err = invoke(capsys, "train", results, "-o", tmp_path / "m.cgn")
+    assert (code, "no annotation to train on" in err) == (1, True)
