@@ -102,7 +102,8 @@ def test_detections_are_written_and_read_back(backend: Backend, project: Path) -
         opened.write_detections(one, Nuclei.from_polygons([]))
         assert len(opened.detections(one)) == 0
     leftovers = {path.name for path in (project / "cellgennet").rglob("*") if path.is_file()}
-    kept = {"1.geojson.gz", "2.geojson.gz"} if backend == "files" else set()
+    suffixes = ("geojson.gz", "parquet", "json") if backend == "files" else ()
+    kept = {f"{number}.{suffix}" for number in (1, 2) for suffix in suffixes}
     assert leftovers == {*kept, "project.lock"}
 
 
