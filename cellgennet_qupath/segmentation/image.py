@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from .assemble import SlideNuclei
 from .blocks import fitting_block
 from .checkpoint import Checkpoint
 from .covered import covered_area, covered_text
+from .grown import GrownNuclei
 from .plan import Area, plan_tiles, union_of
 from .prepare import Prepared, Run, prepare, warn_if_coarse
 from .record import (
@@ -87,12 +89,13 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
         slide = _segment(run, task, tiles, checkpoint)
         nuclei: NucleiChunks = slide
         if run.options.cells is not None:
-            nuclei = _grow_cells(run, image, task, slide.nuclei, run.options.cells)
-    reason = "" if len(slide) else why_nothing(task, slide, bool(tiles), image.calibration.mpp)
-    notes = filter(None, [_keep_replaced(run, entry, present), _staying_note(image)])
-    digesting = Digesting(nuclei, image.staying)
-    writing = replace(run.writing, checked=image.checked)
-    written = run.project.write_detections(entry, digesting, writing)
+            nuclei = _grow_cells(run, image, task, slide, run.options.cells)
+        reason = "" if len(slide) else why_nothing(task, slide, bool(tiles), image.calibration.mpp)
+        notes = filter(None, [_keep_replaced(run, entry, present), _staying_note(image)])
+        digesting = Digesting(nuclei, image.staying)
+        writing = replace(run.writing, checked=image.checked)
+        # The slide is open until here: cells are measured as they are written.
+        written = run.project.write_detections(entry, digesting, writing)
     result = ImageResult(
         id=entry.id,
         name=entry.name,
@@ -257,15 +260,25 @@ def _segment(run: Run, task: SlideTask, tiles: list[Tile], checkpoint: Checkpoin
     return segment_slide_distributed(run.client, task, tiles, checkpoint, run.reporter)
 
 
-def _grow_cells(run: Run, image: Prepared, task: SlideTask, nuclei: Nuclei, micrometres: float) -> Nuclei:
-    """Nuclei with cells and their measurements; all at once, as a cell ends where its neighbours begin."""
+def _grow_cells(
+    run: Run, image: Prepared, task: SlideTask, slide: SlideNuclei, micrometres: float
+) -> NucleiChunks:
+    """Nuclei with cells and their measurements, while the slide is open."""
     size = (image.reader.width, image.reader.height)
     mpp = (image.calibration.mpp_x or 1.0, image.calibration.mpp_y or 1.0)
-    limits = _cell_limits(run, image.entry, nuclei)
-    cells = cell_outlines(nuclei.polygons, micrometres, mpp, size, limits)
+    limits = _cell_limits(run, image.entry)
     first = stain_comes_first(run.project.version)
-    measured = measure_cells(image.reader, nuclei.polygons, cells, task.measure_options, first)
-    return replace(nuclei, cells=cells, measurements=measured)
+
+    def grow(nuclei: Nuclei, rows: NDArray[np.intp]) -> Nuclei:
+        inside = None if limits is None else limits(nuclei)
+        cells = cell_outlines(nuclei.polygons, micrometres, mpp, size, inside)[rows]
+        own = nuclei.take(rows)
+        measured = measure_cells(image.reader, own.polygons, cells, task.measure_options, first)
+        return replace(own, cells=cells, measurements=measured)
+
+    # No nucleus is higher than the rule allows; an outline may end one sample beyond.
+    highest = (task.model.rule.max_extent + 2) * task.step
+    return GrownNuclei(slide, highest + 2 * micrometres / mpp[1] + 1, grow)
 
 
 def _inside(run: Run, entry: ImageEntry) -> list[str]:
@@ -276,12 +289,19 @@ def _inside(run: Run, entry: ImageEntry) -> list[str]:
     return [one.id for one in named.objects(run.project.annotations(entry), run.project.cores(entry))]
 
 
-def _cell_limits(run: Run, entry: ImageEntry, nuclei: Nuclei) -> NDArray[np.object_] | None:
-    """(n,) the wanted annotation or core that each nucleus is in, which its cell must not leave."""
+def _cell_limits(run: Run, entry: ImageEntry) -> Callable[[Nuclei], NDArray[np.object_]] | None:
+    """A function that finds the wanted annotation or core of each nucleus, which its cell must not leave.
+
+    None where the whole image is wanted.
+    """
     wanted = run.options.inside
     if not wanted:
         return None
     objects = wanted.objects(run.project.annotations(entry), run.project.cores(entry))
     shape_of = {one.id: shapely.make_valid(one.geometry) for one in objects}
-    parents = parents_of(nuclei, objects, near=NEAR)
-    return np.array([shape_of.get(parent) for parent in parents], dtype=object)
+
+    def limits(nuclei: Nuclei) -> NDArray[np.object_]:
+        parents = parents_of(nuclei, objects, near=NEAR)
+        return np.array([*(shape_of.get(parent) for parent in parents), None], dtype=object)[:-1]
+
+    return limits
