@@ -96,6 +96,7 @@ def test_the_tests_elsewhere_run_the_command(pattern: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_the_commands_on_a_project_run_in_the_order_of_the_readme(
     sample_project: Path, tmp_path: Path
 ) -> None:
