@@ -43,7 +43,7 @@ def test_every_option_of_a_script_is_in_its_dialog(sample_project: Path, tmp_pat
     found = [json.loads(line) for line in re.findall(r"READ (\[.*\])", said)]
     labels = json.loads(re.findall(r"LABELS (\[.*\])", said)[0])
     assert {name for name, _ in found} == {file.name for file in window.scripts.glob("cellgennet_*.groovy")}
-    choices = {}
+    choices: dict[tuple[str, str], object] = {}
     for name, options in found:
         text = (window.scripts / name).read_text(encoding="utf-8")
         written = re.findall(r"^def (\w+) = (?:\".*\"|\[\]|true|false)$", text, re.MULTILINE)

@@ -30,7 +30,7 @@ class Darkness(ColourReader):
         n, rows, columns, _ = images.shape
         maps = images[..., :2].reshape(n, rows // 2, 2, columns // 2, 2, 2).mean(axis=(2, 4))
         maps[:, :, : columns // 4] *= self.left
-        return maps
+        return np.asarray(maps, np.float32)
 
 
 def test_maps_are_the_mean_over_four_mirrored_views() -> None:
