@@ -164,7 +164,8 @@ def _curves(
         if all(isinstance(value, int) for value in x):
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.grid(axis="y")
-        axes.legend(frameon=False)
+        # Above the axes, where no curve runs.
+        figure.legend(frameon=False, ncols=2, loc="outside upper left")
         return _svg(figure)
 
 
