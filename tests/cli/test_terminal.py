@@ -204,4 +204,4 @@ def test_a_closed_pipe_gives_neither_an_error_nor_a_traceback(sample_project: Pa
         process.stdout.close()
         err = process.stderr.read()
         assert process.wait(120) == 0
-    assert messages(err) == []
+    assert all(line.startswith(("Next: cellgennet ", "  or: cellgennet ")) for line in messages(err))
