@@ -23,6 +23,10 @@ from .saved_network import SavedNetwork, saved_network
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
+# OpenVINO's bindings set up their access to NumPy when an array is first asked for. Two threads that both ask
+# first wait for each other for ever, so it is done here, while there is one (the import lock).
+openvino.Tensor(np.zeros(1, np.float32)).data.copy()
+
 _SHAPES = 2
 """Compiled networks kept, one for each shape of input."""
 _STREAMS = 2

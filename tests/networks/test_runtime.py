@@ -132,3 +132,28 @@ def test_conversions_are_not_reported_to_openvino(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+TWO_AT_ONCE = """
+import sys, threading
+import numpy as np
+from cellgennet_qupath.bundle import load_bundle, pretrained_bundle
+from cellgennet_qupath.networks.openvino_runtime import OpenVinoRuntime
+bundle = load_bundle(pretrained_bundle())
+runtime = OpenVinoRuntime(bundle.student, bundle.config.student, 2)
+image = np.zeros((1, 64, 64, 3), np.float32)
+both, found = threading.Barrier(2), []
+def predict():
+    both.wait()
+    found.append(runtime.predict(image))
+threads = [threading.Thread(target=predict) for _ in range(2)]
+sys.setswitchinterval(1e-6)
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert np.array_equal(*found)
+"""
+
+
+def test_two_threads_may_be_the_first_to_predict() -> None:
+    """In a new process, where the bindings are not ready yet; they hung now and then before they were."""
+    subprocess.run([sys.executable, "-c", TWO_AT_ONCE], check=True, timeout=120)
