@@ -3,9 +3,9 @@
     nice -n 10 python benchmarks/growth.py [CASE]... [-o REPORT.json]
 
 Each case is measured at three sizes, in a process of its own each, on one thread. A line shows the sizes,
-the processor seconds (user and system; setting up is not counted), and the exponent of a power law fitted to
-them: 1 is linear. The same file measures an older commit: put its folder first on PYTHONPATH. A case that it
-cannot do is reported as such.
+the processor seconds (user and system; setting up is not counted), the largest memory of the process, and
+the exponent of a power law fitted to the seconds: 1 is linear. The same file measures an older commit: put
+its folder first on PYTHONPATH. A case that it cannot do is reported as such.
 """
 
 from __future__ import annotations
@@ -221,6 +221,22 @@ def inspect_images(n: int, folder: Path) -> Work:
     return lambda: described(folder)
 
 
+def kept(n: int, folder: Path) -> Work:
+    """n nuclei written into a project beside n / 2 others that are kept."""
+    from export import Generated, make_project
+
+    from cellgennet_qupath.qupath.open import open_project
+    from cellgennet_qupath.qupath.project import WriteOptions
+
+    project = make_project(folder, n // 2)
+
+    def work() -> int:
+        with open_project(project, "files", writable=True) as opened:
+            return opened.write_detections(opened.entries[0], Generated(n), WriteOptions("keep")).count
+
+    return work
+
+
 CASES: Mapping[str, tuple[Case, tuple[int, int, int]]] = {
     "labels of regions": (region_labels, (30, 100, 300)),
     "outlines in a region": (outlines_in_a_region, (3_000, 10_000, 30_000)),
@@ -228,6 +244,7 @@ CASES: Mapping[str, tuple[Case, tuple[int, int, int]]] = {
     "summary": (summary, (100, 300, 1_000)),
     "annotations in GeoJSON": (geojson_annotations, (1_000, 3_000, 10_000)),
     "inspect images": (inspect_images, (30, 100, 300)),
+    "nuclei beside kept ones": (kept, (20_000, 40_000, 80_000)),
 }
 
 
@@ -289,8 +306,11 @@ def main(cases: tuple[str, ...], output: Path | None, single: tuple[str, str] | 
             seconds = [round_["seconds"] for round_ in told]
             e = exponent(sizes, seconds)
             report[name] = {"sizes": sizes, "runs": told, "exponent": round(e, 2)}
-            line = "  ".join(f"{size}: {run['seconds']:.2f} s" for size, run in zip(sizes, told, strict=True))
-            click.echo(f"{name:24s} {line}  exponent {e:.2f}, {told[-1]['peak_mib']:.0f} MiB at most")
+            line = "  ".join(
+                f"{size}: {run['seconds']:.2f} s, {run['peak_mib']:.0f} MiB"
+                for size, run in zip(sizes, told, strict=True)
+            )
+            click.echo(f"{name:24s} {line}  exponent {e:.2f}")
     if output is not None:
         output.write_text(json.dumps(report, indent=1), encoding="utf-8")
 

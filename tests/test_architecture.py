@@ -70,7 +70,18 @@ HOMES = {
 # ``open`` reaches for Java.
 WITHIN_QUPATH = {
     "formats": {"formats", "project"},
-    "java": {"java", "formats", "files", "locate", "origin", "parents", "project", "stains", "suggested"},
+    "java": {
+        "java",
+        "formats",
+        "checked",
+        "files",
+        "locate",
+        "origin",
+        "parents",
+        "project",
+        "stains",
+        "suggested",
+    },
 }
 MAY_OPEN_JAVA = {"qupath/open.py", "qupath/create.py", "cli/diagnosis.py"}
 

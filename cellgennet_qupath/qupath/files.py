@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import shapely
 
 from ..core.errors import EntryDataError, ProjectError
 from ..core.files import confined, remove_file
 from ..core.progress import SILENT, Reporter
-from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, collect, concat, empty
-from .checked import Beside, in_area
-from .formats.detections import detection_chunks, read_detections, write_detections
+from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, concat, empty
+from .checked import inside
+from .formats.detections import detection_chunks, write_detections
 from .formats.geojson import DETECTION_TYPES, read_objects
 from .formats.outlines import drawn, roi_names
 from .formats.qpdata import QpData, read_qpdata
@@ -42,6 +43,7 @@ from .project import (
     WrittenSuggestions,
 )
 from .stains import stains_of
+from .stored import Beside, StoredNuclei
 from .suggested import write_suggestions
 
 
@@ -137,14 +139,14 @@ class FilesBackend:
         """
         return concat([chunk.nuclei for chunk in self.detection_chunks(entry)])
 
-    def checked_detections(self, entry: ImageEntry) -> Nuclei:
+    def checked_detections(self, entry: ImageEntry, area: shapely.Geometry | None = None) -> Nuclei:
         """Those of this tool's file, unless the image was saved in QuPath since: then its user saw others.
 
         Raises EntryDataError where these are in QuPath's own file, which only QuPath can read.
         """
         geojson, data = self.detections_file(entry), self.data_file(entry)
         if not data.is_file() or (geojson.is_file() and geojson.stat().st_mtime_ns > data.stat().st_mtime_ns):
-            return self.detections(entry)
+            return concat([inside(chunk.nuclei, area) for chunk in self.detection_chunks(entry)])
         if self.data(entry).counts.detections:
             raise EntryDataError(
                 data,
@@ -181,18 +183,15 @@ class FilesBackend:
     ) -> WrittenDetections:
         """Write an entry's nuclei, replacing or keeping those written before. Raises EntryDataError.
 
-        To keep all others all nuclei are in memory at once, else one chunk at a time.
+        One chunk is in memory at a time; to keep others, so are their ids.
         """
         self.require_writable()
         file = self.detections_file(entry)
         if options.existing == "keep" and self._kept.is_usable(file):
-            earlier = self._readable_detections(entry, file)
-            new = collect(nuclei)
-            nuclei = concat([earlier, new.take(~np.isin(new.ids, earlier.ids))])
+            nuclei = Beside(self._readable_detections(entry, file), nuclei)
         elif options.checked is not None:
             with suppress(EntryDataError):  # QuPath's own data have them, and the script leaves them there
-                there = self.checked_detections(entry)
-                nuclei = Beside(there.take(in_area(there, options.checked)), nuclei)
+                nuclei = Beside(self.checked_detections(entry, options.checked), nuclei)
         parents = None
         cores = self.cores(entry)
         if options.within or cores:
@@ -239,10 +238,10 @@ class FilesBackend:
             file, "In QuPath, drag the file onto the open image, or run cellgennet_suggest.groovy."
         )
 
-    def _readable_detections(self, entry: ImageEntry, file: Path) -> Nuclei:
+    def _readable_detections(self, entry: ImageEntry, file: Path) -> NucleiChunks:
         """Detections to be kept; a damaged file is moved to ``set-aside`` and has none."""
         try:
-            return read_detections(file)
+            return StoredNuclei(file, self.columns_file(entry))
         except EntryDataError as error:
             moved = set_aside(self.work_folder, file)
             self._reporter.warn(f"{entry.name}: {file} {error.reason}, so it was moved to {moved.parent}.")

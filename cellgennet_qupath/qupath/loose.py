@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import shapely
 
 from ..core.errors import ProjectError
 from ..core.files import confined
 from ..core.progress import SILENT, Reporter
-from ..nuclei import Nuclei, NucleiChunks, collect, concat
-from .formats.detections import detection_chunks, read_detections, read_head, write_detections
+from ..nuclei import Nuclei, NucleiChunks, concat, empty
+from .checked import inside
+from .formats.detections import detection_chunks, read_head, write_detections
 from .formats.outlines import drawn, roi_names
 from .formats.qpproj import PROJECT_FILE
 from .image_list import PAGE, TABLE, Listed, is_loose, list_image, read_list, write_list
@@ -38,6 +40,7 @@ from .project import (
 )
 from .search import FoundImage, PassedOver
 from .stains import H_E
+from .stored import Beside, StoredNuclei
 
 
 class LooseImages:
@@ -96,18 +99,26 @@ class LooseImages:
         """The nuclei of an image. Raises EntryDataError."""
         return concat([chunk.nuclei for chunk in self.detection_chunks(entry)])
 
-    def checked_detections(self, entry: ImageEntry) -> Nuclei:
+    def checked_detections(self, entry: ImageEntry, area: shapely.Geometry | None = None) -> Nuclei:
         """The same."""
-        return self.detections(entry)
+        return concat([inside(chunk.nuclei, area) for chunk in self.detection_chunks(entry)])
 
     def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
         """The nuclei of an image in chunks; none if its file is missing or about another image."""
-        file = self.detections_file(entry)
-        if not file.is_file() or difference((read_head(file) or {}).get("image"), entry):
+        if not self._has_nuclei(entry):
             return
-        for nuclei, _ in detection_chunks(file):
+        for nuclei, _ in detection_chunks(self.detections_file(entry)):
             plain, root = np.full(len(nuclei), "", dtype=object), np.full(len(nuclei), ROOT, dtype=object)
             yield DetectionChunk(nuclei=nuclei, names=plain, shapes=roi_names(drawn(nuclei)), parents=root)
+
+    def stored_nuclei(self, entry: ImageEntry) -> NucleiChunks:
+        """The nuclei of an image, one chunk in memory at a time. Raises EntryDataError."""
+        return StoredNuclei(self.detections_file(entry)) if self._has_nuclei(entry) else empty()
+
+    def _has_nuclei(self, entry: ImageEntry) -> bool:
+        """Whether there is a file of nuclei of this image, not of another one of its name."""
+        file = self.detections_file(entry)
+        return file.is_file() and not difference((read_head(file) or {}).get("image"), entry)
 
     def write_detections(
         self, entry: ImageEntry, nuclei: NucleiChunks, options: WriteOptions = WRITE_DEFAULTS
@@ -117,8 +128,7 @@ class LooseImages:
             raise ValueError("the folder was opened read-only")
         file = self.detections_file(entry)
         if options.existing == "keep" and file.is_file():
-            earlier, new = read_detections(file), collect(nuclei)
-            nuclei = concat([earlier, new.take(~np.isin(new.ids, earlier.ids))])
+            nuclei = Beside(StoredNuclei(file), nuclei)
         count = write_detections(file, nuclei, {}, options, None, origin_of(entry))
         return WrittenDetections(count, file, "In QuPath, drag the file onto the open image.")
 

@@ -290,8 +290,10 @@ class Project(Protocol):
     def detections(self, entry: ImageEntry) -> Nuclei:
         """The nuclei that this tool wrote for an entry, as they are now. Raises EntryDataError."""
 
-    def checked_detections(self, entry: ImageEntry) -> Nuclei:
+    def checked_detections(self, entry: ImageEntry, area: shapely.Geometry | None = None) -> Nuclei:
         """The same as their user saw them last in QuPath, for regions in which every detection was checked.
+
+        area : only those whose centroid is inside (see ``in_area``).
 
         Raises EntryDataError, also where this backend cannot know.
         """

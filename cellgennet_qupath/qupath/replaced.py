@@ -16,10 +16,11 @@ from ..core.errors import EntryDataError
 from ..core.files import remove_file, replacing
 from ..nuclei import concat
 from .files import FilesBackend
-from .formats.detections import read_detections, write_detections
+from .formats.detections import write_detections
 from .loose import LooseImages
 from .origin import origin_of
 from .project import ImageEntry, Project, WriteOptions, WrittenDetections
+from .stored import StoredNuclei
 
 FOLDER = "replaced"
 MOST_KEPT = 5
@@ -89,7 +90,7 @@ def restore_detections(project: Project, entry: ImageEntry) -> WrittenDetections
     kept = kept_detections(project, entry)
     if not kept:
         return None
-    nuclei = read_detections(kept[-1])
+    nuclei = StoredNuclei(kept[-1])
     keep_detections(project, entry)
     written = project.write_detections(entry, nuclei, WriteOptions(history={"restored": kept[-1].name}))
     remove_file(project.work_folder, kept[-1])

@@ -134,7 +134,7 @@ def _take_nuclei(made: NewProject, results: Path, backend: Backend, reporter: Re
 
 
 def _write(project: Project, entry: ImageEntry, loose: LooseImages, known: ImageEntry) -> WrittenDetections:
-    nuclei, record = loose.detections(known), read_record(loose, known)
+    nuclei, record = loose.stored_nuclei(known), read_record(loose, known)
     history = {} if record is None else dict(record.inputs.get("writing", {}).get("history", {}))
     options = WriteOptions(history={**history, "taken from": str(loose.path)})
     kind = "BRIGHTFIELD_H_E" if loose.stains(known) is not None else ""

@@ -15,7 +15,6 @@ from ..core.config import ClassNames
 from ..core.errors import CalibrationError, EntryDataError
 from ..core.progress import Reporter
 from ..nuclei import Nuclei, empty
-from ..qupath.checked import in_area
 from ..qupath.origin import origin_of
 from ..qupath.project import Annotation, ImageEntry, Project, StainVectors, WriteOptions
 from ..qupath.stains import can_be_separated
@@ -170,14 +169,13 @@ def prepare(
 def _staying(run: Run, entry: ImageEntry, checked: shapely.Geometry) -> Nuclei | None:
     """This tool's nuclei in the area whose detections a user has checked; None where they cannot be read."""
     try:
-        own = run.project.checked_detections(entry)
+        return run.project.checked_detections(entry, checked)
     except EntryDataError as error:
         run.reporter.warn(
             f"{entry.name}: its nuclei in Corrected regions cannot be read here ({error.reason}). They stay "
             "in QuPath; the new file has none there."
         )
         return None
-    return own.take(in_area(own, checked))
 
 
 def _stains(run: Run, entry: ImageEntry) -> StainVectors | None:

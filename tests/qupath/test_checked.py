@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from cellgennet_qupath.nuclei import Nuclei, concat
-from cellgennet_qupath.qupath.checked import Beside, in_area
+from cellgennet_qupath.qupath.checked import in_area
 from cellgennet_qupath.qupath.open import Backend, open_project
 from cellgennet_qupath.qupath.project import ExistingPolicy, WriteOptions
 from tests.qupath.backends import assert_equal, needs_qupath, nuclei, with_cells
@@ -71,15 +71,6 @@ def _outside(project: Path) -> int:
         chunks = [chunk.nuclei for chunk in opened.detection_chunks(opened.entries[0])]
     foreign = [c.take(np.array([not i.startswith("ce119e00-") for i in c.ids], bool)) for c in chunks]
     return sum(int((~in_area(one, CHECKED)).sum()) for one in foreign)
-
-
-def test_what_stays_comes_first_and_all_chunks_have_the_same_columns() -> None:
-    staying, new = nuclei(), new_ones()
-    beside = Beside(staying, new)
-    chunks = list(beside.chunks())
-    assert len(beside) == len(staying) + len(new)
-    assert concat(chunks).ids.tolist() == staying.ids.tolist() + [i for i in new.ids if i not in staying.ids]
-    assert len({tuple(chunk.measurements.columns) for chunk in chunks}) == 1
 
 
 @pytest.mark.qupath

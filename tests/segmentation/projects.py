@@ -9,10 +9,12 @@ from typing import Any, NoReturn
 
 import cv2
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from cellgennet_qupath.core.progress import SILENT, Reporter
 from cellgennet_qupath.nuclei import Nuclei, NucleiChunks, collect, empty
+from cellgennet_qupath.qupath.checked import inside
 from cellgennet_qupath.qupath.project import (
     WRITE_DEFAULTS,
     Annotation,
@@ -99,8 +101,8 @@ class MemoryProject:
         place.write_text(str(len(nuclei)), encoding="utf-8")
         return WrittenDetections(len(nuclei), place, "kept in memory")
 
-    def checked_detections(self, entry: ImageEntry) -> Nuclei:
-        return self.detections(entry)
+    def checked_detections(self, entry: ImageEntry, area: shapely.Geometry | None = None) -> Nuclei:
+        return inside(self.detections(entry), area)
 
     def write_suggestions(self, entry: ImageEntry, suggestions: object) -> NoReturn:
         raise NotImplementedError

@@ -154,7 +154,7 @@ def test_nuclei_that_were_saved_in_qupath_are_left_to_qupath(folder: Path) -> No
     draw(folder, (CHECKED, "Corrected"))
 
     class Saved(FilesBackend):
-        def checked_detections(self, entry: ImageEntry) -> Nuclei:
+        def checked_detections(self, entry: ImageEntry, area: shapely.Geometry | None = None) -> Nuclei:
             raise EntryDataError("data.qpdata", "contains corrected nuclei that only QuPath can read")
 
     listener = Recorder()

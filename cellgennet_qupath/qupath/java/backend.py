@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import shapely
+
 from ...core.environment import advice
 from ...core.errors import EntryDataError, ProjectError, QuPathError
 from ...core.files import make_folder, remove_file
 from ...core.progress import SILENT, Reporter
 from ...nuclei import Nuclei, NucleiChunks, collect, empty
+from ..checked import inside
 from ..files import FilesBackend
 from ..formats.qpdata import compare_with_summary, is_whole
 from ..formats.qpproj import PROJECT_FILE, class_colors
@@ -115,9 +118,9 @@ class QuPathBackend:
         hierarchy = self._hierarchy(entry)
         return empty() if hierarchy is None else javaobjects.detections_of(hierarchy)
 
-    def checked_detections(self, entry: ImageEntry) -> Nuclei:
+    def checked_detections(self, entry: ImageEntry, area: shapely.Geometry | None = None) -> Nuclei:
         """The same: what is in QuPath is what its user saw."""
-        return self.detections(entry)
+        return inside(self.detections(entry), area)
 
     def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
         """All detections and cells as they are now, whoever made or corrected them, in chunks."""
