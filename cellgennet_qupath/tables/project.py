@@ -24,7 +24,7 @@ from .about import check_columns, export_facts, extra_columns, image_facts
 from .cells import writable
 from .formats import FORMATS, Format, ending_of
 from .segmented import why_unknown
-from .spool import Export
+from .spool import Chunks, Export
 from .stream import NucleiStream, Tally, has_nuclei
 from .units import Unit, Units, choose_units, listed
 
@@ -146,17 +146,29 @@ def _write(
     reporter: Reporter,
 ) -> int | None:
     """Write one file; None where there is nothing to write. What was seen is added to ``tallies``."""
-    stream = NucleiStream(project, file.entries, file.units, options.neighbours, reporter)
+    stream = NucleiStream(project, file.entries, file.units, file.path, options.neighbours, reporter)
     stream.tallies = tallies
-    chunks = iter(stream)
-    first = next(chunks, None)
-    # No nuclei in any image is a result, if they were looked for.
-    if first is None and not (options.summary and any(not why_unknown(project, e) for e in file.entries)):
-        return None
+    try:
+        chunks = iter(stream)
+        first = next(chunks, None)
+        # No nuclei in any image is a result, if they were looked for.
+        looked = options.summary and any(not why_unknown(project, e) for e in file.entries)
+        if first is None and not looked:
+            return None
+        export = _export(
+            project, file, chunks if first is None else chain([first], chunks), options, reporter
+        )
+        with _replacing(file.path, form.folder) as part:
+            return form.write(part, export)
+    except OSError as error:
+        raise ExportError(file.path, f"cannot be written ({error.strerror or error})") from error
+
+
+def _export(project: Project, file: _File, chunks: Chunks, options: _Options, reporter: Reporter) -> Export:
     shown = [file.units.entry(entry) for entry in file.entries]
     facts = {entry.id: image_facts(project, entry) for entry in shown}
-    export = Export(
-        chunks=chunks if first is None else chain([first], chunks),
+    return Export(
+        chunks=chunks,
         entries=shown,
         extra={entry.id: extra_columns(entry, facts[entry.id], options.columns) for entry in shown},
         images=facts,
@@ -165,11 +177,6 @@ def _write(
         excel=options.excel,
         reporter=reporter,
     )
-    try:
-        with _replacing(file.path, form.folder) as part:
-            return form.write(part, export)
-    except OSError as error:
-        raise ExportError(file.path, f"cannot be written ({error.strerror or error})") from error
 
 
 def _replacing(path: Path, folder: bool) -> AbstractContextManager[Path]:

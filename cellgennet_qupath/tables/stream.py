@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from ..qupath.project import Core, DetectionChunk, ImageEntry, Project
 from ..qupath.repeats import RepeatedOutlines
 from ..segmentation.record import read_record
 from .cells import text_column
+from .chunk_spool import ChunkSpool
 from .counted import counted_chunks, readable_cores
 from .tables import centroids_of
 from .units import Units
@@ -41,7 +44,10 @@ class Tally:
 class NucleiStream:
     """The detections of images, in chunks; ``tallies`` says afterwards what each image held.
 
-    neighbours : whether to measure the neighbourhood; an image's detections are then read twice.
+    neighbours : whether to measure the neighbourhood, for which an image's detections are buffered on disk;
+    beside     : in a folder beside this file, until they have been passed on.
+
+    Raises OSError where they cannot be.
     """
 
     def __init__(
@@ -49,11 +55,12 @@ class NucleiStream:
         project: Project,
         entries: Sequence[ImageEntry],
         units: Units,
+        beside: Path,
         neighbours: bool = False,
         reporter: Reporter = SILENT,
     ) -> None:
         self._project, self._entries, self._units = project, entries, units
-        self._neighbours, self._reporter = neighbours, reporter
+        self._beside, self._neighbours, self._reporter = beside, neighbours, reporter
         self.tallies: dict[str, Tally] = {}
 
     def __iter__(self) -> Iterator[tuple[ImageEntry, DetectionChunk]]:
@@ -68,11 +75,24 @@ class NucleiStream:
         return sum(counts) * (1 + self._neighbours) or None if len(counts) == len(records) else None
 
     def _image(self, entry: ImageEntry, task: Task) -> Iterator[tuple[ImageEntry, DetectionChunk]]:
+        chunks = counted_chunks(self._project, entry)
+        if not self._neighbours:
+            yield from self._converted(entry, chunks, None, task)
+            return
+        self._beside.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".cellgennet-", dir=self._beside.parent) as folder:
+            spool = ChunkSpool(Path(folder))
+            nearby = self._nearby(entry, spool.pass_on(chunks), task)
+            yield from self._converted(entry, spool, nearby, task)
+
+    def _converted(
+        self, entry: ImageEntry, chunks: Iterable[DetectionChunk], nearby: pd.DataFrame | None, task: Task
+    ) -> Iterator[tuple[ImageEntry, DetectionChunk]]:
+        """The chunks of an image in the units of the export, with its neighbourhood measurements."""
         shown = self._units.entry(entry)
-        nearby = self._nearby(entry, shown, task) if self._neighbours else None
         tally, outlines = self.tallies.setdefault(entry.id, Tally()), RepeatedOutlines()
         cores = readable_cores(self._project, entry)
-        for chunk in counted_chunks(self._project, entry):
+        for chunk in chunks:
             if not len(chunk.nuclei):
                 continue
             outlines.add(chunk.nuclei)
@@ -94,17 +114,17 @@ class NucleiStream:
         parents = parents_of(chunk.nuclei, cores, cells_decide(self._project.version))
         return np.array([names[parent] for parent in parents], dtype=object)
 
-    def _nearby(self, entry: ImageEntry, shown: ImageEntry, task: Task) -> pd.DataFrame:
+    def _nearby(self, entry: ImageEntry, chunks: Iterable[DetectionChunk], task: Task) -> pd.DataFrame:
         """The neighbourhood measurements of all detections of an image."""
         centroids: list[NDArray[np.float64]] = [np.empty((0, 2))]
         planes: list[NDArray[np.int32]] = [np.empty((0, 2), np.int32)]
-        for chunk in counted_chunks(self._project, entry):
+        for chunk in chunks:
             centroids.append(centroids_of(chunk.nuclei))
             planes.append(np.column_stack([chunk.nuclei.z, chunk.nuclei.t]))
             task.advance(len(chunk.nuclei), entry.name)
         points = np.concatenate(centroids)
         size = entry.size or tuple(points.max(axis=0, initial=1.0))
-        return neighbourhood(points, np.concatenate(planes), (size[0], size[1]), shown.mpp)
+        return neighbourhood(points, np.concatenate(planes), (size[0], size[1]), self._units.entry(entry).mpp)
 
 
 def has_nuclei(project: Project, entry: ImageEntry) -> bool:

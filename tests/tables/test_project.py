@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 
 from cellgennet_qupath.core.errors import ExportError, UsageError
 from cellgennet_qupath.core.progress import Task
 from cellgennet_qupath.nuclei import empty
+from cellgennet_qupath.qupath.project import DetectionChunk, ImageEntry
 from cellgennet_qupath.tables import formats
 from cellgennet_qupath.tables.project import export_project
 from tests.helpers import Recorder, csv_rows
@@ -189,3 +192,33 @@ def test_detections_with_equal_outlines_are_reported(tmp_path: Path) -> None:
         recorder = Recorder()
         export(tmp_path, f"{name}.csv", [(entry(1, "a"), detected)], reporter=recorder)
         assert sum("1 detection has exactly the outline" in line for line in recorder.warnings) == said
+
+
+def test_neighbours_are_measured_without_reading_detections_twice(tmp_path: Path) -> None:
+    """What is buffered meanwhile is what was read, and nothing of it is left beside the table."""
+
+    class Once(MemoryProject):
+        def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
+            reads.append(entry.name)
+            for chunk in super().detection_chunks(entry):
+                yield replace(chunk, order=tuple(map(str, chunk.nuclei.measurements.columns[::-1])))
+
+    plain = nuclei((0, 0, 9, 9), (20, 0, 29, 9), (50, 50, 59, 59))
+    cells = np.array([shapely.box(-2, -2, 11, 11), None, shapely.box(40, 40, 70, 70)], dtype=object)
+    odd = plain.measurements.assign(Odd=[np.nan, 1e-300, -0.0])
+    many = replace(plain, cells=cells, z=np.array([0, 0, 1], np.int32), measurements=odd)
+    many.probability[1] = np.nan
+    stack = replace(entry(2, "b"), size_z=2)
+    rows: list[list[dict[str, str]]] = []
+    for neighbours in (False, True):
+        reads: list[str] = []
+        project = Once(tmp_path, [(entry(1, "a"), plain), (stack, many)])
+        place = tmp_path / str(neighbours) / "t.csv"
+        export_project(project, place, neighbours=neighbours)  # type: ignore[arg-type]
+        assert reads == ["a", "b"]
+        assert list(place.parent.iterdir()) == [place]
+        rows.append(csv_rows(place))
+    near = ("Nearest nucleus µm", "Nuclei within 50 µm", "Nuclei per mm^2 within 50 µm")
+    assert [row[near[0]] for row in rows[1]] == ["5", "5", "14.5774", "5", "5", ""]
+    without = [{name: text for name, text in row.items() if name not in near} for row in rows[1]]
+    assert without == rows[0]
