@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes of tests share the processor; the libraries read this when they are imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +21,7 @@ settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parents[1]
 
-pytest_plugins = ["tests.drawn_tissue"]
+pytest_plugins = ["tests.drawn_tissue", "tests.one_stardist"]
 
 
 @pytest.fixture(scope="session", autouse=True)

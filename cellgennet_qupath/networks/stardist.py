@@ -40,6 +40,8 @@ class StarDistModel:
         from .stardist_encoder import EncoderConfig2D, EncoderStarDist2D
 
         _set_up(tf, threads)
+        # Names and random numbers start anew, also after another model in the same process.
+        tf.keras.backend.clear_session()
         tf.keras.utils.set_random_seed(seed)
         self._tf = tf
         self._best: list[NDArray[np.float32]] = []
@@ -84,6 +86,8 @@ class StarDistModel:
         # As torch does for the student: one outlier batch must not throw the weights off.
         optimizer = self._tf.keras.optimizers.Adam(learning_rate, global_clipnorm=5.0)
         self._model.prepare_for_training(optimizer)
+        # Variables that appear in the first step would have TensorFlow trace its graph twice.
+        optimizer.build(self._model.keras_model.trainable_variables)
 
     def init_radius(self, radius: float) -> None:
         """Let a new network start from this distance along every ray instead of 0: it saves epochs."""

@@ -80,15 +80,7 @@ class StarDistProcess:
         require("train", "StarDist")
         self.folder = folder
         log = tempfile.TemporaryFile()  # noqa: SIM115
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-m", _WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            # The packages that this process sees, also where they were added to sys.path at run time.
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
+        process = _start(log)
         self._process, self._log = process, log
         self._requests, self._answers = cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
         self._end = weakref.finalize(self, _end, process, log)
@@ -239,6 +231,19 @@ class StarDistProcess:
         if lines:
             error.add_note("\n".join(["The last lines of its log:", *lines]))
         return error
+
+
+def _start(log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process without a model yet, which writes what it prints to ``log``."""
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-P", "-m", _WORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        # The packages that this process sees, also where they were added to sys.path at run time.
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
 
 
 def _error(kind: str, subject: str, reason: str, remedy: str) -> CellGenNetError:

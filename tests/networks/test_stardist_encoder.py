@@ -15,9 +15,19 @@ from cellgennet_qupath.networks.stardist_config import check_stardist_folder
 from cellgennet_qupath.networks.stardist_network import StarDistNetwork
 from cellgennet_qupath.networks.stardist_process import StarDistProcess, WorkerFailure
 
+pytestmark = pytest.mark.usefixtures("one_stardist")
+
 
 def lite(number: int) -> TeacherConfig:
     return TeacherConfig.model_validate({"backbone": f"efficientnet-lite{number}", "filters": 4, "rays": 8})
+
+
+@pytest.mark.slow
+def test_a_folder_without_a_model_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="is not a StarDist model folder"):
+        StarDistProcess(tmp_path)
+    with pytest.raises(TrainingError, match=r"is not a StarDist model folder\. Give teacher\.init a folder"):
+        StarDistProcess(tmp_path / "new", TeacherConfig(init=tmp_path))
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from cellgennet_qupath.core.arrays import DamagedArraysError, read_npz
 from cellgennet_qupath.core.config import LossConfig, PseudoConfig, StudentConfig
 from cellgennet_qupath.core.errors import BundleError, DamagedStateError, ProjectError, TrainingError
+from cellgennet_qupath.core.progress import SILENT
 from cellgennet_qupath.networks.network import check_weights, load_network
 from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
 from cellgennet_qupath.training.pseudo_label_store import PseudoLabelStore
@@ -194,21 +196,30 @@ def test_a_record_of_other_values_is_not_whole(tmp_path: Path, text: str) -> Non
     assert len(listener.warnings) == 1
 
 
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, float]]]:
+    """The folder of a run whose teacher is finished, and what the stage returned."""
+    folder = tmp_path_factory.mktemp("taught") / "run"
+    return folder, teacher_stage(prepare_run(folder, drawn_data(), TINY, False, SILENT), None, None)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_stardist")
 @pytest.mark.parametrize(
     "part", ["state/teacher_state.npz", "teacher.json", "stardist/teacher/weights_best.h5"]
 )
-def test_a_damaged_teacher_is_made_again_with_the_same_weights(tmp_path: Path, part: str) -> None:
+def test_a_damaged_teacher_is_made_again_with_the_same_weights(
+    taught: tuple[Path, dict[str, dict[str, float]]], tmp_path: Path, part: str
+) -> None:
     listener = Recorder()
-    run = prepare_run(tmp_path / "run", drawn_data(), TINY, False, listener)
-    first = teacher_stage(run, None, None)
-    weights = run.teacher / "weights_best.h5"
+    shutil.copytree(taught[0], tmp_path / "run")
+    weights = tmp_path / "run" / "stardist" / "teacher" / "weights_best.h5"
     whole = weights.read_bytes()
     if part.startswith("state"):
         (tmp_path / "run" / "teacher.json").unlink()
     spoil(tmp_path / "run" / part, flipped if part.endswith("npz") else halved)
     again = teacher_stage(prepare_run(tmp_path / "run", drawn_data(), TINY, True, listener), None, None)
-    assert (again, weights.read_bytes()) == (first, whole)
+    assert (again, weights.read_bytes()) == (taught[1], whole)
     assert any(Path(part).name in line for line in listener.warnings)
 
 

@@ -18,10 +18,11 @@ from cellgennet_qupath.report.training_page import write_training_page
 from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
 from cellgennet_qupath.training.pseudo_label_store import rounds
 from cellgennet_qupath.training.run import Trained, train_model
+from cellgennet_qupath.training.run_folder import read_json
 
 from .drawn import discs, window
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_stardist")]
 
 TINY = config_from(
     {
@@ -96,24 +97,30 @@ def test_a_seed_gives_one_result(whole: tuple[Path, Trained], tmp_path: Path) ->
     assert weights(train_model(drawn_data(), tmp_path / "again", TINY)) == weights(whole[1])
 
 
-# Steps: the first advance counts those done before; an epoch has two.
-@pytest.mark.parametrize(
-    ("stage", "steps"),
-    [
-        ("teacher", 2),
-        ("teacher", 4),
-        ("pseudo-labels of the teacher", 1),
-        ("pseudo-labels of the student", 1),
-        ("student", 2),
-        ("student", 6),
-        ("student", 8),
-    ],
-)
-def test_an_interrupted_and_resumed_run_gives_the_weights_of_an_uninterrupted_one(
-    whole: tuple[Path, Trained], tmp_path: Path, stage: str, steps: int
+def test_a_run_that_was_interrupted_in_every_stage_gives_the_weights_of_an_uninterrupted_one(
+    whole: tuple[Path, Trained], tmp_path: Path
 ) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        train_model(drawn_data(), tmp_path / "run", TINY, reporter=Interrupting(stage, steps))
+    # Steps: the first advance counts those done before. Then the student's whole epochs, of two steps each.
+    places = [
+        ("teacher", 2, 0),
+        ("teacher", 4, 0),
+        ("pseudo-labels of the teacher", 1, 0),
+        ("student", 2, 0),
+        ("pseudo-labels of the student", 1, 2),
+        ("student", 2, 2),
+        ("student", 4, 3),
+    ]
+    for number, (stage, steps, epochs) in enumerate(places):
+        with pytest.raises(KeyboardInterrupt):
+            train_model(
+                drawn_data(),
+                tmp_path / "run",
+                TINY,
+                resume=number > 0,
+                reporter=Interrupting(stage, steps),
+            )
+        history = read_json(tmp_path / "run" / "report" / "student_history.json") or []
+        assert len(history) == epochs, stage
     resumed = train_model(drawn_data(), tmp_path / "run", TINY, resume=True)
     assert weights(resumed) == weights(whole[1])
 
@@ -145,7 +152,7 @@ def test_a_network_without_a_share_predicts_nothing(
 
 def test_other_settings_are_not_resumed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train_model(drawn_data(), tmp_path / "run", TINY, reporter=Interrupting("teacher", 4))
+        train_model(drawn_data(), tmp_path / "run", TINY, reporter=Interrupting("teacher", 1))
     other = TINY.model_copy(update={"seed": 1})
     with pytest.raises(TrainingError, match="settings changed"):
         train_model(drawn_data(), tmp_path / "run", other, resume=True)
@@ -192,5 +199,6 @@ def test_without_a_run_to_resume_training_starts_from_the_beginning(tmp_path: Pa
         def warn(self, line: str) -> None:
             warnings.append(line)
 
-    train_model(drawn_data(), tmp_path / "run", TINY, "teacher", True, Listener("none", 0))
+    with pytest.raises(KeyboardInterrupt):
+        train_model(drawn_data(), tmp_path / "run", TINY, "teacher", True, Listener("teacher", 2))
     assert warnings and "Nothing to resume" in warnings[0]

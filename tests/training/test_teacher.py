@@ -1,4 +1,4 @@
-"""The teacher on drawn discs: it learns, repeats and resumes."""
+"""The teacher on drawn discs: it learns and resumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.networks.stardist_process import StarDistProcess
 from cellgennet_qupath.training.teacher import train_teacher
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_stardist")]
 
 TINY = TeacherConfig(filters=4, depth=2, rays=8, patch=64, batch=2, epochs=2, steps_per_epoch=2)
 
@@ -39,21 +39,13 @@ def train(
     return train_teacher(teacher, [discs(0)], [discs(1)], config, 0, folder / "state", resume, SILENT)
 
 
-def weights(folder: Path, epochs: int, resume: bool = False) -> list[np.ndarray]:
-    config = TINY.model_copy(update={"epochs": epochs}) if epochs != TINY.epochs else TINY
-    with StarDistProcess(folder / "teacher", config) as teacher:
-        history = train(teacher, config, folder, resume)
-        assert len(history) == epochs
-        return teacher.weights()
-
-
-def test_a_repeated_run_gives_the_same_weights(tmp_path: Path) -> None:
-    first, again = weights(tmp_path / "a", 2), weights(tmp_path / "b", 2)
-    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+def weights(teacher: StarDistProcess, resume: bool = False) -> list[np.ndarray]:
+    history = train(teacher, TINY, teacher.folder.parent, resume)
+    assert len(history) == TINY.epochs
+    return teacher.weights()
 
 
 def test_a_resumed_run_equals_one_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = weights(tmp_path / "whole", 2)
     step = StarDistProcess.train_step
     calls = []
 
@@ -64,10 +56,17 @@ def test_a_resumed_run_equals_one_never_stopped(tmp_path: Path, monkeypatch: pyt
         return step(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(StarDistProcess, "train_step", stop_in_the_second_epoch)
-    with pytest.raises(KeyboardInterrupt):
-        weights(tmp_path / "broken", 2)
+    broken = tmp_path / "broken" / "teacher"
+    with StarDistProcess(broken, TINY, threads=1) as teacher, pytest.raises(KeyboardInterrupt):
+        weights(teacher)
     monkeypatch.setattr(StarDistProcess, "train_step", step)
-    resumed = weights(tmp_path / "broken", 2, resume=True)
+    # Both at once, so that they have a process each.
+    with (
+        StarDistProcess(tmp_path / "whole" / "teacher", TINY, threads=1) as teacher,
+        StarDistProcess(broken, TINY, threads=1) as other,
+    ):
+        assert teacher._process.pid != other._process.pid
+        whole, resumed = weights(teacher), weights(other, resume=True)
     assert all((a == b).all() for a, b in zip(whole, resumed, strict=True))
 
 
@@ -76,12 +75,12 @@ def test_it_learns_discs_and_opens_again(tmp_path: Path) -> None:
         filters=8, depth=2, rays=16, patch=64, batch=4, epochs=4, steps_per_epoch=50, learning_rate=2e-3
     )
     folder, image = tmp_path / "teacher", discs(2).image
-    with StarDistProcess(folder, config) as teacher:
+    with StarDistProcess(folder, config, threads=1) as teacher:
         history = train(teacher, config, tmp_path)
         teacher.save({"prob": 0.5, "nms": 0.4})
         before = teacher.predict(image)
     assert history[-1]["validation"] < history[0]["validation"]
-    with StarDistProcess(folder) as again:
+    with StarDistProcess(folder, threads=1) as again:
         maps = again.predict(image)
         np.testing.assert_allclose(maps.prob, before.prob, atol=1e-5)
         labels, probability = again.instances(maps, (160, 160), 0.5, 0.4)

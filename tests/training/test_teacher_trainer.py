@@ -17,6 +17,8 @@ from cellgennet_qupath.training.teacher_trainer import TeacherTrainer, stardist_
 
 from .test_teacher import discs
 
+pytestmark = pytest.mark.usefixtures("one_stardist")
+
 TINY = TeacherConfig(
     backbone="efficientnet-lite0", filters=4, rays=8, patch=64, batch=2, epochs=2, steps_per_epoch=3
 )
@@ -104,9 +106,9 @@ def test_it_learns_discs_and_becomes_a_stardist_model(tmp_path: Path) -> None:
             "filters": 8,
             "rays": 16,
             "batch": 4,
-            "epochs": 3,
-            "steps_per_epoch": 40,
-            "learning_rate": 2e-3,
+            "epochs": 2,
+            "steps_per_epoch": 25,
+            "learning_rate": 3e-3,
         }
     )
     trainer = train(config, tmp_path)
