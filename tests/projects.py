@@ -40,6 +40,16 @@ def write_project(folder: Path, slides: Sequence[Path], mpp: float | None = 0.25
     return folder
 
 
+def keep_images(project: Path, *numbers: int) -> Path:
+    """Take all images out of a project but these, by their IDs."""
+    file = project / "project.qpproj"
+    description = json.loads(file.read_text(encoding="utf-8"))
+    description["images"] = [image for image in description["images"] if image["entryID"] in numbers]
+    assert len(description["images"]) == len(numbers)
+    file.write_text(json.dumps(description), encoding="utf-8")
+    return project
+
+
 def _entry(number: int, slide: Path, mpp: float | None) -> dict[str, Any]:
     picture = cv2.imread(str(slide)) if slide.is_file() else None
     metadata: dict[str, Any] = {"name": slide.name, "pixelType": "UINT8"}

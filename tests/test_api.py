@@ -13,6 +13,8 @@ import pytest
 import cellgennet_qupath
 from cellgennet_qupath import api
 
+from .projects import keep_images
+
 FUNCTIONS = (
     "open_project",
     "open_images",
@@ -52,6 +54,8 @@ def examples() -> list[doctest.DocTest]:
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
 def test_examples_do_what_they_show(example: doctest.DocTest, workplace: Path) -> None:
+    if example.name in ("cellgennet_qupath", "train", "suggest"):
+        keep_images(workplace / "MyProject", 2)
     if example.name == "export":
         api.segment("MyProject", images=["*slide3*"])
     failures: list[str] = []

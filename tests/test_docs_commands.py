@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from .helpers import invoke
+from .projects import keep_images
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -97,10 +97,16 @@ def test_the_tests_elsewhere_run_the_command(pattern: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_commands_on_a_project_run_in_the_order_of_the_readme(
-    sample_project: Path, tmp_path: Path
+    sample_project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     shutil.copytree(sample_project, tmp_path / "MyProject", ignore=shutil.ignore_patterns("cellgennet"))
+    keep_images(tmp_path / "MyProject", 2)
     (tmp_path / "short.yaml").write_text(SHORT, encoding="utf-8")
     lines = [line for line in lines_of(ROOT / "README.md") if re.fullmatch(HERE, line)]
     assert {line.split()[1] for line in lines} >= {
@@ -117,15 +123,7 @@ def test_the_commands_on_a_project_run_in_the_order_of_the_readme(
             arguments += ["--backend", "files"]
         if command == "train":
             arguments += ["-c", "short.yaml", "--keep", "trained"]
-        done = subprocess.run(
-            [sys.executable, "-m", "cellgennet_qupath", command, *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            timeout=500,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
-        )
-        assert done.returncode == 0, f"{line}: {done.stderr}"
+        code, _, err = invoke(capsys, command, *arguments)
+        assert code == 0, f"{line}: {err}"
     assert (tmp_path / "nuclei.csv").is_file()
     assert (tmp_path / "report" / "report.html").is_file()

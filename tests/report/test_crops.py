@@ -152,10 +152,12 @@ class _Streamed:
         return []
 
 
-def test_outlines_of_a_slide_are_never_all_in_memory(tmp_path: Path) -> None:
+def test_outlines_of_a_slide_are_never_all_in_memory(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     file = tmp_path / "s.tif"
     tifffile.imwrite(file, np.full((4000, 4000, 3), 230, np.uint8), photometric="rgb", tile=(256, 256))
     project: Any = _Streamed(tmp_path, 20)
+    request.addfinalizer(gc.unfreeze)
+    gc.freeze()  # what tests before this one left is not searched again for each chunk
     entry = ImageEntry("1", "s", file.as_uri(), file, (4000, 4000), (0.25, 0.25))
     result = ImageResult("1", "s", "done", 10_000)
     card = with_pictures(project, entry, slide_card(project, entry, result, None, ClassNames()))
