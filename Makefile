@@ -6,8 +6,10 @@
 #   make dist       a wheel and a source archive, into ./dist
 #   make coverage   the tests with a report of the lines that they run
 # PYTHON names another interpreter: make demo PYTHON=python3.12
+# WORKERS is the number of processes that run the tests: make test WORKERS=8 (each needs about 2 GB of memory)
 
 PYTHON ?= python3
+WORKERS ?= 2
 PIP = -m pip --disable-pip-version-check -qq install -c constraints.txt
 BIN = .venv-test/bin
 MARKDOWN = README.md CHANGELOG.md CONTRIBUTING.md docs findings sample_projects .github
@@ -18,7 +20,7 @@ demo: .venv-demo/installed
 	.venv-demo/bin/cellgennet demo
 
 test: lint docs groovy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: .venv-test/installed
 	$(BIN)/ruff check .
