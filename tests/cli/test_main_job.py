@@ -121,6 +121,7 @@ def test_one_bad_image_does_not_stop_the_others(
     assert "Traceback" not in captured.err
 
 
+@pytest.mark.usefixtures("one_stardist")
 def test_training_skips_a_bad_image_with_a_warning(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

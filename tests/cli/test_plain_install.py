@@ -16,6 +16,8 @@ import pytest
 
 from cellgennet_qupath.core.extras import EXTRAS
 
+from ..projects import keep_images
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # What the extras install, directly or through their own requirements, and the plain installation lacks.
@@ -71,7 +73,7 @@ class Session:
 @pytest.fixture(scope="module")
 def session(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Session:
     folder = tmp_path_factory.mktemp("plain")
-    project = str(shutil.copytree(sample_project, folder / "project"))
+    project = str(keep_images(shutil.copytree(sample_project, folder / "project"), 2))
     # In this order: what needs an extra is refused before anything is written, so it comes first.
     (folder / "short.yaml").write_text(
         "student: {epochs: 1, steps_per_epoch: 1, patch: 64}\npseudo: {tiles: 1}\nadaptation: {scale: 1}\n",
@@ -81,11 +83,11 @@ def session(sample_project: Path, tmp_path_factory: pytest.TempPathFactory) -> S
         "doctor": ["doctor", "--json"],
         "train": ["train", project, "-o", str(folder / "m.cgn"), "--init", "none"],
         "onnx": ["models", "export", "pretrained", "-o", str(folder / "m.zip")],
-        "dask": ["segment", project, "--dask", "tcp://127.0.0.1:9", "--image", "slide1*"],
+        "dask": ["segment", project, "--dask", "tcp://127.0.0.1:9"],
         "qupath": ["inspect", project, "--backend", "qupath"],
         "inspect": ["inspect", project],
-        "segment": ["segment", project, "--image", "slide1*", "--json"],
-        "workers": ["segment", project, "--workers", "2", "--image", "slide1*", "--restart"],
+        "segment": ["segment", project, "--json"],
+        "workers": ["segment", project, "--workers", "2", "--restart"],
         "csv": ["export", project, "-o", str(folder / "t.csv")],
         "parquet": ["export", project, "-o", str(folder / "t.parquet")],
         "geojson": ["export", project, "-o", str(folder / "t.geojson")],

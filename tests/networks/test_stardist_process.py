@@ -14,24 +14,24 @@ import pytest
 
 from cellgennet_qupath.core.config import TeacherConfig
 from cellgennet_qupath.core.errors import MissingExtraError, TrainingError
+from cellgennet_qupath.networks import stardist_process
 from cellgennet_qupath.networks.messages import Message, receive, send
 from cellgennet_qupath.networks.stardist_process import StarDistBatch, StarDistProcess, WorkerFailure
 
 TINY = TeacherConfig(filters=4, depth=1, rays=8, patch=64, batch=1)
 
-TRAINING = """
+PREDICTING = """
 import sys
 from pathlib import Path
 import numpy as np
 from cellgennet_qupath.core.config import TeacherConfig
-from cellgennet_qupath.networks.stardist_process import StarDistBatch, StarDistProcess
-batch = StarDistBatch(*(np.zeros((1, s, s, c), "float32") for s, c in ((64, 3), (32, 1), (32, 9))))
+from cellgennet_qupath.networks.stardist_process import StarDistProcess
+image = np.zeros((256, 256, 3), "float32")
 with StarDistProcess(Path(sys.argv[1]), TeacherConfig(filters=4, depth=1, rays=8)) as teacher:
-    teacher.prepare_training(1e-3)
-    teacher.train_step(batch, 1e-3)
+    teacher.predict(image)
     print(teacher._process.pid, flush=True)
     while True:
-        teacher.train_step(batch, 1e-3)
+        teacher.predict(image)
 """
 
 
@@ -76,14 +76,6 @@ def test_without_stardist_no_process_is_started(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_a_folder_without_a_model_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="is not a StarDist model folder"):
-        StarDistProcess(tmp_path)
-    with pytest.raises(TrainingError, match=r"is not a StarDist model folder\. Give teacher\.init a folder"):
-        StarDistProcess(tmp_path / "new", TeacherConfig(init=tmp_path))
-
-
-@pytest.mark.slow
 def test_unexpected_errors_and_crashes_reach_the_parent(tmp_path: Path) -> None:
     with StarDistProcess(tmp_path / "teacher", TINY) as teacher:
         teacher.prepare_training(1e-3)
@@ -122,7 +114,10 @@ def test_nothing_of_tensorflow_reaches_the_user(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_teacher_trains_and_ends_when_it_is_dropped(tmp_path: Path) -> None:
+def test_a_teacher_trains_and_ends_when_it_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stardist_process, "_PATIENCE", 120.0)  # a busy machine is not what is tested
     image = np.random.default_rng(0).random((1, 64, 64, 3)).astype(np.float32)
     dist = np.full((1, 32, 32, 9), 5, np.float32)
     dist[..., -1] = 1
@@ -145,7 +140,7 @@ def test_a_teacher_trains_and_ends_when_it_is_dropped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
 def test_the_process_ends_with_its_parent(tmp_path: Path, how: signal.Signals) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", TRAINING, str(tmp_path / "teacher")],
+        [sys.executable, "-c", PREDICTING, str(tmp_path / "teacher")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

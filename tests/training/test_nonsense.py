@@ -23,7 +23,7 @@ from .drawn import window
 
 TISSUE = Path(__file__).parents[3] / "shared" / "data" / "nuclei" / "tnbc"
 SETTINGS = config_from(
-    {"threads": 1, "loss": {"distillation": 0}, "student": {"epochs": 3, "steps_per_epoch": 30}}, "test"
+    {"threads": 1, "loss": {"distillation": 0}, "student": {"epochs": 2, "steps_per_epoch": 12}}, "test"
 )
 
 pytestmark = [
