@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,46 @@ def inspect_images(n: int, folder: Path) -> Work:
     return lambda: described(folder)
 
 
+class Blank:
+    """A predictor that finds nothing at once, so that all else is measured."""
+
+    stride, unit, context, streams, device = 2, 32, 128, 1, "none"
+
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.zeros((len(images), images.shape[1] // 2, images.shape[2] // 2, 2), np.float32)
+
+
+def evaluated_regions(n: int, folder: Path) -> Work:
+    """n Validation regions of nine nuclei in one slide of 17 megapixels, evaluated without the network."""
+    import tifffile
+
+    from cellgennet_qupath.core.config import ClassNames, NormalisationConfig
+    from cellgennet_qupath.evaluation.predictors import StudentPredictor
+    from cellgennet_qupath.evaluation.regions import project_regions
+    from cellgennet_qupath.evaluation.run import evaluate
+    from cellgennet_qupath.qupath.open import open_project
+    from cellgennet_qupath.segmentation.decode import DecodingConfig
+    from cellgennet_qupath.segmentation.model import Model
+
+    across, step = 13, 320
+    pixels = np.random.default_rng(1).integers(120, 200, (across * step, across * step, 3), np.uint8)
+    tifffile.imwrite(folder / "slide.tif", pixels, tile=(256, 256), photometric="rgb")
+    shapes: list[tuple[shapely.Geometry, str]] = []
+    for k in range(n):
+        x, y = k % across * step + 40, k // across * step + 40
+        shapes.append((shapely.box(x, y, x + 160, y + 160), "Validation"))
+        shapes += [(shapely.transform(one, partial(np.add, (x, y))), "") for one in discs(9)]
+    annotate(project_of(folder, across * step), 1, shapes)
+    model = Model(Blank(), 0.25, DecodingConfig(), NormalisationConfig(), "Nucleus", "blank")
+
+    def work() -> int:
+        with open_project(folder, "files", writable=False) as project:
+            regions = project_regions(project, ClassNames())
+            return len(evaluate(regions, [StudentPredictor("blank", model)]).results)
+
+    return work
+
+
 def kept(n: int, folder: Path) -> Work:
     """n nuclei written into a project beside n / 2 others that are kept."""
     from export import Generated, make_project
@@ -244,6 +285,7 @@ CASES: Mapping[str, tuple[Case, tuple[int, int, int]]] = {
     "summary": (summary, (100, 300, 1_000)),
     "annotations in GeoJSON": (geojson_annotations, (1_000, 3_000, 10_000)),
     "inspect images": (inspect_images, (30, 100, 300)),
+    "evaluate regions": (evaluated_regions, (10, 40, 160)),
     "nuclei beside kept ones": (kept, (20_000, 40_000, 80_000)),
 }
 

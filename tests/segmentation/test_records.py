@@ -22,7 +22,7 @@ from cellgennet_qupath.segmentation.batch import segment_project
 from cellgennet_qupath.segmentation.checkpoint import Checkpoint
 from cellgennet_qupath.segmentation.model import Model
 from cellgennet_qupath.segmentation.options import SegmentOptions
-from cellgennet_qupath.segmentation.record import mixed_settings
+from cellgennet_qupath.segmentation.record import mixed_settings, read_record
 from cellgennet_qupath.segmentation.result import ImageResult
 
 from ..helpers import Recorder
@@ -184,6 +184,21 @@ def test_a_damaged_record_says_nothing(folder: Path, damage: str) -> None:
     result, _, calls = run(folder)
     assert calls
     assert result.count == len(DISCS)
+
+
+def test_the_arithmetic_is_recorded_and_another_one_is_another_result(folder: Path) -> None:
+    """It is in the record and in the history, and an image is done again in another one."""
+    for arithmetic in ("float32", "bfloat16"):
+        device = f"cpu, openvino, {arithmetic}"
+        predictor = ColourReader(device=device)
+        with FilesBackend(folder, writable=True) as project:
+            chosen = SegmentOptions(tile=128, mpp=0.25)
+            (result,) = segment_project(project, replace(model(), predictor=predictor), chosen)
+            record = read_record(project, project.entries[0])
+        assert predictor.calls
+        assert record is not None
+        assert (result.device, record.device, record.inputs["device"]) == (device,) * 3
+        assert record.inputs["writing"]["history"]["computed on"] == device
 
 
 def test_settings_in_turn_never_report_the_number_of_another_file(folder: Path) -> None:
