@@ -66,7 +66,7 @@ def images(root: Path, split: str, datasets: Sequence[str]) -> list[LabelledImag
             row["dataset"],
             Path(row["file"]).stem,
             root / "nuclei" / row["dataset"] / "images" / row["file"],
-            root / "nuclei" / row["dataset"] / "labels" / row["file"],
+            (root / "nuclei" / row["dataset"] / "labels" / row["file"]).with_suffix(".png"),
         )
         for row in rows
     ]
@@ -103,13 +103,29 @@ def labelled_part(item: LabelledImage, box: Rectangle) -> LabelledWindow:
     return _window(item, item.truth(), box, Split.TRAINING)
 
 
+def overlapping_groups(root: Path) -> dict[str, str]:
+    """The group of each field that shares tissue with another one, directly or by way of a third, by name."""
+    group: dict[str, str] = {}
+    with (root / "overlapping_pairs.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            # The pairs list every field as PNG, also where DATA has it as JPEG.
+            one, other = Path(row["a"]).stem, Path(row["b"]).stem
+            joined = {group.get(one, one), group.get(other, other)}
+            name = min(joined)
+            group |= {field: name for field, of in group.items() if of in joined}
+            group |= {one: name, other: name}
+    return group
+
+
 def labelled_everywhere(root: Path, datasets: Sequence[str]) -> TrainingData:
-    """All labels of the train images; every tenth image is for validation."""
+    """All labels of the train images; every tenth image and what shares tissue with it is for validation."""
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
     everything = images(root, "train", datasets)
-    for number, item in enumerate(everything):
-        if validates(number):
+    groups = overlapping_groups(root)
+    held_out = {groups.get(item.name, item.name) for n, item in enumerate(everything) if validates(n)}
+    for item in everything:
+        if groups.get(item.name, item.name) in held_out:
             validation.append(labelled(item, Split.VALIDATION))
         else:
             training.append(labelled(item, Split.TRAINING))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from datasets import LabelledImage
+from datasets import LabelledImage, overlapping_groups
 
 DOMAINS = ("tnbc", "purple", "organs-a", "organs-b", "organs-c")
 """Organs are in alphabetical order, every third one in a, from the second in b, from the third in c."""
@@ -39,7 +39,7 @@ class Domains:
         with (self.root / "manifest.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         organs = sorted({row["organ"] for row in rows if row["dataset"].startswith("nuinsseg")})
-        groups = self._overlapping()
+        groups = overlapping_groups(self.root)
         found = []
         for row in rows:
             name, organ = row["file"], row["organ"]
@@ -48,7 +48,7 @@ class Domains:
             elif row["dataset"] == "dsb2018_purple":
                 domain, group = "purple", name
             else:
-                domain, group = f"organs-{'abc'[organs.index(organ) % 3]}", groups.get(name, name)
+                domain, group = f"organs-{'abc'[organs.index(organ) % 3]}", groups.get(Path(name).stem, name)
             folder = self.root / "nuclei" / row["dataset"]
             label = folder / "labels" / Path(name).with_suffix(".png").name
             item = LabelledImage(row["dataset"], Path(name).stem, folder / "images" / name, label)
@@ -62,14 +62,3 @@ class Domains:
     def without(self, domain: str) -> list[DomainImage]:
         """The images of all other domains."""
         return [image for image in self.images if image.domain != domain]
-
-    def _overlapping(self) -> dict[str, str]:
-        """The group of each field that shares tissue with another one, directly or by way of a third."""
-        group: dict[str, str] = {}
-        with (self.root / "overlapping_pairs.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                joined = {group.get(row["a"], row["a"]), group.get(row["b"], row["b"])}
-                name = min(joined)
-                group |= {field: name for field, of in group.items() if of in joined}
-                group |= {row["a"]: name, row["b"]: name}
-        return group

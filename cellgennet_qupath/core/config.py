@@ -168,6 +168,7 @@ class StudentConfig(_Section):
     restart      : the learning rate decays along a cosine before each round of pseudo-labels and restarts
                    at this share of ``learning_rate``.
     dropout      : rate at the deepest level; level ``i`` of ``n`` gets ``dropout * i / (n - 1)``.
+    zoom         : labelled patches are enlarged or reduced at random, by up to this share.
     """
 
     init: Path | None = None
@@ -175,6 +176,7 @@ class StudentConfig(_Section):
     width: Annotated[int, Field(ge=4, le=128)] = 32
     levels: Annotated[int, Field(ge=2, le=5)] = 4
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    zoom: Annotated[float, Field(ge=0, le=2)] = 0.2
     patch: Patch = 160
     batch: Batch = 4
     epochs: Count = 104

@@ -126,7 +126,7 @@ def _train(
     """Train to the end, in sections: on labels alone, then with the soft labels of each round."""
     config = run.config
     epochs, steps = config.student.epochs, config.student.steps_per_epoch
-    sampler = PatchSampler(run.data.training, config.student.patch + 2 * CONTEXT)
+    sampler = PatchSampler(run.data.training, config.student.patch + 2 * CONTEXT, config.student.zoom)
     write_json(run.history_file("student"), history)
     with run.reporter.track("student", epochs * steps, "steps") as task:
         task.advance(trainer.step_count)
