@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from cellgennet_qupath.annotations.labels import UNKNOWN, LabelRasters, Split
 from cellgennet_qupath.annotations.windows import LabelledWindow
 from cellgennet_qupath.core.config import NormalisationConfig
+from cellgennet_qupath.geometry.contours import label_polygons
+from cellgennet_qupath.geometry.coordinates import grid_size
+from cellgennet_qupath.geometry.raster import rasterize
 from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.slides.normalisation import estimate
 from cellgennet_qupath.slides.reader import open_slide
@@ -49,11 +52,21 @@ class LabelledImage:
     def truth(self) -> NDArray[np.int32]:
         return _read(self.labels, cv2.IMREAD_UNCHANGED).astype(np.int32)
 
-    def normalised(self) -> NDArray[np.float32]:
-        """The picture as a slide's tile would reach the network."""
+    def normalised(self, mpp: float = MPP) -> NDArray[np.float32]:
+        """The picture as a slide's tile of ``mpp`` would reach the network."""
+        step = mpp / MPP
         with open_slide(self.image) as reader:
-            normalisation = estimate(reader, 1.0, NormalisationConfig(), tissue_mask(reader))
-        return normalisation.apply(self.pixels())
+            normalisation = estimate(reader, step, NormalisationConfig(), tissue_mask(reader))
+            columns, rows = grid_size(reader.width, reader.height, step)
+            return normalisation.apply(reader.read_grid(0, 0, columns, rows, step))
+
+    def objects(self, mpp: float = MPP) -> NDArray[np.int32]:
+        """The labels on the grid of ``normalised``."""
+        truth, step = self.truth(), mpp / MPP
+        if step == 1:
+            return truth
+        columns, rows = grid_size(truth.shape[1], truth.shape[0], step)
+        return rasterize(label_polygons(truth), (rows, columns), step)
 
 
 def images(root: Path, split: str, datasets: Sequence[str]) -> list[LabelledImage]:
@@ -91,11 +104,17 @@ def validates(number: int) -> bool:
     return number % 10 == 9
 
 
-def labelled(item: LabelledImage, split: Split) -> LabelledWindow:
-    """A whole image with all its labels."""
-    truth = item.truth()
-    rows, columns = truth.shape
-    return _window(item, truth, Rectangle(0, 0, columns, rows), split)
+def labelled(item: LabelledImage, split: Split, mpp: float = MPP) -> LabelledWindow:
+    """A whole image with all its labels, on the grid of ``mpp``."""
+    objects = item.objects(mpp)
+    rows, columns = objects.shape
+    return LabelledWindow(
+        item.normalised(mpp),
+        LabelRasters(objects, (objects > 0).astype(np.int8), np.zeros(objects.shape, bool)),
+        Rectangle(0, 0, columns, rows),
+        split,
+        item.name,
+    )
 
 
 def labelled_part(item: LabelledImage, box: Rectangle) -> LabelledWindow:
@@ -117,7 +136,7 @@ def overlapping_groups(root: Path) -> dict[str, str]:
     return group
 
 
-def labelled_everywhere(root: Path, datasets: Sequence[str]) -> TrainingData:
+def labelled_everywhere(root: Path, datasets: Sequence[str], mpp: float = MPP) -> TrainingData:
     """All labels of the train images; every tenth image and what shares tissue with it is for validation."""
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
@@ -126,10 +145,10 @@ def labelled_everywhere(root: Path, datasets: Sequence[str]) -> TrainingData:
     held_out = {groups.get(item.name, item.name) for n, item in enumerate(everything) if validates(n)}
     for item in everything:
         if groups.get(item.name, item.name) in held_out:
-            validation.append(labelled(item, Split.VALIDATION))
+            validation.append(labelled(item, Split.VALIDATION, mpp))
         else:
-            training.append(labelled(item, Split.TRAINING))
-    return TrainingData(MPP, len(everything), training, validation, [])
+            training.append(labelled(item, Split.TRAINING, mpp))
+    return TrainingData(mpp, len(everything), training, validation, [])
 
 
 def sparse_data(root: Path, protocol: str) -> TrainingData:

@@ -61,7 +61,7 @@ def main(data: Path, output: Path, runs: Path, start: Path | None, config_file: 
     settings = load_config(config_file)
     earlier = load_bundle(start) if start is not None else None
     config = init_config(earlier, settings) if earlier is not None else settings
-    data_set = labelled_everywhere(data, DATASETS)
+    data_set = labelled_everywhere(data, DATASETS, config.mpp or MPP)
     spent = runs / "seconds.json"
     before = json.loads(spent.read_text(encoding="utf-8")) if spent.is_file() else 0.0
     started = time.monotonic()
@@ -77,7 +77,7 @@ def main(data: Path, output: Path, runs: Path, start: Path | None, config_file: 
         created=now(),
         licence="CC BY 4.0",
         attribution=ATTRIBUTION,
-        mpp=MPP,
+        mpp=data_set.mpp,
         species=["human", "mouse"],
         classes=[config.classes.detection_class],
         decoding=RULE.model_dump(),
@@ -104,8 +104,10 @@ def validation_scores(trained: Trained, config: Config, windows: Sequence[Window
     """Scores of a trained student with ``RULE``, to four digits."""
     predict = student_predict(trained.files["student.safetensors"], config.student, config.threads)
     maps = [predict(window.image) for window in windows]
-    found = [decode(both[..., 0], both[..., 1], RULE.at(2 * MPP))[0] for both in maps]
-    return rounded(score_windows(found, windows, stride=2))
+    stride = config.student.stride
+    rule = RULE.at(stride * (config.mpp or MPP))
+    found = [decode(both[..., 0], both[..., 1], rule)[0] for both in maps]
+    return rounded(score_windows(found, windows, stride))
 
 
 def _sitting(bundle: Bundle) -> dict[str, Any]:

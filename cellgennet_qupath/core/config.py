@@ -163,6 +163,7 @@ class StudentConfig(_Section):
 
     architecture : "efficientnet-lite0" to "-lite2", whose encoders are pretrained on ImageNet, or "unet", a
                    plain one.
+    stride       : samples of the image per sample of the maps, along each side; 1 needs an encoder.
     width        : channels of the decoder's last level; of a plain U-Net's first level, doubled at each of
                    its ``levels`` levels (the encoder's own are fixed).
     restart      : the learning rate decays along a cosine before each round of pseudo-labels and restarts
@@ -173,6 +174,7 @@ class StudentConfig(_Section):
 
     init: Path | None = None
     architecture: Architecture = "efficientnet-lite0"
+    stride: Literal[1, 2] = 2
     width: Annotated[int, Field(ge=4, le=128)] = 32
     levels: Annotated[int, Field(ge=2, le=5)] = 4
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -185,6 +187,17 @@ class StudentConfig(_Section):
     restart: Fraction = 0.5
     weight_decay: Weight = 1e-4
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+
+    @property
+    def touching_reach(self) -> int:
+        """Samples of the image around a nucleus in which another one nearly touches it: about 0.75 µm."""
+        return 3 if self.stride == 2 else 2
+
+    @model_validator(mode="after")
+    def _a_plain_network_halves(self) -> StudentConfig:
+        if self.architecture == "unet" and self.stride != 2:
+            raise ValueError("`stride` must be 2 with the plain U-Net")
+        return self
 
 
 class LossConfig(_Section):

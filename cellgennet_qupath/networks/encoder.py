@@ -13,12 +13,14 @@ from torch.nn import functional
 from ..core.config import Architecture, StudentConfig
 from ..core.errors import TrainingError
 from .efficientnet_lite import EPSILON, STAGES, STEM, Stage, weights_file
-from .unet import STRIDE, init_head
+from .unet import init_head
 
 SKIPS = (0, 1, 2)
 """The stages whose outputs are skip connections to the decoder: strides 2, 4 and 8."""
-_DECODER = (2.0, 1.5, 1.0)
-"""Channels of the decoder at strides 8, 4 and 2, in multiples of the student's width."""
+_DECODER = {2: (2.0, 1.5, 1.0), 1: (3.0, 2.0, 1.5, 1.0)}
+"""Channels of the decoder from stride 8 to that of the maps, in multiples of the student's width."""
+_DETAIL = 16
+"""Channels of the features at stride 1, which the encoder does not have."""
 
 
 class _Depthwise(nn.Conv2d):
@@ -124,10 +126,11 @@ def encoder_features(stem: nn.Module, stages: nn.ModuleList, image: Tensor) -> l
 
 
 class EncoderUNet(nn.Module):
-    """EfficientNet-Lite encoder and a slim U-Net decoder; maps at half resolution like ``StudentUNet``.
+    """EfficientNet-Lite encoder and a slim U-Net decoder.
 
     Input  : (n, 3, h, w) float, normalised colours; h and w multiples of ``unit``.
-    Output : (n, 2, h / 2, w / 2) logits: foreground, object probability.
+    Output : (n, 2, h / stride, w / stride) logits: foreground, object probability. Output sample i covers
+             the input samples [i * stride, (i + 1) * stride).
     Dropout of whole channels grows with depth: ``config.dropout`` after the last stage.
     """
 
@@ -138,12 +141,21 @@ class EncoderUNet(nn.Module):
         self.variant = config.architecture
         layout = STAGES[self.variant]
         self.stem, self.stages = encoder_layers(self.variant, config.dropout)
+        skips = [layout[level].channels for level in SKIPS]
+        if config.stride == 1:
+            # Colours are features of their own: the encoder's first ones lie at stride 2.
+            self.detail = nn.Sequential(
+                nn.Conv2d(3, _DETAIL, 3, padding=1, bias=False),
+                nn.BatchNorm2d(_DETAIL),
+                nn.ReLU(inplace=True),
+            )
+            skips.insert(0, _DETAIL)
         channels = layout[-1].channels
         decoder = []
-        for level, factor in zip(reversed(SKIPS), _DECODER, strict=True):
+        for depth, factor in zip(reversed(range(len(skips))), _DECODER[config.stride], strict=True):
             width = round(config.width * factor)
-            rate = config.dropout * level / len(SKIPS) / 2
-            decoder.append(_Merge(channels, layout[level].channels, width, rate))
+            rate = config.dropout * depth / len(skips) / 2
+            decoder.append(_Merge(channels, skips[depth], width, rate))
             channels = width
         self.decoder = nn.ModuleList(decoder)
         self.head = nn.Conv2d(channels, 2, 1)
@@ -151,6 +163,8 @@ class EncoderUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         *skips, x = encoder_features(self.stem, self.stages, image)
+        if hasattr(self, "detail"):
+            skips.insert(0, self.detail(image))
         for block in self.decoder:
             x = block(x, skips.pop())
         logits: Tensor = self.head(x)
@@ -181,12 +195,12 @@ def load_imagenet(variant: Architecture, stem: nn.Module, stages: nn.Module, doi
 
 def encoder_receptive_field(config: StudentConfig) -> int:
     """The distance, in input samples, over which an input sample can change an output sample."""
-    jump, reach = STRIDE, 2
+    jump, reach = 2, 2
     for stage in STAGES[config.architecture]:
         for number in range(stage.blocks):
             reach += (stage.kernel // 2 + (stage.stride > 1 and number == 0)) * jump
             jump *= stage.stride if number == 0 else 1
-    while jump > STRIDE:
+    while jump > config.stride:
         reach += jump  # upsampling uses one neighbour
         jump //= 2
         reach += jump  # one 3x3 convolution

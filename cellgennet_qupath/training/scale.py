@@ -63,17 +63,21 @@ class ScaleChoice:
         return [f"Nuclei of another size than in the other images, and the enlargement they need: {names}."]
 
 
-def choose_scale(predict: Predict, rule: DecodingConfig, windows: Sequence[Window]) -> ScaleChoice:
+def choose_scale(
+    predict: Predict, rule: DecodingConfig, windows: Sequence[Window], stride: int, mpp: float
+) -> ScaleChoice:
     """Score a network on labelled windows at each of ``FACTORS`` and choose one.
 
     predict : of the start; rule: its decoding rule, applied in the samples of its own scale.
     windows : with outlined nuclei, at the start's resolution.
+    stride  : samples of the windows per sample of the start's maps.
+    mpp     : µm per sample of the images that the start was trained on.
     """
-    fixed = rule.at(2 * NOMINAL_MPP)
+    fixed = rule.at(stride * mpp)
     known = [window for window in windows if window.n_nuclei]
     # Evenly from all slides: more windows cost minutes and change nothing.
     known = known[:: max(1, -(-len(known) // MOST_WINDOWS))]
-    by_window = [_tallies(predict, fixed, window) for window in known]
+    by_window = [_tallies(predict, fixed, window, stride) for window in known]
     tallies = [[row[i] for row in by_window] for i in range(len(FACTORS))]
     factor = best_factor(tallies)
     if abs(factor - 1) < NEGLIGIBLE:
@@ -116,15 +120,20 @@ def best_factor(tallies: Sequence[Sequence[Tally]], factors: Sequence[float] = F
     return float(2.0 ** (best * gain**2 / (gain**2 + error**2))) if gain > 0 else 1.0
 
 
-def _tallies(predict: Predict, rule: Decoding, window: Window) -> list[Tally]:
+def _tallies(predict: Predict, rule: Decoding, window: Window, stride: int) -> list[Tally]:
     """At each of ``FACTORS``, of the middle of a window: at most ``LONGEST`` samples per side."""
     rows, columns = (slice(max(0, (n - LONGEST) // 2), (n + LONGEST) // 2) for n in window.shape)
     image, labels = window.part(rows, columns)
-    return [tally_at(predict, rule, image, labels.objects, factor) for factor in FACTORS]
+    return [tally_at(predict, rule, image, labels.objects, factor, stride) for factor in FACTORS]
 
 
 def tally_at(
-    predict: Predict, rule: Decoding, image: NDArray[np.float32], objects: NDArray[np.int32], factor: float
+    predict: Predict,
+    rule: Decoding,
+    image: NDArray[np.float32],
+    objects: NDArray[np.int32],
+    factor: float,
+    stride: int,
 ) -> Tally:
     """The nuclei of a network in an image that is enlarged by ``factor`` before it is predicted.
 
@@ -137,7 +146,7 @@ def tally_at(
         objects = _nearest(objects, rows, columns)
     maps = predict(image)
     labels, _ = decode(maps[..., 0], maps[..., 1], rule)
-    return tally_maps(labels, objects)
+    return tally_maps(labels, objects, stride)
 
 
 def _nearest(labels: NDArray[np.int32], rows: int, columns: int) -> NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""Teacher and student as sources of soft maps: foreground and object probability at half resolution."""
+"""Teacher and student as sources of soft maps: foreground and object probability on the student's grid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..core.config import StudentConfig
 from ..networks.stardist_process import StarDistProcess
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Soft foreground and object probability of an image: (h, w, 3) -> (h / 2, w / 2, 2)."""
+"""Soft foreground and object probability of an image: (h, w, 3) -> (h / stride, w / stride, 2)."""
 
 
 def teacher_predict(teacher: StarDistProcess, thresholds: Mapping[str, float]) -> Predict:
@@ -61,12 +61,14 @@ def window_predict(weights: Path, config: StudentConfig, threads: int) -> Predic
 def whole_maps(predict: Predict, image: NDArray[np.float32], unit: int = 32) -> NDArray[np.float32]:
     """Maps of an image of any size from a network that takes batches of multiples of 32 samples.
 
-    image : (h, w, 3). Returns (h / 2, w / 2, 2), rounded up.
+    image : (h, w, 3). Returns (h / stride, w / stride, 2), rounded up.
     unit  : the image is reflected up to a multiple of this.
     """
     rows, columns = image.shape[:2]
     padded = np.pad(image, ((0, -rows % unit), (0, -columns % unit), (0, 0)), mode="reflect")
-    return predict(padded[None])[0, : -(-rows // 2), : -(-columns // 2)]
+    maps = predict(padded[None])[0]
+    stride = len(padded) // len(maps)
+    return maps[: -(-rows // stride), : -(-columns // stride)]
 
 
 def _at_half(prob: NDArray[np.float32], grid: int, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -20,7 +20,6 @@ from ..core.config import LossConfig, PseudoConfig, StudentConfig
 from ..core.errors import DamagedStateError, TrainingError
 from ..networks.device import bfloat16_pays
 from ..networks.network import Network, build, init_pretrained
-from ..networks.unet import STRIDE
 from ..networks.weights import WeightsError, read_weights
 from . import losses
 from .batches import LabelledBatch, UnlabelledBatch
@@ -95,15 +94,15 @@ class StudentTrainer:
         return float(self._optimiser.param_groups[0]["lr"])
 
     def _terms(self, labelled: LabelledBatch, unlabelled: UnlabelledBatch | None) -> dict[str, Tensor]:
-        cfg = self._loss
-        foreground, weight_f = _pooled(self._tensor(labelled.foreground))
-        objectness, known = _pooled(self._tensor(labelled.objectness))
-        touching, _ = _pooled(self._tensor(labelled.touching))
+        cfg, stride = self._loss, self._config.stride
+        foreground, weight_f = _pooled(self._tensor(labelled.foreground), stride)
+        objectness, known = _pooled(self._tensor(labelled.objectness), stride)
+        touching, _ = _pooled(self._tensor(labelled.touching), stride)
         weight_o = losses.object_weight(known, touching, cfg.touching_weight)
         images = [_channels_first(self._tensor(labelled.image))]
         if unlabelled is not None:
             pasted = self._tensor(unlabelled.pasted)[:, None] > 0
-            fine = pasted.repeat_interleave(STRIDE, -1).repeat_interleave(STRIDE, -2)
+            fine = pasted.repeat_interleave(stride, -1).repeat_interleave(stride, -2)
             images.append(_paste(_channels_first(self._tensor(unlabelled.strong)), fine))
         logits = self._model(torch.cat(images)).float()
         on_labels = logits[: len(foreground)]
@@ -168,7 +167,7 @@ class StudentTrainer:
 
     @torch.no_grad()
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Maps of the averaged student: (n, h, w, 3) -> (n, h / 2, w / 2, 2) probabilities."""
+        """Maps of the averaged student: (n, h, w, 3) -> (n, h / stride, w / stride, 2) probabilities."""
         maps = torch.sigmoid(self._average(_channels_first(self._tensor(images))).float())
         return maps.permute(0, 2, 3, 1).cpu().numpy()
 
@@ -228,11 +227,11 @@ def _paste(patches: Tensor, where: Tensor) -> Tensor:
     return torch.where(where, patches.roll(-1, 0), patches)
 
 
-def _pooled(label: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and known share of each output sample, of full-resolution labels (n, h, w), -1 unknown."""
+def _pooled(label: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Mean and known share of each output sample, of labels of the image's samples (n, h, w), -1 unknown."""
     known = (label >= 0).float()
-    weight = functional.avg_pool2d(known[:, None], STRIDE)[:, 0]
-    mean = functional.avg_pool2d((label * known)[:, None], STRIDE)[:, 0] / weight.clamp_min(1e-6)
+    weight = functional.avg_pool2d(known[:, None], stride)[:, 0]
+    mean = functional.avg_pool2d((label * known)[:, None], stride)[:, 0] / weight.clamp_min(1e-6)
     return mean, weight
 
 

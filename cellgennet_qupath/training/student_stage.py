@@ -171,7 +171,7 @@ def _batches(
         np.stack([recolour(p.image, rng)[INNER, INNER] for p in patches]),
         np.stack([p.foreground[INNER, INNER] for p in patches]),
         np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
-        np.stack([touching(p.objects)[INNER, INNER] for p in patches]),
+        np.stack([touching(p.objects, config.student.touching_reach)[INNER, INNER] for p in patches]),
     )
     return labelled, pseudo.draw(rng, config.pseudo.batch) if pseudo is not None else None
 
@@ -189,7 +189,7 @@ def _between(run: TrainingRun, start: Start) -> FinishedStudent:
     def scored(share: float) -> dict[str, float]:
         predict = predict_at(share)
         found = _decoded(run, [predict(window.image) for window in windows], rule)
-        return score_windows(found, windows, stride=2)
+        return score_windows(found, windows, config.student.stride)
 
     share = STANDARD if config.adaptation.share == "auto" else config.adaptation.share
     if config.adaptation.share == "auto" and not run.data.validates_on_training:
@@ -198,9 +198,10 @@ def _between(run: TrainingRun, start: Start) -> FinishedStudent:
     comparison = None
     if not run.data.validates_on_training:
         original = window_predict(start.student, config.student, config.threads)
-        own = start.decoding.at(2 * (start.mpp or NOMINAL_MPP))
-        before = [tally_at(original, own, w.image, w.labels.objects, 1 / factor) for w in windows]
-        after = [tally_maps(sample.predicted, sample.truth) for sample in finished.samples]
+        stride = config.student.stride
+        own = start.decoding.at(stride * (start.mpp or NOMINAL_MPP))
+        before = [tally_at(original, own, w.image, w.labels.objects, 1 / factor, stride) for w in windows]
+        after = [tally_maps(sample.predicted, sample.truth, stride) for sample in finished.samples]
         comparison = compare_paired(before, after, [window.source for window in windows], config.seed)
     return replace(finished, share=share, comparison=comparison)
 
@@ -216,8 +217,9 @@ def _tuned(run: TrainingRun, predict: Predict, standard: DecodingConfig) -> Fini
         for v in (0.87, 0.91, 0.95)
         for m in (0.6, 0.7)
     ]
+    stride = run.config.student.stride
     best, scores = best_of(
-        standard, candidates, lambda rule: score_windows(_decoded(run, maps, rule), windows, stride=2)
+        standard, candidates, lambda rule: score_windows(_decoded(run, maps, rule), windows, stride)
     )
     samples = [
         Sample(window.source, window.image, window.labels.objects, predicted)
@@ -230,5 +232,5 @@ def _decoded(
     run: TrainingRun, maps: Sequence[NDArray[np.float32]], rule: DecodingConfig
 ) -> list[NDArray[np.int32]]:
     """The nuclei of maps at the training's resolution, as labels."""
-    decoding = rule.at(2 * (run.data.mpp or NOMINAL_MPP))
+    decoding = rule.at(run.config.student.stride * (run.data.mpp or NOMINAL_MPP))
     return [decode(m[..., 0], m[..., 1], decoding)[0] for m in maps]

@@ -48,9 +48,9 @@ def tally(
     return Tally(len(pairs.true_area), len(pairs.predicted_area), len(matches), float(matches.iou.sum()))
 
 
-def tally_maps(labels: NDArray[np.int32], objects: NDArray[np.int32]) -> Tally:
-    """Match labels of half the resolution with the true objects, -1 where unknown."""
-    truth = objects[::2, ::2]
+def tally_maps(labels: NDArray[np.int32], objects: NDArray[np.int32], stride: int) -> Tally:
+    """Match labels on the student's grid with the true objects on the image's, -1 where unknown."""
+    truth = objects[::stride, ::stride]
     return tally(np.maximum(truth, 0), labels[: truth.shape[0], : truth.shape[1]], truth == UNKNOWN)
 
 
