@@ -93,9 +93,8 @@ def networks(
         students.append(student_predict(weights, config.student, config.threads))
         folder = runs / "teacher" / f"seed{seed}" / "train"
         tuned = json.loads((folder / "teacher.json").read_text(encoding="utf-8"))["thresholds"]
-        teachers.append(
-            teacher_predict(StarDistProcess(folder / "stardist" / "teacher", threads=config.threads), tuned)
-        )
+        teacher = StarDistProcess(folder / "stardist" / "teacher", threads=config.threads)
+        teachers.append(teacher_predict(teacher, tuned, config.student.stride))
     return students, teachers
 
 

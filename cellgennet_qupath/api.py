@@ -309,7 +309,7 @@ def suggest(
 ) -> SuggestResult:
     """Suggest the windows whose outlines would teach a model most, as annotations of class ``Suggested``.
 
-    count  : windows in all images together; ``size``: their side in pixels of the bundle's resolution.
+    count  : windows in all images together; ``size``: their side in pixels of 0.25 µm.
     seed   : equal seeds give equal windows. The other options are those of ``segment``.
 
     Earlier suggestions that nobody has touched are replaced. Raises UsageError, BundleError and Interrupted

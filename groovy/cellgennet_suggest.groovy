@@ -11,7 +11,7 @@
  *
  * model        the model bundle, a folder NAME.cgn; empty: the pretrained model that comes with CellGenNet
  * count        how many windows, in all images together
- * size         side of a window in pixels of the model's resolution (160 are 40 micrometres at 0.25)
+ * size         side of a window in pixels of 0.25 micrometres (160 are 40 micrometres)
  * images       only images whose name matches, e.g. ["*HE*", "slide 3*"]; empty: all images
  * moreOptions  any other options listed by `cellgennet suggest --help`, e.g. ["--seed", "1"]
  * ---------------------------------------------------------------------------------------------- */

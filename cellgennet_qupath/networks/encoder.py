@@ -142,13 +142,8 @@ class EncoderUNet(nn.Module):
         layout = STAGES[self.variant]
         self.stem, self.stages = encoder_layers(self.variant, config.dropout)
         skips = [layout[level].channels for level in SKIPS]
-        if config.stride == 1:
-            # Colours are features of their own: the encoder's first ones lie at stride 2.
-            self.detail = nn.Sequential(
-                nn.Conv2d(3, _DETAIL, 3, padding=1, bias=False),
-                nn.BatchNorm2d(_DETAIL),
-                nn.ReLU(inplace=True),
-            )
+        self.detail = _detail() if config.stride == 1 else None
+        if self.detail is not None:
             skips.insert(0, _DETAIL)
         channels = layout[-1].channels
         decoder = []
@@ -163,12 +158,19 @@ class EncoderUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         *skips, x = encoder_features(self.stem, self.stages, image)
-        if hasattr(self, "detail"):
+        if self.detail is not None:
             skips.insert(0, self.detail(image))
         for block in self.decoder:
             x = block(x, skips.pop())
         logits: Tensor = self.head(x)
         return logits
+
+
+def _detail() -> nn.Sequential:
+    """Features at stride 1; the encoder's own begin at stride 2."""
+    return nn.Sequential(
+        nn.Conv2d(3, _DETAIL, 3, padding=1, bias=False), nn.BatchNorm2d(_DETAIL), nn.ReLU(inplace=True)
+    )
 
 
 def load_imagenet_weights(model: EncoderUNet) -> None:

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .maps import STRIDE
-
 
 class Runtime(ABC):
     """A runtime of the student; see ``MapPredictor`` for the meaning of the attributes.
@@ -18,14 +16,14 @@ class Runtime(ABC):
     reopen : makes a copy of it in another process; set by ``load_runtime``.
     """
 
-    stride = STRIDE
     streams = 1
     device: str
     reopen: Callable[[], Any]
 
-    def __init__(self, unit: int, context: int) -> None:
+    def __init__(self, unit: int, context: int, stride: int) -> None:
         self.unit = unit
         self.context = context
+        self.stride = stride
 
     @abstractmethod
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,9 +7,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-STRIDE = 2
-"""Input samples of a student per sample of its maps, along each side."""
-
 
 class MapPredictor(Protocol):
     """A trained student, ready to run. Equal pixels get equal maps.

@@ -30,10 +30,10 @@ class OnnxNetwork:
 
 
 def onnx_of(weights: Path, config: StudentConfig) -> OnnxNetwork:
-    """The student in one ONNX file: float32 (n, 3, h, w) of normalised images to (n, 2, h / 2, w / 2).
+    """The student in one ONNX file: float32 (n, 3, h, w) of normalised images to maps.
 
-    Of the maps, channel 0 is the probability of foreground and channel 1 the object probability, as of
-    ``MapPredictor.predict``.
+    Of the maps (n, 2, h / stride, w / stride), channel 0 is the probability of foreground and channel 1 the
+    object probability, as of ``MapPredictor.predict``.
 
     Raises BundleError, and MissingExtraError where the package ``onnx`` is not installed.
     """
@@ -60,7 +60,7 @@ def onnx_of(weights: Path, config: StudentConfig) -> OnnxNetwork:
 def torch_maps(weights: Path, config: StudentConfig, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """What torch computes in float32 where the ONNX file is run: the reference for its output.
 
-    images : float32 (n, 3, h, w). Returns float32 (n, 2, h / 2, w / 2).
+    images : float32 (n, 3, h, w). Returns float32 (n, 2, h / stride, w / stride).
     """
     network = _Probabilities(load_network(weights, config, torch.device("cpu")))
     with torch.inference_mode():

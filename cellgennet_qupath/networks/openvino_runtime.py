@@ -49,7 +49,7 @@ class OpenVinoRuntime(Runtime):
     ) -> None:
         half = in_bfloat16("cpu", precision)
         self._saved = saved_network(weights, config, _convert)
-        super().__init__(self._saved.unit, self._saved.context)
+        super().__init__(self._saved.unit, self._saved.context, config.stride)
         self._network = openvino.Core().read_model(self._saved.graph, self._saved.constants)
         self.device = f"cpu, openvino, {'bfloat16' if half else 'float32'}"
         self.streams = min(_STREAMS, threads or os.cpu_count() or 1)

@@ -39,7 +39,7 @@ class TorchRuntime(Runtime):
         self._half = in_bfloat16(device, precision)
         self._device = torch.device(device)
         self._model = load_network(weights, config, self._device)
-        super().__init__(self._model.unit, context(config, self._model.unit))
+        super().__init__(self._model.unit, context(config, self._model.unit), config.stride)
         self.device = f"{device}, torch, {'bfloat16' if self._half else 'float32'}"
 
     @torch.inference_mode()

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..core.config import StudentConfig
-from .maps import STRIDE as STRIDE
+
+STRIDE = 2
+"""Input samples per sample of the maps, along each side."""
 
 
 class ConvBlock(nn.Sequential):

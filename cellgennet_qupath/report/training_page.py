@@ -100,7 +100,8 @@ def write_training_page(record: TrainingRecord, file: Path) -> Path:
 def _picture(sample: Sample) -> Picture:
     """A validation window with outlines of the true and the predicted nuclei."""
     rows, columns = sample.truth.shape
-    full = sample.predicted.repeat(2, axis=0).repeat(2, axis=1)[:rows, :columns]
+    stride = -(-rows // len(sample.predicted))
+    full = sample.predicted.repeat(stride, axis=0).repeat(stride, axis=1)[:rows, :columns]
     pixels = np.rint(np.clip(sample.image, 0, 1) * 255).astype(np.uint8)
     true, unknown = np.maximum(sample.truth, 0), sample.truth < 0
     outcome = match_labels(true, full, unknown).outcome

@@ -79,12 +79,13 @@ def write_bioimageio(bundle: Bundle, sample: Path, output: Path, about: Publicat
     image = _test_image(sample, bundle.card.mpp)
     normalised = normalise_window(image, bundle.config.normalisation)
     maps = torch_maps(student, config, normalised)
+    text = readme(bundle.card, bundle.config.normalisation, decoding_of(bundle), config.stride)
     files = {
         "student.onnx": network.content,
         "test_input.npy": _npy(image[np.newaxis].astype(np.uint8)),
         "test_output.npy": _npy(maps),
         "sample.png": _png(image),
-        "README.md": readme(bundle.card, bundle.config.normalisation, decoding_of(bundle)).encode(),
+        "README.md": text.encode(),
     }
     described = _description(bundle, files, licence, about.authors, network.unit)
     files["bioimageio.yaml"] = yaml.safe_dump(described, sort_keys=False, allow_unicode=True).encode()
@@ -152,7 +153,7 @@ def _description(
         "covers": ["sample.png"],
         "tags": ["nuclei", "histopathology", "brightfield", "instance-segmentation", "unet", "2d", "qupath"],
         "inputs": [_input(bundle, unit, file("test_input.npy"))],
-        "outputs": [_output(card.mpp, file("test_output.npy"))],
+        "outputs": [_output(card.mpp, bundle.config.student.stride, file("test_output.npy"))],
         "weights": {"onnx": {**file("student.onnx"), "opset_version": OPSET}},
         "config": {
             "cellgennet": {
@@ -211,15 +212,16 @@ def _input(bundle: Bundle, unit: int, test: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _output(mpp: float | None, test: dict[str, str]) -> dict[str, Any]:
+def _output(mpp: float | None, stride: int, test: dict[str, str]) -> dict[str, Any]:
+    grid = "the input's resolution" if stride == 1 else "half the input's resolution"
     return {
         "id": OUTPUT,
-        "description": "Maps at half the resolution: probability of foreground, object probability",
+        "description": f"Maps at {grid}: probability of foreground, object probability",
         "axes": [
             {"type": "batch"},
             {"type": "channel", "channel_names": ["foreground", "object"]},
             *(
-                _space(name, None if mpp is None else 2 * mpp, {"tensor_id": INPUT, "axis_id": name})
+                _space(name, None if mpp is None else stride * mpp, {"tensor_id": INPUT, "axis_id": name})
                 for name in "yx"
             ),
         ],

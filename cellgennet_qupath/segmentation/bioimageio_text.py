@@ -7,8 +7,13 @@ from ..core.config import NormalisationConfig
 from .decode import LEVELS, DecodingConfig
 
 
-def readme(card: Card, limits: NormalisationConfig, rule: DecodingConfig) -> str:
-    """Normalisation and decoding in words, with the model's numbers, as Markdown."""
+def readme(card: Card, limits: NormalisationConfig, rule: DecodingConfig, stride: int) -> str:
+    """Normalisation and decoding in words, with the model's numbers, as Markdown.
+
+    stride : pixels of the input per sample of the maps, along each side.
+    """
+    grid = "the resolution" if stride == 1 else "half the resolution"
+    covered = "pixel (i, j)" if stride == 1 else "pixels from (2 i, 2 j) to (2 i + 2, 2 j + 2)"
     scale = "any; sizes below are for 0.25 µm per pixel" if card.mpp is None else f"{card.mpp:g} µm per pixel"
     return f"""# {card.name}
 
@@ -33,9 +38,9 @@ A map sample needs to see its surroundings: overlap tiles, and use their middle 
 
 ## Output
 
-Two maps at half the resolution of the input, with values from 0 to 1: the probability that a sample is
+Two maps at {grid} of the input, with values from 0 to 1: the probability that a sample is
 inside a nucleus (foreground), and the object probability, which falls from 1 at a nucleus' middle to 0 at
-its border. Sample (i, j) covers the input pixels from (2 i, 2 j) to (2 i + 2, 2 j + 2).
+its border. Sample (i, j) covers the input {covered}.
 
 ## From maps to nuclei
 

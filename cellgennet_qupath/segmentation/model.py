@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..networks.device import Device, Precision
 
 
+_BLOCK_OF_MAPS = 1024
+
+
 @dataclass(frozen=True)
 class Limits:
     """Below which nuclei are left out once everything else is decided: probability, area in µm²."""
@@ -70,6 +73,7 @@ class Model:
             normalisation=bundle.config.normalisation,
             path_class=bundle.card.classes[0] if bundle.card.classes else "",
             fingerprint=bundle.fingerprint,
+            block=_BLOCK_OF_MAPS * bundle.config.student.stride,
             stain=bundle.card.stain,
             learnt_from=bundle.card.learnt_from,
         )

@@ -113,7 +113,7 @@ def look_at(
 
     def windows(one: tuple[Rectangle, NDArray[np.float32]]) -> tuple[Windows, Windows]:
         block, pixels = one
-        maps, rim = networks.maps(pixels), context // 2
+        maps, rim = networks.maps(pixels), context // model.predictor.stride
         inner = np.s_[rim : maps.mean.shape[0] - rim, rim : maps.mean.shape[1] - rim]
         seen = pixels[context : pixels.shape[0] - context, context : pixels.shape[1] - context]
         candidates, annotated = window_boxes(image, block, size)

@@ -71,18 +71,19 @@ def measure(
 ) -> Windows:
     """The windows of a part of an image.
 
-    pixels    : float32 (h, w, 3), normalised colours of the part; h and w even.
-    mean, std : float32 (h / 2, w / 2, 2), foreground and object probability over views, as
+    pixels    : float32 (h, w, 3), normalised colours of the part; h and w multiples of the stride.
+    mean, std : float32 (h / stride, w / stride, 2), foreground and object probability over views, as
                 ``AveragedPrediction`` has them.
     boxes     : windows in samples of the image, inside the part; ``origin``: the part's first sample (x, y).
     rule      : how maps become nuclei, in samples of the maps.
     """
     labels, probability = decode(mean[..., 0], mean[..., 1], rule)
     centres, areas, doubtful = _nuclei(labels, probability, mean[..., 0], rule)
-    small = pixels.reshape(labels.shape[0], 2, labels.shape[1], 2, 3).mean(axis=(1, 3))
+    stride = len(pixels) // len(labels)
+    small = pixels.reshape(labels.shape[0], stride, labels.shape[1], stride, 3).mean(axis=(1, 3))
     rows = []
     for box in boxes:
-        x0, y0, x1, y1 = (edge // 2 for edge in _moved(box, origin))
+        x0, y0, x1, y1 = (edge // stride for edge in _moved(box, origin))
         part = np.s_[y0:y1, x0:x1]
         inside = (centres[:, 0] >= x0) & (centres[:, 0] < x1) & (centres[:, 1] >= y0) & (centres[:, 1] < y1)
         rows.append(

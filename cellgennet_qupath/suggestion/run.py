@@ -25,6 +25,7 @@ from ..qupath.images import open_image
 from ..qupath.loose import LooseImages
 from ..qupath.project import Annotation, ImageEntry, Project, Suggestion, WrittenSuggestions
 from ..qupath.suggested import SUGGESTED, removable
+from ..segmentation.decode import NOMINAL_MPP
 from ..segmentation.model import Model
 from ..slides.normalisation import estimate
 from ..slides.pixel_size import downsample_for, resolve_mpp
@@ -49,7 +50,7 @@ class SuggestOptions:
     """What is asked for.
 
     count     : windows in the whole project.
-    size      : side of a window in pixels of the model's resolution; odd ones are rounded up.
+    size      : side of a window in pixels of 0.25 µm, whatever the model's resolution is.
     images    : names or patterns of images, ``image_ids``: ids; all images without either.
     mpp       : µm per pixel of images without a pixel size.
     threads   : processor threads; 0 for all.
@@ -150,7 +151,9 @@ def suggest_windows(
     """
     if isinstance(project, LooseImages):
         raise project.needs_project("suggestions")
-    options = replace(options, size=round_up(options.size, 2))
+    # From here on in samples of the model's images.
+    samples = options.size * NOMINAL_MPP / (bundle.card.mpp or NOMINAL_MPP)
+    options = replace(options, size=round_up(round(samples), 2))
     entries = chosen(project.entries, options.images, options.image_ids, project.path)
     failed: dict[str, str] = {}
     images: list[Image] = []
@@ -275,7 +278,9 @@ def _networks(bundle: Bundle, options: SuggestOptions, reporter: Reporter) -> It
 
     with StarDistProcess(bundle.teacher, threads=options.threads) as teacher:
         teacher.load_weights(bundle.teacher / "weights_best.h5")
-        yield Networks(model, teacher_predict(teacher, bundle.card.teacher_thresholds))
+        yield Networks(
+            model, teacher_predict(teacher, bundle.card.teacher_thresholds, model.predictor.stride)
+        )
 
 
 def _look(

@@ -29,6 +29,10 @@ ADAPTATION_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }
 """The defaults of settings that differ when a training starts from a bundle (docs/configuration.md)."""
 
+_FINE = {"student": {"patch": 96}, "pseudo": {"tile": 256}}
+"""Where the maps have the image's resolution (``student.stride`` 1), about the same tissue is as many map
+samples as half as wide an image."""
+
 _KEPT = {
     "student": ("dropout",),
     "loss": ("bce", "tversky", "tversky_alpha", "tversky_beta", "objectness", "touching_weight"),
@@ -78,7 +82,7 @@ def init_config(bundle: Bundle, config: Config) -> Config:
     Raises BundleError where it has no student, and ConfigError where ``config`` asks for another shape.
     """
     theirs = bundle.config
-    shape = {name: getattr(theirs.student, name) for name in ("architecture", "width", "levels")}
+    shape = {name: getattr(theirs.student, name) for name in ("architecture", "stride", "width", "levels")}
     for name, value in shape.items():
         if name in config.student.model_fields_set and getattr(config.student, name) != value:
             raise ConfigError(
@@ -89,6 +93,8 @@ def init_config(bundle: Bundle, config: Config) -> Config:
     sections: dict[str, BaseModel] = {}
     for name in ("student", "pseudo", "loss"):
         kept = {key: getattr(getattr(theirs, name), key) for key in _KEPT.get(name, ())}
+        if theirs.student.stride == 1:
+            kept |= _FINE.get(name, {})
         sections[name] = _unless_set(getattr(config, name), kept | dict(ADAPTATION_DEFAULTS[name]))
     sections["student"] = sections["student"].model_copy(update=shape | {"init": bundle.student.resolve()})
     if bundle.holds_teacher:

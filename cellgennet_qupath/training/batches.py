@@ -29,10 +29,10 @@ class UnlabelledBatch:
     """Two colour augmentations of the same unlabelled patches, with their soft labels.
 
     weak, strong : (n, h, w, 3) float32.
-    targets      : (n, h / 2, w / 2, 2) float32, soft foreground and object probability.
-    agreement    : (n, h / 2, w / 2, 2) float32 in [0, 1], of the views; 0 where nothing may be learnt.
-    pasted       : (n, h / 2, w / 2) bool, where the strong view shows the next patch of the batch instead
-                   of its own (the last one: the first).
+    targets      : (n, h / stride, w / stride, 2) float32, soft foreground and object probability.
+    agreement    : of the same shape, in [0, 1], of the views; 0 where nothing may be learnt.
+    pasted       : (n, h / stride, w / stride) bool, where the strong view shows the next patch of the batch
+                   instead of its own (the last one: the first).
     """
 
     weak: NDArray[np.float32]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..bundle import TEACHER
@@ -97,7 +98,8 @@ class PseudoLabelStore:
             self._predict_missing(name, predict)
             predictions.append(self._files(name))
         by_tile = list(zip(*predictions, strict=True))
-        return PseudoLabels(self._tiles, by_tile, config.student.patch, config.pseudo)
+        student = config.student
+        return PseudoLabels(self._tiles, by_tile, student.patch, student.stride, config.pseudo)
 
     def _student_predicts(self, number: int) -> bool:
         """Whether the averaged student has a share in the soft labels of a round."""
@@ -129,9 +131,10 @@ class PseudoLabelStore:
         return [self._folder / name / tile.name for tile in self._tiles]
 
     def _write_tiles(self) -> None:
+        stride = self._config.student.stride
         for file, tile in zip(self._tiles, self._run.data.tiles, strict=True):
-            if not self._is_whole(file, tile_is_whole):
-                write_tile(file, tile.read())
+            if not self._is_whole(file, partial(tile_is_whole, stride=stride)):
+                write_tile(file, tile.read(), stride)
                 self._verified.add(file)
 
     def _is_whole(self, file: Path, check: Callable[[Path], bool]) -> bool:

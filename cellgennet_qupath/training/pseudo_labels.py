@@ -25,7 +25,7 @@ _MOST_BYTES = 2 * 1024**3
 
 @dataclass(frozen=True)
 class AveragedPrediction:
-    """Mean and standard deviation of a tile's maps over several views, float32 (h / 2, w / 2, 2)."""
+    """Mean and standard deviation of a tile's maps over views, float32 (h / stride, w / stride, 2)."""
 
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
@@ -34,7 +34,7 @@ class AveragedPrediction:
 def predict_views(predict: Predict, image: NDArray[np.float32], views: int) -> AveragedPrediction:
     """One network's prediction averaged over rotations (4 views), and mirror images too (8 views).
 
-    image : (h, w, 3) with even h and w.
+    image : (h, w, 3), h and w multiples of the network's stride.
     """
     aligned = []
     for turn in range(4):
@@ -66,10 +66,10 @@ def agreement(std: NDArray[np.float32], decay: float) -> NDArray[np.float32]:
     return agreed
 
 
-def write_tile(path: Path, tile: UnlabelledTile) -> None:
-    """Write a tile's image, in 8 bits a value, and the mask of what may be learnt from."""
+def write_tile(path: Path, tile: UnlabelledTile, stride: int) -> None:
+    """Write a tile's image, in 8 bits a value, and the mask of what may be learnt from, on the maps' grid."""
     rows, columns = tile.usable.shape
-    usable = np.min(tile.usable.reshape(rows // 2, 2, columns // 2, 2), axis=(1, 3))
+    usable = np.min(tile.usable.reshape(rows // stride, stride, columns // stride, stride), axis=(1, 3))
     _save(path, image=np.rint((tile.image + 0.5) * 127.5).astype(np.uint8), usable=usable)
 
 
@@ -85,13 +85,13 @@ def write_prediction(path: Path, prediction: AveragedPrediction) -> None:
     _save(path, mean=_levels(prediction.mean), spread=_levels(prediction.std))
 
 
-def tile_is_whole(path: Path) -> bool:
+def tile_is_whole(path: Path, stride: int) -> bool:
     """Whether a file of ``write_tile`` is there and undamaged."""
     arrays = _stored(path)
     if set(arrays) != {"image", "usable"}:
         return False
     rows, columns = arrays["image"].shape[:2]
-    return bool(rows and arrays["usable"].shape == (rows // 2, columns // 2))
+    return bool(rows and arrays["usable"].shape == (rows // stride, columns // stride))
 
 
 def prediction_is_whole(path: Path) -> bool:
@@ -147,36 +147,43 @@ class PseudoLabels:
     predictions : for each tile the teacher's file of ``write_prediction``, the averaged student's, or both
                   in this order; both are mixed, with ``config.student_share``.
     size        : of a crop, in samples of the image.
+    stride      : samples of the image per sample of the maps.
     """
 
     def __init__(
-        self, tiles: Sequence[Path], predictions: Sequence[Sequence[Path]], size: int, config: PseudoConfig
+        self,
+        tiles: Sequence[Path],
+        predictions: Sequence[Sequence[Path]],
+        size: int,
+        stride: int,
+        config: PseudoConfig,
     ) -> None:
         if not tiles:
             raise ValueError("no pseudo-labelled tile")
         self._tiles = list(zip(tiles, predictions, strict=True))
         self._size = size
+        self._stride = stride
         self._config = config
 
     def draw(self, rng: np.random.Generator, count: int) -> UnlabelledBatch:
         """``count`` crops."""
         drawn = [self._one(rng) for _ in range(count)]
         weak, strong, targets, agreed = (np.stack(column) for column in zip(*drawn, strict=True))
-        half, share = self._size // 2, self._config.cutmix
-        pasted = np.stack([rectangle(rng, half, share) for _ in range(count)])
+        side, share = self._size // self._stride, self._config.cutmix
+        pasted = np.stack([rectangle(rng, side, share) for _ in range(count)])
         return UnlabelledBatch(weak, strong, targets, agreed, pasted)
 
     def _one(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
         file, predictions = self._tiles[int(rng.integers(len(self._tiles)))]
         with np.load(file, allow_pickle=False) as tile:
             image, usable = tile["image"], tile["usable"]
-        half = self._size // 2
-        y = int(rng.integers(usable.shape[0] - half + 1))
-        x = int(rng.integers(usable.shape[1] - half + 1))
+        side = self._size // self._stride
+        y = int(rng.integers(usable.shape[0] - side + 1))
+        x = int(rng.integers(usable.shape[1] - side + 1))
         turn, mirror = int(rng.integers(4)), rng.random() < 0.5
 
         def posed(array: NDArray[np.uint8], scale: int = 1) -> NDArray[np.uint8]:
-            crop = array[y * scale : (y + half) * scale, x * scale : (x + half) * scale]
+            crop = array[y * scale : (y + side) * scale, x * scale : (x + side) * scale]
             crop = np.rot90(crop, turn)
             return np.ascontiguousarray(crop[:, ::-1] if mirror else crop)
 
@@ -188,5 +195,5 @@ class PseudoLabels:
         for other in predictions[1:]:
             mixed = mix(mixed, read(other), self._config.student_share)
         agreed = agreement(mixed.std, self._config.uncertainty_decay) * posed(usable)[:, :, None]
-        pixels = _normalised(posed(image, 2))
+        pixels = _normalised(posed(image, self._stride))
         return recolour(pixels, rng, 0.3), recolour(pixels, rng, 1.0), mixed.mean, agreed

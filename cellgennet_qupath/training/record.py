@@ -16,7 +16,7 @@ class Sample:
 
     image     : float32 (rows, columns, 3), normalised.
     truth     : int32 (rows, columns), -1 where unknown.
-    predicted : int32 (rows / 2, columns / 2), rounded up: labels at half resolution.
+    predicted : int32 (rows / stride, columns / stride), rounded up: labels on the grid of the maps.
     """
 
     name: str

@@ -15,6 +15,7 @@ from ..core.files import confined
 from ..core.progress import SILENT, Reporter
 from ..networks.stardist_config import INIT_REMEDY, check_stardist_folder
 from ..qupath.project import Project
+from ..segmentation.decode import NOMINAL_MPP
 from .adaptation import Start, init_config, start_of
 from .comparison import PairedComparison
 from .data import TrainingData, load_training_data
@@ -116,7 +117,9 @@ def _load_at_best_scale(
     if factor == "auto":
         predict = window_predict(start.student, config.student, config.threads)
         # Not those for validation, on which start and result are compared.
-        choice = choose_scale(predict, start.decoding, data.training)
+        stride = config.student.stride
+        rule = start.decoding.at(stride * (start.mpp or NOMINAL_MPP))
+        choice = choose_scale(predict, rule, data.training, stride)
         factor = choice.factor
         notes = [choice.sentence(start.name, data.mpp), *choice.odd_images()]
     if factor == 1:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..annotations.windows import Window
-from ..segmentation.decode import NOMINAL_MPP, Decoding, DecodingConfig, decode
+from ..segmentation.decode import Decoding, decode
 from .soft_maps import Predict
 from .tally import Tally, pooled_pq, tally_maps
 
@@ -63,21 +63,17 @@ class ScaleChoice:
         return [f"Nuclei of another size than in the other images, and the enlargement they need: {names}."]
 
 
-def choose_scale(
-    predict: Predict, rule: DecodingConfig, windows: Sequence[Window], stride: int, mpp: float
-) -> ScaleChoice:
+def choose_scale(predict: Predict, rule: Decoding, windows: Sequence[Window], stride: int) -> ScaleChoice:
     """Score a network on labelled windows at each of ``FACTORS`` and choose one.
 
-    predict : of the start; rule: its decoding rule, applied in the samples of its own scale.
+    predict : of the start; rule: its decoding rule, in samples of its maps.
     windows : with outlined nuclei, at the start's resolution.
     stride  : samples of the windows per sample of the start's maps.
-    mpp     : µm per sample of the images that the start was trained on.
     """
-    fixed = rule.at(stride * mpp)
     known = [window for window in windows if window.n_nuclei]
     # Evenly from all slides: more windows cost minutes and change nothing.
     known = known[:: max(1, -(-len(known) // MOST_WINDOWS))]
-    by_window = [_tallies(predict, fixed, window, stride) for window in known]
+    by_window = [_tallies(predict, rule, window, stride) for window in known]
     tallies = [[row[i] for row in by_window] for i in range(len(FACTORS))]
     factor = best_factor(tallies)
     if abs(factor - 1) < NEGLIGIBLE:

@@ -16,15 +16,20 @@ Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Soft foreground and object probability of an image: (h, w, 3) -> (h / stride, w / stride, 2)."""
 
 
-def teacher_predict(teacher: StarDistProcess, thresholds: Mapping[str, float]) -> Predict:
-    """The teacher: the mask of its instances at its thresholds, and its object probability."""
+def teacher_predict(teacher: StarDistProcess, thresholds: Mapping[str, float], stride: int) -> Predict:
+    """The teacher: the mask of its instances at its thresholds, and its object probability.
+
+    stride : samples of an image, whose sides are multiples of it, per sample of the maps.
+    """
 
     def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
         maps = teacher.predict(image)
         rows, columns = image.shape[:2]
         labels, _ = teacher.instances(maps, (rows, columns), thresholds["prob"], thresholds["nms"])
-        mask = (labels > 0).astype(np.float32).reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
-        return np.stack([mask, _at_half(maps.prob, teacher.grid, (rows // 2, columns // 2))], axis=-1)
+        shape = (rows // stride, columns // stride)
+        blocks = (labels > 0).astype(np.float32).reshape(shape[0], stride, shape[1], stride)
+        prob = _on_grid(maps.prob, teacher.grid, stride, shape)
+        return np.stack([blocks.mean(axis=(1, 3)), prob], axis=-1)
 
     return predict
 
@@ -66,14 +71,16 @@ def whole_maps(predict: Predict, image: NDArray[np.float32], unit: int = 32) -> 
     """
     rows, columns = image.shape[:2]
     padded = np.pad(image, ((0, -rows % unit), (0, -columns % unit), (0, 0)), mode="reflect")
-    maps = predict(padded[None])[0]
+    maps: NDArray[np.float32] = predict(padded[None])[0]
     stride = len(padded) // len(maps)
     return maps[: -(-rows // stride), : -(-columns // stride)]
 
 
-def _at_half(prob: NDArray[np.float32], grid: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """StarDist's probability on the half-resolution grid (rows, columns), whatever its own grid is."""
-    if grid == 2:
+def _on_grid(
+    prob: NDArray[np.float32], grid: int, stride: int, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """StarDist's probability on the grid (rows, columns) of ``stride``, whatever its own grid is."""
+    if grid == stride:
         return prob[: shape[0], : shape[1]]
-    flags = cv2.INTER_AREA if grid < 2 else cv2.INTER_LINEAR
+    flags = cv2.INTER_AREA if grid < stride else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(prob, (shape[1], shape[0]), interpolation=flags), np.float32)

@@ -53,7 +53,9 @@ def teacher_stage(
             }
             write_json(finished, with_checksum(tuned | {"history": history, "files": files}))
         if store is not None and store.uses_teacher:
-            store.predict_missing(TEACHER, teacher_predict(teacher, tuned["thresholds"]))
+            store.predict_missing(
+                TEACHER, teacher_predict(teacher, tuned["thresholds"], run.config.student.stride)
+            )
     return tuned
 
 

@@ -222,7 +222,7 @@ def _arrays_seeds(_: Path) -> list[bytes]:
 def _read_arrays(folder: Path, data: bytes) -> object:
     file = folder / "a.npz"
     file.write_bytes(data)
-    tile_is_whole(file)
+    tile_is_whole(file, 2)
     prediction_is_whole(file)
     return read_npz(file)
 

@@ -31,6 +31,7 @@ print([name for name in sys.modules if name.startswith("openvino_telemetry.")])
 """
 UNET = StudentConfig(architecture="unet", width=8, levels=4)
 ENCODER = StudentConfig(architecture="efficientnet-lite0", width=8)
+FINE = StudentConfig(architecture="efficientnet-lite0", width=8, stride=1)
 
 
 def weights(folder: Path, config: StudentConfig) -> Path:
@@ -55,13 +56,15 @@ def pixels(side: int) -> NDArray[np.float32]:
     return stretched
 
 
-@pytest.mark.parametrize("config", [UNET, ENCODER], ids=["unet", "encoder"])
+@pytest.mark.parametrize("config", [UNET, ENCODER, FINE], ids=["unet", "encoder", "fine"])
 def test_openvino_predicts_what_torch_predicts(tmp_path: Path, config: StudentConfig) -> None:
     file, image = weights(tmp_path, config), pixels(192)
     expected = TorchRuntime(file, config).predict(image)
     runtime = OpenVinoRuntime(file, config)
     found = runtime.predict(image)
-    assert found.shape == expected.shape == (1, 96, 96, 2)
+    side = 192 // config.stride
+    assert runtime.stride == config.stride
+    assert found.shape == expected.shape == (1, side, side, 2)
     assert np.ptp(expected) > 0.2
     assert np.abs(found - expected).max() < 0.05, "16-bit arithmetic at most"
     assert np.abs(found - expected).mean() < 0.005
@@ -78,14 +81,16 @@ def test_equal_pixels_get_equal_maps_on_any_number_of_threads(tmp_path: Path) ->
     assert np.array_equal(two.predict(image), first)
 
 
-@pytest.mark.parametrize("config", [UNET, ENCODER], ids=["unet", "encoder"])
+@pytest.mark.parametrize("config", [UNET, ENCODER, FINE], ids=["unet", "encoder", "fine"])
 def test_pixels_beyond_the_context_do_not_count(tmp_path: Path, config: StudentConfig) -> None:
     runtime = TorchRuntime(weights(tmp_path, config), config)
     rim = runtime.context
     assert rim % runtime.unit == 0
     image = pixels(64 + 4 * rim)
-    whole = runtime.predict(image)[0, rim : rim + 32, rim : rim + 32]
-    block = runtime.predict(image[:, rim:-rim, rim:-rim])[0, rim // 2 : -rim // 2, rim // 2 : -rim // 2]
+    edge = rim // runtime.stride
+    inner = np.s_[2 * edge : -2 * edge, 2 * edge : -2 * edge]
+    whole = runtime.predict(image)[0][inner]
+    block = runtime.predict(image[:, rim:-rim, rim:-rim])[0, edge:-edge, edge:-edge]
     # Other shapes are computed by other kernels, in 16 bits: that alone is some thousandths.
     assert np.abs(whole - block).mean() < 1e-3
 

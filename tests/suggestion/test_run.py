@@ -45,10 +45,10 @@ def test_suggestions_keep_clear_of_annotations_repeat_and_are_replaced(
     project: Path, untrained: Bundle
 ) -> None:
     before = project_hashes(project, times=True)
-    first = suggested(project, untrained, count=6, size=64, seed=3)
+    first = suggested(project, untrained, count=6, size=128, seed=3)
     assert len(first.windows) == 6
     assert {window.rank for window in first.windows} == set(range(1, 7))
-    assert boxes(suggested(project, untrained, count=6, size=64, seed=3)) == boxes(first)
+    assert boxes(suggested(project, untrained, count=6, size=128, seed=3)) == boxes(first)
     assert project_hashes(project, times=True) == before
 
     with FilesBackend(project) as opened:
@@ -62,10 +62,10 @@ def test_suggestions_keep_clear_of_annotations_repeat_and_are_replaced(
                 not shapely.intersects(np.array(mine)[:, None], np.array(taken)[None]).any() if mine else True
             )
             assert all(shapely.covers(shapely.box(0, 0, *(entry.size or ())), shape) for shape in mine)
-            # 64 px at 0.5 µm.
+            # 128 px of 0.25 µm.
             sides = {round(shapely.area(shape) ** 0.5 * (entry.mpp or (0,))[0]) for shape in mine}
             assert sides <= {32}
-    last = suggested(project, untrained, count=1, size=64)
+    last = suggested(project, untrained, count=1, size=128)
     files = sorted((project / "cellgennet" / "suggestions").glob("*.geojson"))
     assert [file.stem for file in files] == [last.windows[0].entry.id]
     (written,) = read_annotations(files[0])
@@ -77,14 +77,14 @@ def test_suggestions_keep_clear_of_annotations_repeat_and_are_replaced(
 
 def test_a_suggestion_in_use_is_not_suggested_again(project: Path, untrained: Bundle) -> None:
     """The user changed its class to Training; nothing overlaps it, and the file of annotations stays."""
-    first = suggested(project, untrained, count=4, size=64, images=["*slide3*"])
+    first = suggested(project, untrained, count=4, size=128, images=["*slide3*"])
     place = project / "cellgennet" / "annotations"
     place.mkdir()
     (file,) = (project / "cellgennet" / "suggestions").glob("*.geojson")
     mine = place / file.name
     mine.write_text(file.read_text(encoding="utf-8").replace('"Suggested"', '"Training"'), encoding="utf-8")
     kept = mine.read_bytes()
-    again = suggested(project, untrained, count=4, size=64, images=["*slide3*"])
+    again = suggested(project, untrained, count=4, size=128, images=["*slide3*"])
     used, new = (
         shapely.box(*np.array([w.suggestion.box for w in one.windows], float).T) for one in (first, again)
     )
@@ -121,7 +121,7 @@ def test_an_image_that_cannot_be_read_does_not_stop_the_others(
 
 def test_too_little_tissue_is_said(project: Path, untrained: Bundle) -> None:
     said = Recorder()
-    result = suggested(project, untrained, said, count=1000, size=512, images=["*slide3*"])
+    result = suggested(project, untrained, said, count=1000, size=1024, images=["*slide3*"])
     assert len(result.windows) < 10
     assert any(f"Only {len(result.windows)} of 1000 windows" in line for line in said.warnings)
 

@@ -43,28 +43,44 @@ def lab(mpp: float = 0.25) -> TrainingData:
     return TrainingData(mpp, 3, training, validation, [DrawnTile()])
 
 
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def written(folder: Path, shape: dict[str, object], mpp: float) -> Bundle:
     """A bundle whose student has learnt nothing, with settings that are not the defaults."""
-    folder = tmp_path_factory.mktemp("start")
     config = config_from(
-        {"student": SHAPE | {"dropout": 0.1}, "loss": {"touching_weight": 4, "distillation": 0}}, "test"
+        {"student": shape | {"dropout": 0.1}, "loss": {"touching_weight": 4, "distillation": 0}}, "test"
     )
     trainer = StudentTrainer(config.student, config.loss, config.pseudo, 4, seed=0)
     trainer.save_weights(folder / "student.safetensors")
     card = Card(
         name="start",
         created=now(),
-        mpp=0.25,
+        mpp=mpp,
         decoding={"foreground": 0.3, "valley": 0.8, "mean_foreground": 0.1, "min_area_um2": 1.0},
         config=config.model_dump(mode="json"),
     )
     return write_bundle(folder / "start.cgn", card, {"student.safetensors": folder / "student.safetensors"})
 
 
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return written(tmp_path_factory.mktemp("start"), SHAPE, 0.25)
+
+
 def adapted(start: Bundle, folder: Path, config: Config = SHORT, resume: bool = False) -> Trained:
     settings = init_config(start, config)
     return train_model(lab(), folder, settings, resume=resume, start=start_of(start))
+
+
+def test_a_start_whose_maps_have_the_image_s_resolution(tmp_path: Path) -> None:
+    fine = written(tmp_path, {"architecture": "efficientnet-lite0", "stride": 1, "width": 4}, 0.5)
+    defaults = init_config(fine, Config())
+    assert (defaults.student.stride, defaults.student.patch, defaults.pseudo.tile) == (1, 96, 256)
+    settings = init_config(fine, SHORT)
+    trained = train_model(lab(0.5), tmp_path / "run", settings, start=start_of(fine))
+    assert trained.comparison is not None and trained.comparison.nuclei > 0
+    first, last = read_weights(fine.student), read_weights(trained.files["student.safetensors"])
+    assert first["detail.0.weight"].shape == (16, 3, 3, 3)
+    assert {name: value.shape for name, value in first.items()} == {n: v.shape for n, v in last.items()}
+    assert not np.array_equal(first["head.weight"], last["head.weight"])
 
 
 class TestSettings:

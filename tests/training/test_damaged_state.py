@@ -114,11 +114,11 @@ def test_a_damaged_tile_is_made_again(tmp_path: Path, damage: Damage) -> None:
 
 def test_a_tile_of_other_parts_is_not_whole(tmp_path: Path) -> None:
     file = tmp_path / "t.npz"
-    write_tile(file, UnlabelledTile(np.zeros((4, 4, 3), np.float32), np.ones((4, 4), bool), "t"))
-    assert tile_is_whole(file)
+    write_tile(file, UnlabelledTile(np.zeros((4, 4, 3), np.float32), np.ones((4, 4), bool), "t"), 2)
+    assert tile_is_whole(file, 2)
     np.savez(file, image=np.zeros((4, 4, 3), np.uint8), usable=np.ones((3, 3), bool))
-    assert not tile_is_whole(file)
-    assert not tile_is_whole(tmp_path / "missing.npz")
+    assert not tile_is_whole(file, 2)
+    assert not tile_is_whole(tmp_path / "missing.npz", 2)
 
 
 def test_arrays_larger_than_allowed_and_objects_are_refused(tmp_path: Path) -> None:

@@ -69,20 +69,20 @@ def test_a_mixture_is_one_set_of_views(values: list[float], share: float) -> Non
 
 def kept(folder: Path, *predictions: AveragedPrediction, share: float = 0.5) -> PseudoLabels:
     """Soft labels of one tile, kept on disk."""
-    write_tile(folder / "tile.npz", tile())
+    write_tile(folder / "tile.npz", tile(), 2)
     files = [folder / f"{number}.npz" for number in range(len(predictions))]
     for file, prediction in zip(files, predictions, strict=True):
         write_prediction(file, prediction)
-    return PseudoLabels([folder / "tile.npz"], [files], 32, PseudoConfig(student_share=share, cutmix=0))
+    return PseudoLabels([folder / "tile.npz"], [files], 32, 2, PseudoConfig(student_share=share, cutmix=0))
 
 
 def predicted(folder: Path) -> AveragedPrediction:
-    write_tile(folder / "tile.npz", tile())
+    write_tile(folder / "tile.npz", tile(), 2)
     return predict_views(red_and_green, read_image(folder / "tile.npz"), 4)
 
 
 def test_only_unlabelled_tissue_is_learnt_from(tmp_path: Path) -> None:
-    write_tile(tmp_path / "tile.npz", tile())
+    write_tile(tmp_path / "tile.npz", tile(), 2)
     with np.load(tmp_path / "tile.npz") as stored:
         assert not stored["usable"][:, :16].any()
         assert stored["usable"][:, 16:].all()

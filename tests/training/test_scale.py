@@ -58,7 +58,7 @@ def test_a_network_that_knows_large_nuclei_asks_for_enlarged_ones() -> None:
         return np.repeat(known[labels][..., None], 2, axis=-1).astype(np.float32)
 
     windows = [window(*discs(seed, area=60), f"slide {seed}") for seed in range(6)]
-    choice = choose_scale(predict, DecodingConfig(), windows)
+    choice = choose_scale(predict, DecodingConfig().at(0.5), windows, 2)
     assert 1.15 < choice.factor <= 1.6
     assert "smaller" in choice.sentence("start", 0.25)
     assert not choice.disagree

@@ -47,12 +47,15 @@ def trained(steps: range, start: Path | None = None) -> StudentTrainer:
 ENCODER = StudentConfig(architecture="efficientnet-lite0", width=16, patch=64)
 
 
-@pytest.mark.parametrize("config", [SMALL, StudentConfig(architecture="unet", width=4), ENCODER])
+FINE = StudentConfig(architecture="efficientnet-lite0", stride=1, width=16, patch=64)
+
+
+@pytest.mark.parametrize("config", [SMALL, StudentConfig(architecture="unet", width=4), ENCODER, FINE])
 def test_receptive_field_bounds_what_a_pixel_can_change(config: StudentConfig) -> None:
     torch.manual_seed(0)
     model = build(config, torch.device("cpu")).double().eval()
     image = torch.rand(1, 3, 640, 640, dtype=torch.float64, requires_grad=True)
-    model(image)[0, :, 160, 160].sum().backward()
+    model(image)[0, :, 320 // config.stride, 320 // config.stride].sum().backward()
     assert image.grad is not None
     touched = image.grad[0].abs().sum(0).nonzero()
     reach = max(int((320 - touched).max()), int((touched - 321).max()))
