@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
 from stardist.models import Config2D, StarDist2D
@@ -21,6 +22,20 @@ from .efficientnet_lite import EPSILON, PYRAMID, STAGES, STEM, Stage
 UNIT = 16
 """The sides of an input are multiples of the encoder's last stride."""
 _PYRAMID_EPSILON = 1e-5  # as in torch's batch normalisation, with which the pyramid is trained
+
+
+class Enlarge(layers.Layer):  # type: ignore[misc]
+    """Twice as many rows and columns, interpolated as torch does (``align_corners=False``).
+
+    Keras' own ``UpSampling2D`` fails with an image of another size than the first one.
+    """
+
+    def call(self, x: Any) -> Any:
+        return tf.image.resize(x, 2 * tf.shape(x)[1:3], method="bilinear")
+
+    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        rows, columns = (None if side is None else 2 * side for side in shape[1:3])
+        return shape[0], rows, columns, shape[3]
 
 
 class EncoderConfig2D(Config2D):  # type: ignore[misc]
@@ -50,7 +65,7 @@ class EncoderStarDist2D(StarDist2D):  # type: ignore[misc]
         for factor, skip in zip(PYRAMID, reversed(skips), strict=True):
             coarse = layers.Conv2D(factor * width, 1, use_bias=False, name=names.next())(x)
             skip = layers.Conv2D(factor * width, 1, use_bias=False, name=names.next())(skip)
-            x = layers.Add()([layers.UpSampling2D(2, interpolation="bilinear")(coarse), skip])
+            x = layers.Add()([Enlarge()(coarse), skip])
             for _ in range(2):
                 x = layers.Conv2D(factor * width, 3, padding="same", use_bias=False, name=names.next())(x)
                 x = layers.BatchNormalization(epsilon=_PYRAMID_EPSILON, name=names.next())(x)

@@ -18,6 +18,9 @@ from cellgennet_qupath.networks.stardist_process import StarDistProcess, WorkerF
 pytestmark = pytest.mark.usefixtures("one_stardist")
 
 
+OTHER_SIZES = ((64, 96), (80, 64), (48, 48))
+
+
 def lite(number: int) -> TeacherConfig:
     return TeacherConfig.model_validate({"backbone": f"efficientnet-lite{number}", "filters": 4, "rays": 8})
 
@@ -52,9 +55,11 @@ def test_keras_and_torch_predict_the_same(tmp_path: Path, number: int) -> None:
         assert (teacher.backbone, teacher.filters) == (f"efficientnet-lite{number}", 4)
         found = teacher.predict(image)
         odd = teacher.predict(image[:70, :90])
+        others = [teacher.predict(image[:rows, :columns]).prob.shape for rows, columns in OTHER_SIZES]
         with pytest.raises(WorkerFailure):
             teacher.load_network(network.arrays()[:-1])
     assert found.prob.shape == (40, 48) and odd.prob.shape == (35, 45)
+    assert others == [(rows // 2, columns // 2) for rows, columns in OTHER_SIZES]
     # StarDist keeps distances above 0, and predicts in 16 bits where the processor can.
     for theirs, ours in ((found.prob, prob), (found.dist, np.maximum(dist, 1e-3))):
         difference = np.abs(theirs - ours) / np.abs(ours).max()
