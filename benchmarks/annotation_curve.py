@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from reporting import Printed
 
 from cellgennet_qupath.bundle import Bundle, load_bundle
-from cellgennet_qupath.core.config import Config, config_from
+from cellgennet_qupath.core.config import Config
+from cellgennet_qupath.core.config_file import config_from
 from cellgennet_qupath.evaluation.predictors import StudentPredictor
 from cellgennet_qupath.evaluation.regions import EvaluationRegion
 from cellgennet_qupath.geometry.rectangle import Rectangle

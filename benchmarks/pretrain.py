@@ -24,7 +24,8 @@ from reporting import Printed
 
 from cellgennet_qupath.annotations.windows import Window
 from cellgennet_qupath.bundle import STUDENT, Bundle, Card, load_bundle, now, versions, write_bundle
-from cellgennet_qupath.core.config import Config, load_config
+from cellgennet_qupath.core.config import Config
+from cellgennet_qupath.core.config_file import load_config
 from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
 from cellgennet_qupath.training.adaptation import init_config
 from cellgennet_qupath.training.run import Trained, train_model

@@ -19,7 +19,8 @@ import numpy as np
 from datasets import LabelledImage, development_images
 from numpy.typing import NDArray
 
-from cellgennet_qupath.core.config import Config, load_config
+from cellgennet_qupath.core.config import Config
+from cellgennet_qupath.core.config_file import load_config
 from cellgennet_qupath.geometry.contours import label_polygons
 from cellgennet_qupath.geometry.raster import rasterize
 from cellgennet_qupath.metrics.scores import Scores, mean_scores, score

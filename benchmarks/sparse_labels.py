@@ -250,7 +250,7 @@ def main(
     config_file: Path | None,
 ) -> None:
     """Run what is missing, then write the tables."""
-    from cellgennet_qupath.core.config import load_config
+    from cellgennet_qupath.core.config_file import load_config
 
     config = load_config(config_file)
     for seed in seeds:

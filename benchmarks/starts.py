@@ -21,7 +21,7 @@ from reporting import Printed
 
 from cellgennet_qupath.annotations.labels import Split
 from cellgennet_qupath.bundle import Card, now, versions, write_bundle
-from cellgennet_qupath.core.config import load_config
+from cellgennet_qupath.core.config_file import load_config
 from cellgennet_qupath.training.data import TrainingData
 from cellgennet_qupath.training.run import train_model
 

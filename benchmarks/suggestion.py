@@ -43,7 +43,7 @@ from cellgennet_qupath.training.patches import CONTEXT, INNER, PatchSampler, gen
 from cellgennet_qupath.training.pseudo_labels import predict_views
 from cellgennet_qupath.training.soft_maps import Predict, whole_maps
 from cellgennet_qupath.training.student import StudentTrainer
-from cellgennet_qupath.training.targets import objectness, touching
+from cellgennet_qupath.training.targets import TOUCHING, objectness, touching
 
 ROUNDS, PER_ROUND = 5, 10
 STEPS = 150
@@ -156,7 +156,7 @@ def trained(trial: Trial, taken: Sequence[tuple[int, Rectangle]], file: Path) ->
             np.stack([recolour(p.image, rng)[INNER, INNER] for p in patches]),
             np.stack([p.foreground[INNER, INNER] for p in patches]),
             np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
-            np.stack([touching(p.objects)[INNER, INNER] for p in patches]),
+            np.stack([touching(p.objects, TOUCHING[config.stride])[INNER, INNER] for p in patches]),
         )
         trainer.step(batch, None)
     trainer.save_weights(file)

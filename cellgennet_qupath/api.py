@@ -113,7 +113,8 @@ def train(
     >>> bundle.holds_teacher
     False
     """
-    from .core.config import Config, load_config
+    from .core.config import Config
+    from .core.config_file import load_config
     from .report.guarded_pages import training_page
     from .training.run import train_project
 

@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from .bundle import Bundle, load_bundle, pretrained_bundle
-from .core.config import load_config
+from .core.config_file import load_config
 from .core.errors import CellGenNetError, UsageError
 from .core.progress import Reporter
 from .core.resources import sample_projects

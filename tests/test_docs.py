@@ -17,7 +17,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cellgennet_qupath.cli import COMMANDS, cellgennet
-from cellgennet_qupath.core.config import Config, config_from
+from cellgennet_qupath.core.config import Config
+from cellgennet_qupath.core.config_file import config_from
 
 from .test_architecture import FLOORS, HOMES
 

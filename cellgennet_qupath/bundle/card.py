@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core.config import NEEDED_BY_SEGMENTATION
+from ..core.config_file import NEEDED_BY_SEGMENTATION
 from ..core.errors import BundleError
 from ..core.plain_files import NotPlainError
 from ..core.plain_yaml import YamlError, read_yaml
@@ -123,6 +123,10 @@ def card_of(raw: dict[str, Any], file: Path) -> tuple[Card, list[str]]:
             ignored.append(name)
 
 
+_LATER = {"stride"}
+"""Settings that cards did not have when checksums of cards were introduced."""
+
+
 def card_checksum(card: Mapping[str, Any]) -> str:
     """SHA-256 of what segmentation reads of a card, given as plain values.
 
@@ -133,7 +137,9 @@ def card_checksum(card: Mapping[str, Any]) -> str:
     read["checksums"] = card.get("checksums")
     for section, names in NEEDED_BY_SEGMENTATION.items():
         settings = config.get(section) if isinstance(config, dict) else None
-        read |= {f"{section}.{n}": settings.get(n) for n in names if isinstance(settings, dict)}
+        if isinstance(settings, dict):
+            there = [name for name in names if name in settings or name not in _LATER]
+            read |= {f"{section}.{name}": settings.get(name) for name in there}
     text = json.dumps(read, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

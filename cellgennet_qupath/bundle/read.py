@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..core.config import Config, config_of_bundle
+from ..core.config import Config
+from ..core.config_file import config_of_bundle
 from ..core.errors import BundleError, ConfigError
 from ..core.plain_files import NotPlainError, regular_files
 from ..core.progress import SILENT, Reporter

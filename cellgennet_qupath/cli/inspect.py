@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Show a project's images, sizes, annotations by class, and labels to train on."""
     from ..annotations.overview import describe_project
-    from ..core.config import load_config
+    from ..core.config_file import load_config
     from ..segmentation.record import mixed_settings
     from .reporter import reporter
 

@@ -63,7 +63,7 @@ def command(
     """Train a model on a project's annotations, from the shipped model or from nothing."""
     from .. import api
     from ..bundle import REPORT
-    from ..core.config import load_config
+    from ..core.config_file import load_config
     from ..core.extras import require
 
     if initial == NOTHING or stage != "all":

@@ -31,7 +31,7 @@ from .scale import tally_at
 from .soft_maps import Predict, whole_maps, window_predict
 from .student import StudentTrainer
 from .tally import tally_maps
-from .targets import objectness, touching
+from .targets import TOUCHING, objectness, touching
 from .tune import best_of, score_windows, sentence
 
 
@@ -171,7 +171,7 @@ def _batches(
         np.stack([recolour(p.image, rng)[INNER, INNER] for p in patches]),
         np.stack([p.foreground[INNER, INNER] for p in patches]),
         np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
-        np.stack([touching(p.objects, config.student.touching_reach)[INNER, INNER] for p in patches]),
+        np.stack([touching(p.objects, TOUCHING[config.student.stride])[INNER, INNER] for p in patches]),
     )
     return labelled, pseudo.draw(rng, config.pseudo.batch) if pseudo is not None else None
 

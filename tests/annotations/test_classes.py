@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellgennet_qupath.annotations.classes import Role, near_miss, role_of
-from cellgennet_qupath.core.config import ClassNames, config_from
+from cellgennet_qupath.core.config import ClassNames
+from cellgennet_qupath.core.config_file import config_from
 from cellgennet_qupath.core.errors import ConfigError
 
 CLASSES = ClassNames()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cellgennet_qupath.core.config import config_from
+from cellgennet_qupath.core.config_file import config_from
 from cellgennet_qupath.core.errors import ConfigError
 
 from ..helpers import invoke

@@ -11,7 +11,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cellgennet_qupath.bundle import load_bundle, named_bundle
-from cellgennet_qupath.core.config import Config, config_from, load_config
+from cellgennet_qupath.core.config import Config
+from cellgennet_qupath.core.config_file import config_from, load_config
 from cellgennet_qupath.core.errors import ConfigError
 from cellgennet_qupath.core.progress import SILENT, Remembering
 from cellgennet_qupath.segmentation.decode import DecodingConfig

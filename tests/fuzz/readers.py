@@ -20,7 +20,8 @@ import yaml
 
 from cellgennet_qupath.bundle import Card, load_bundle, write_bundle
 from cellgennet_qupath.core.arrays import DamagedArraysError, read_npz
-from cellgennet_qupath.core.config import Config, LossConfig, PseudoConfig, StudentConfig, load_config
+from cellgennet_qupath.core.config import Config, LossConfig, PseudoConfig, StudentConfig
+from cellgennet_qupath.core.config_file import load_config
 from cellgennet_qupath.core.errors import CellGenNetError
 from cellgennet_qupath.evaluation.precomputed import _outlines, _parsed
 from cellgennet_qupath.networks.stardist_config import check_stardist_folder

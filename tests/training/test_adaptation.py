@@ -9,7 +9,8 @@ import pytest
 
 from cellgennet_qupath.annotations.labels import Split
 from cellgennet_qupath.bundle import Bundle, Card, load_bundle, named_bundle, now, write_bundle
-from cellgennet_qupath.core.config import Config, config_from
+from cellgennet_qupath.core.config import Config
+from cellgennet_qupath.core.config_file import config_from
 from cellgennet_qupath.core.errors import ConfigError, TrainingError
 from cellgennet_qupath.networks.weights import read_weights
 from cellgennet_qupath.training.adaptation import init_config, start_of

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cellgennet_qupath.annotations.labels import Split
 from cellgennet_qupath.annotations.windows import LabelledWindow
 from cellgennet_qupath.bundle import load_bundle, named_bundle
-from cellgennet_qupath.core.config import config_from
+from cellgennet_qupath.core.config_file import config_from
 from cellgennet_qupath.training.adaptation import init_config, start_of
 from cellgennet_qupath.training.data import TrainingData
 from cellgennet_qupath.training.run import Trained, train_model

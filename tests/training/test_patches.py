@@ -86,8 +86,8 @@ def test_touching_is_where_two_nuclei_are_near() -> None:
     # Within 2 of the one, whose last column is 9, and of the other, whose first is 11.
     assert (columns.min(), columns.max()) == (9, 11)
     assert (rows.min(), rows.max()) == (3, 16)
-    assert not touching(np.where(objects == 7, objects, 0)).any()
-    assert not touching(np.zeros((8, 8), np.int32)).any()
+    assert not touching(np.where(objects == 7, objects, 0), 3).any()
+    assert not touching(np.zeros((8, 8), np.int32), 3).any()
 
 
 def test_recolouring_keeps_shape_and_range_and_moves_colours() -> None:

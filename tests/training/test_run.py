@@ -11,7 +11,8 @@ import pytest
 
 from cellgennet_qupath.annotations.labels import Split
 from cellgennet_qupath.bundle import sha256
-from cellgennet_qupath.core.config import PseudoConfig, TeacherConfig, config_from
+from cellgennet_qupath.core.config import PseudoConfig, TeacherConfig
+from cellgennet_qupath.core.config_file import config_from
 from cellgennet_qupath.core.errors import TrainingError
 from cellgennet_qupath.networks.stardist_process import StarDistProcess
 from cellgennet_qupath.report.training_page import write_training_page
