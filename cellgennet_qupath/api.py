@@ -105,8 +105,7 @@ def train(
     mpp     : µm per pixel of images without a pixel size.
     threads : processor threads; 0 for all; None for the number in ``config``.
 
-    Raises SupervisionError where there is nothing to train on, TrainingError, BundleError, ConfigError, and
-    Interrupted on Ctrl-C.
+    Raises SupervisionError (nothing to train on), TrainingError, BundleError, ConfigError, Interrupted.
 
     >>> import cellgennet_qupath as cgn
     >>> bundle = cgn.train("MyProject", "my.cgn", config="quick.yaml")
