@@ -22,8 +22,9 @@ from ..core.errors import UsageError
 from ..core.extras import install_line, missing, require
 from ..core.progress import SILENT, Reporter
 from ..geometry.contours import label_polygons
-from ..geometry.coordinates import full_to_edge
+from ..geometry.coordinates import full_to_edge, grid_size
 from ..geometry.distance import distance_to_zero
+from ..geometry.mirror import mirrored_beyond
 from ..metrics.matching import objects
 from ..segmentation.decode import NOMINAL_MPP
 from ..segmentation.model import Model
@@ -115,8 +116,7 @@ class TeacherPredictor:
         with region.open() as reader:
             normalisation = self._colours.of(region, reader, step, self._bundle.config.normalisation)
             image = normalisation.apply(reader.read_grid(x, y, columns, rows, step))
-        # Beyond the image's edge the reader returns white, which would look like the end of the tissue.
-        image = _mirrored(image, (x, y), step, region.image_size)
+        image = mirrored_beyond(image, (x, y), grid_size(*region.image_size, step))
         maps = self._teacher.predict(image)
         limits = card.teacher_thresholds
         labels, probability = self._teacher.instances(maps, (rows, columns), limits["prob"], limits["nms"])
@@ -230,15 +230,3 @@ def downsample_of(region: EvaluationRegion, mpp: float | None) -> float:
     if mpp is None:
         return 1.0
     return downsample_for(Calibration(region.mpp, region.mpp, None, region.image), mpp)
-
-
-def _mirrored(
-    image: NDArray[np.float32], origin: tuple[int, int], step: float, size: tuple[int, int]
-) -> NDArray[np.float32]:
-    """The window with everything beyond the image's edge replaced by a reflection of the image."""
-    x, y = origin
-    columns, rows = int(size[0] / step), int(size[1] / step)
-    left, top = max(0, -x), max(0, -y)
-    right, bottom = max(0, x + image.shape[1] - columns), max(0, y + image.shape[0] - rows)
-    inner = image[top : image.shape[0] - bottom, left : image.shape[1] - right]
-    return np.pad(inner, ((top, bottom), (left, right), (0, 0)), mode="symmetric")

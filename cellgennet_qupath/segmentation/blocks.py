@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..core.parallel import ordered_map
 from ..geometry.coordinates import edge_to_full, full_to_edge, grid_size
 from ..geometry.grid import Tile, round_up
+from ..geometry.mirror import mirrored_beyond
 from ..geometry.rectangle import Rectangle
 from .decode import quantised
 from .plan import BAND
@@ -166,7 +167,8 @@ def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | ReadyTi
     def mapped(one: Block | ReadyTile) -> _Mapped | ReadyTile:
         if isinstance(one, ReadyTile):
             return one
-        maps = task.model.predictor.predict(task.normalisation.apply(one.image)[None])[0]
+        image = mirrored_beyond(task.normalisation.apply(one.image), grid.input_of(one.key)[:2], grid.size)
+        maps = task.model.predictor.predict(image[None])[0]
         return _Mapped(one.key, quantised(maps[rim : maps.shape[0] - rim, rim : maps.shape[1] - rim]))
 
     for one in ordered_map(mapped, read, task.model.predictor.streams):

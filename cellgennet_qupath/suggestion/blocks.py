@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..core.parallel import ordered_map
 from ..geometry.coordinates import edge_to_full
 from ..geometry.grid import round_up
+from ..geometry.mirror import mirrored_beyond
 from ..geometry.rectangle import Rectangle
 from ..qupath.project import Annotation, ImageEntry
 from ..segmentation.model import Model
@@ -109,7 +110,8 @@ def look_at(
             block.rows + 2 * context,
             image.downsample,
         )
-        return block, image.normalisation.apply(pixels)
+        corner = (block.x0 - context, block.y0 - context)
+        return block, mirrored_beyond(image.normalisation.apply(pixels), corner, image.size)
 
     def windows(one: tuple[Rectangle, NDArray[np.float32]]) -> tuple[Windows, Windows]:
         block, pixels = one

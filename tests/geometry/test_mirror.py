@@ -1,0 +1,43 @@
+"""What lies beyond an image: its mirror image."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellgennet_qupath.geometry.mirror import mirrored_beyond
+
+
+def test_a_window_inside_is_left_alone() -> None:
+    window = np.arange(12).reshape(3, 4)
+    assert mirrored_beyond(window, (2, 5), (6, 8)) is window
+
+
+def test_the_edge_itself_is_repeated_first() -> None:
+    row = np.array([[9, 9, 1, 2, 3, 9]])
+    assert mirrored_beyond(row, (-2, 0), (3, 1)).tolist() == [[2, 1, 1, 2, 3, 3]]
+
+
+@given(
+    st.tuples(st.integers(3, 12), st.integers(3, 12)),
+    st.tuples(st.integers(-9, 11), st.integers(-9, 11)),
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+)
+def test_a_sample_is_the_same_in_every_window(
+    size: tuple[int, int], origin: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    columns, rows = size
+    image = np.arange(rows * columns).reshape(rows, columns)
+    whole = np.pad(image, 40, mode="symmetric")
+    x, y = min(origin[0], columns - 1), min(origin[1], rows - 1)
+    width, height = max(shape[0], 1 - x), max(shape[1], 1 - y)
+    seen = np.full((height, width), -1)
+    inside = np.s_[max(y, 0) : min(y + height, rows), max(x, 0) : min(x + width, columns)]
+    part = image[inside]
+    seen[max(-y, 0) :, max(-x, 0) :][: part.shape[0], : part.shape[1]] = part
+    found = mirrored_beyond(seen, (x, y), size)
+    margins = (max(-x, x + width - columns, 0), max(-y, y + height - rows, 0))
+    if margins[0] <= part.shape[1] and margins[1] <= part.shape[0]:
+        assert np.array_equal(found, whole[40 + y : 40 + y + height, 40 + x : 40 + x + width])
+    assert found.shape == (height, width) and (found >= 0).all()
