@@ -24,8 +24,8 @@ from typing import Any
 
 import click
 import numpy as np
-from datasets import MPP
-from domains import DOMAINS, DomainImage
+from datasets import MPP, LabelledImage
+from domains import DOMAINS
 from lab import Lab, make_lab
 from numpy.typing import NDArray
 from reporting import Printed
@@ -72,13 +72,13 @@ def _known(truth: NDArray[np.int32]) -> tuple[NDArray[np.int32], None]:
     return truth, None
 
 
-def whole_region(image: DomainImage, truth: NDArray[np.int32]) -> EvaluationRegion:
+def whole_region(item: LabelledImage, truth: NDArray[np.int32]) -> EvaluationRegion:
     """An image as one region, in which everything is known."""
     rows, columns = truth.shape
-    name = image.item.name
+    name = item.name
     box = Rectangle(0, 0, columns, rows)
     return EvaluationRegion(
-        name, name, "", image.item.image, 0, box, (columns, rows), MPP, False, (), partial(_known, truth)
+        name, name, "", item.image, 0, box, (columns, rows), MPP, False, (), partial(_known, truth)
     )
 
 
@@ -88,7 +88,7 @@ def scores_of(model: Model, lab: Lab) -> dict[str, dict[str, float]]:
     found = {}
     for image in lab.scored:
         truth = image.item.truth()
-        labels = predictor.predict(whole_region(image, truth), image.item.pixels()).labels
+        labels = predictor.predict(whole_region(image.item, truth), image.item.pixels()).labels
         values = score(truth, labels, thresholds=(0.5,)).as_dict()
         found[image.item.name] = {name: values[name] for name in COLUMNS}
     return found

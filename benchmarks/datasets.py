@@ -136,15 +136,22 @@ def overlapping_groups(root: Path) -> dict[str, str]:
     return group
 
 
+def held_out(root: Path, datasets: Sequence[str]) -> list[LabelledImage]:
+    """Every tenth train image, and the train images that share tissue with one of them."""
+    everything = images(root, "train", datasets)
+    groups = overlapping_groups(root)
+    kept = {groups.get(item.name, item.name) for n, item in enumerate(everything) if validates(n)}
+    return [item for item in everything if groups.get(item.name, item.name) in kept]
+
+
 def labelled_everywhere(root: Path, datasets: Sequence[str], mpp: float = MPP) -> TrainingData:
-    """All labels of the train images; every tenth image and what shares tissue with it is for validation."""
+    """All labels of the train images; those of ``held_out`` are for validation."""
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
     everything = images(root, "train", datasets)
-    groups = overlapping_groups(root)
-    held_out = {groups.get(item.name, item.name) for n, item in enumerate(everything) if validates(n)}
+    kept = held_out(root, datasets)
     for item in everything:
-        if groups.get(item.name, item.name) in held_out:
+        if item in kept:
             validation.append(labelled(item, Split.VALIDATION, mpp))
         else:
             training.append(labelled(item, Split.TRAINING, mpp))
@@ -187,8 +194,7 @@ def _window(item: LabelledImage, truth: NDArray[np.int32], box: Rectangle, split
     region[box.y0 : box.y1, box.x0 : box.x1] = True
     cut = np.setdiff1d(truth[~region], [0])
     objects = np.where(region, truth, UNKNOWN).astype(np.int32)
-    if (box.rows, box.columns) != truth.shape:
-        objects[region & np.isin(truth, cut)] = UNKNOWN
+    objects[region & np.isin(truth, cut)] = UNKNOWN
     foreground = np.where(region, truth > 0, UNKNOWN).astype(np.int8)
     y0, y1 = max(0, box.y0 - MARGIN), min(rows, box.y1 + MARGIN)
     x0, x1 = max(0, box.x0 - MARGIN), min(columns, box.x1 + MARGIN)

@@ -70,7 +70,7 @@ def main(data: Path) -> None:
             truths = [image.item.truth() for image in (first, second)]
             drawn.append(both_ways(*(truth[part] for truth, part in zip(truths, parts, strict=True))))
             found = [
-                predictor.predict(whole_region(image, truth), image.item.pixels()).labels[part]
+                predictor.predict(whole_region(image.item, truth), image.item.pixels()).labels[part]
                 for image, truth, part in zip((first, second), truths, parts, strict=True)
             ]
             seen.append(both_ways(*found))

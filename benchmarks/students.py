@@ -15,20 +15,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 import pandas as pd
-from datasets import MPP, LabelledImage, images, overlapping_groups, test_images, validates
-from numpy.typing import NDArray
+from annotation_curve import whole_region
+from datasets import MPP, LabelledImage, held_out, test_images
 from pretrain import DATASETS
 
 from cellgennet_qupath.bundle import load_bundle
 from cellgennet_qupath.evaluation.predictors import StudentPredictor
-from cellgennet_qupath.evaluation.regions import EvaluationRegion
-from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.metrics.boundary import boundary_scores
 from cellgennet_qupath.metrics.matching import match_labels
 from cellgennet_qupath.metrics.scores import Scores, mean_scores, score
@@ -70,33 +67,11 @@ class Result:
     pixels: int
 
 
-def held_out(root: Path) -> list[LabelledImage]:
-    """The images on which pretrain.py does not train."""
-    everything = images(root, "train", DATASETS)
-    groups = overlapping_groups(root)
-    kept = {groups.get(item.name, item.name) for n, item in enumerate(everything) if validates(n)}
-    return [item for item in everything if groups.get(item.name, item.name) in kept]
-
-
-def whole(item: LabelledImage, truth: NDArray[np.int32]) -> EvaluationRegion:
-    """An image as one region, in which everything is known."""
-    rows, columns = truth.shape
-    known = partial(_nothing_unknown, truth)
-    box = Rectangle(0, 0, columns, rows)
-    return EvaluationRegion(
-        item.name, item.name, "", item.image, 0, box, (columns, rows), MPP, False, (), known
-    )
-
-
-def _nothing_unknown(truth: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    return truth, np.zeros(truth.shape, bool)
-
-
 def measured(predictor: StudentPredictor, item: LabelledImage) -> Result:
     """A student on an image."""
     truth, picture = item.truth(), item.pixels()
     begin = time.process_time()
-    labels = predictor.predict(whole(item, truth), picture).labels
+    labels = predictor.predict(whole_region(item, truth), picture).labels
     seconds = time.process_time() - begin
     nuclei = true_nuclei(truth)
     nuclei["found"] = matched_iou(nuclei, match_labels(truth, labels)) >= 0.5
@@ -139,7 +114,7 @@ def row(name: str, student: str, results: Sequence[Result], first: Sequence[Resu
 @click.option("--without", multiple=True, help="Name of an image to leave out.")
 def main(data: Path, bundles: tuple[Path, ...], split: str, views: str, without: tuple[str, ...]) -> None:
     """Print a table, by data set and over all images."""
-    items = held_out(data) if split == "validation" else list(test_images(data))
+    items = held_out(data, DATASETS) if split == "validation" else list(test_images(data))
     items = [item for item in items if item.name not in without]
     models = [Model.from_bundle(load_bundle(path), 1) for path in bundles]
     if views == "4":

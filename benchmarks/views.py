@@ -34,7 +34,7 @@ def scores_of(model: Model, root: Path, domain: str) -> tuple[list[Scores], floa
     begin = time.process_time()
     for image in Domains(root).of(domain):
         truth = image.item.truth()
-        labels = predictor.predict(whole_region(image, truth), image.item.pixels()).labels
+        labels = predictor.predict(whole_region(image.item, truth), image.item.pixels()).labels
         found.append(score(truth, labels, thresholds=(0.5,)))
         pixels += truth.size
     return found, (time.process_time() - begin) / pixels * 1e6

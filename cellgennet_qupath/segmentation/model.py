@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _BLOCK_OF_MAPS = 1024
+"""Longest side of a block in samples of the maps, which decide the memory that it takes."""
 
 
 @dataclass(frozen=True)
