@@ -35,27 +35,27 @@ def command(
     """Show a project's images, sizes, annotations by class, and labels to train on."""
     from ..annotations.overview import describe_project
     from ..core.config_file import load_config
-    from ..segmentation.record import mixed_settings
+    from ..segmentation.record import mixed_settings, waiting_nuclei
     from .reporter import reporter
 
     listener = reporter()
     classes = load_config(config_file, listener).classes
     with opened(project, backend, slides, listener) as target:
         document = describe_project(target, mpp, classes, listener)
-        mixed = mixed_settings(target)
+        mixed, waiting = mixed_settings(target), waiting_nuclei(target)
     if mixed:
         listener.warn(mixed)
     if as_json:
         print_json(document)
     else:
-        _print_table(document)
+        _print_table(document, waiting)
         place = quoted(project)
         trainable = any(image["trainable"]["nuclei"] for image in document["images"])
         train = [f"cellgennet train {place} -o NAME.cgn"] if trainable else []
         say_next(listener, *train, f"cellgennet segment {place}")
 
 
-def _print_table(document: dict[str, Any]) -> None:
+def _print_table(document: dict[str, Any], waiting: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -90,6 +90,8 @@ def _print_table(document: dict[str, Any]) -> None:
             console.print(safe(f"! {image['name']}: {image['problem']}"), soft_wrap=True)
         for finding in image["findings"]:
             console.print(safe(f"! {image['name']}: {finding['sentence']}"), soft_wrap=True)
+    if waiting:
+        console.print(safe(waiting), soft_wrap=True)
     training = sum(image["trainable"]["nuclei"] for image in document["images"])
     images = sum(bool(image["trainable"]["nuclei"]) for image in document["images"])
     validation = sum(image["trainable"]["validation_nuclei"] for image in document["images"])

@@ -17,6 +17,7 @@ from ..core.environment import advice
 from ..core.errors import EntryDataError
 from ..core.files import replacing
 from ..nuclei import Nuclei, NucleiChunks, empty
+from ..qupath.files import FilesBackend
 from ..qupath.origin import difference
 from ..qupath.project import ImageEntry, Project
 
@@ -191,6 +192,27 @@ def mixed_settings(project: Project) -> str:
         for key, names in groups.items()
     ]
     return f"The images of this project were segmented in different ways ({'; '.join(ways)})."
+
+
+def waiting_nuclei(project: Project) -> str:
+    """One line about nuclei in files of this tool that QuPath has not imported; "" if there are none."""
+    if not isinstance(project, FilesBackend):
+        return ""
+    waiting: dict[str, int] = {}
+    for entry in project.entries:
+        record, data = read_record(project, entry), project.data_file(entry)
+        if record is None or not record.count or not record.path(project).is_file():
+            continue
+        saved = data.stat().st_mtime_ns if data.is_file() else 0
+        if record.path(project).stat().st_mtime_ns > saved:
+            waiting[entry.name] = record.count
+    if not waiting:
+        return ""
+    count, names = sum(waiting.values()), _some(list(waiting))
+    return (
+        f"Segmented, and not saved in QuPath since: {count} nuclei in {names}. "
+        "In QuPath, run cellgennet_import_detections.groovy."
+    )
 
 
 def _settings(model: Mapping[str, Any]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from cellgennet_qupath.segmentation.batch import segment_project
 from cellgennet_qupath.segmentation.checkpoint import Checkpoint
 from cellgennet_qupath.segmentation.model import Model
 from cellgennet_qupath.segmentation.options import SegmentOptions
-from cellgennet_qupath.segmentation.record import mixed_settings, read_record
+from cellgennet_qupath.segmentation.record import mixed_settings, read_record, waiting_nuclei
 from cellgennet_qupath.segmentation.result import ImageResult
 
 from ..helpers import Recorder
@@ -284,3 +284,17 @@ def test_what_a_version_without_records_finished_is_done_again_and_said(
         )
     assert again.count == first.count
     assert any("earlier version" in line and "segmented again" in line for line in listener.lines)
+
+
+def test_nuclei_that_qupath_has_not_imported_are_counted(folder: Path) -> None:
+    result, *_ = run(folder)
+    data = folder / "data" / "1" / "data.qpdata"
+    with FilesBackend(folder) as project:
+        assert waiting_nuclei(project).startswith(
+            f"Segmented, and not saved in QuPath since: {result.count} nuclei in "
+        )
+        data.parent.mkdir(parents=True, exist_ok=True)
+        data.touch()
+        later = detections(folder).stat().st_mtime_ns + 1_000_000_000
+        os.utime(data, ns=(later, later))
+        assert waiting_nuclei(project) == ""
