@@ -21,6 +21,9 @@ from .tally import Tally, pooled_pq, tally_maps
 FACTORS = tuple(2.0 ** (k / 6) for k in range(-2, 5))
 """Enlargements that are tried, from 0.79 to 1.59."""
 RESAMPLES = 500
+CARE = 2.0
+"""Standard errors: with one, the scale chosen for an unfamiliar stain cost quality on its other images (row
+``scale`` of benchmarks/annotation_curve.py)."""
 FEWEST_WINDOWS = 3
 MOST_WINDOWS = 48
 LONGEST = 384
@@ -94,26 +97,30 @@ def choose_scale(predict: Predict, rule: Decoding, windows: Sequence[Window], st
 def best_factor(tallies: Sequence[Sequence[Tally]], factors: Sequence[float] = FACTORS) -> float:
     """The enlargement that pays, moved towards 1 as far as the evidence for it is weak.
 
-    A parabola q(x) in x = log2(factor) is fitted to the panoptic quality of all windows together, and has its
-    maximum within ``factors`` at x*, with the gain g = q(x*) - q(0). The standard error s of g is the
-    bootstrap's over windows, and the choice x* g^2 / (g^2 + s^2): the whole of x* if g is certain, nearly
-    none of it if g may be chance. 1.0 with fewer than ``FEWEST_WINDOWS`` windows.
+    A parabola q(x) in x = log2(factor) is fitted to the mean panoptic quality of the windows, each counting
+    alike: where slides differ in magnification, the many small nuclei of one of them would decide for all. It
+    has its maximum within ``factors`` at x*, with the gain g = q(x*) - q(0). The standard error s of g is the
+    bootstrap's over windows, and the choice x* g^2 / (g^2 + (``CARE`` s)^2): the whole of x* if g is certain,
+    nearly none of it if g may be chance. 1.0 with fewer than ``FEWEST_WINDOWS`` windows.
 
     tallies : for each of ``factors``, those of each window.
     """
     sums = np.array([[(one.iou, one.true + one.predicted) for one in column] for column in tallies])
-    x = np.log2(factors)
-    if sums.ndim < 3 or sums.shape[1] < FEWEST_WINDOWS or not (sums[..., 1].sum(axis=1) > 0).all():
+    if sums.ndim < 3:
         return 1.0
+    scored = sums[:, (sums[..., 1] > 0).all(axis=0)]  # windows in which there are nuclei at each factor
+    if scored.shape[1] < FEWEST_WINDOWS:
+        return 1.0
+    x, quality = np.log2(factors), pooled_pq(scored)
     grid = np.linspace(x.min(), x.max(), 201)
-    a, b, _ = np.polyfit(x, pooled_pq(sums.sum(axis=1)), 2)
+    a, b, _ = np.polyfit(x, quality.mean(axis=1), 2)
     best = grid[np.argmax(a * grid**2 + b * grid)]
     gain = a * best**2 + b * best
-    drawn = np.random.default_rng(0).integers(sums.shape[1], size=(RESAMPLES, sums.shape[1]))
-    resampled = np.nan_to_num(pooled_pq(sums[:, drawn].sum(axis=2)))  # windows without any nucleus
-    a, b, _ = np.polyfit(x, resampled, 2)
-    error = float((a * best**2 + b * best).std())
-    return float(2.0 ** (best * gain**2 / (gain**2 + error**2))) if gain > 0 else 1.0
+    windows = quality.shape[1]
+    drawn = np.random.default_rng(0).integers(windows, size=(RESAMPLES, windows))
+    a, b, _ = np.polyfit(x, quality[:, drawn].mean(axis=2), 2)
+    doubt = CARE * float((a * best**2 + b * best).std())
+    return float(2.0 ** (best * gain**2 / (gain**2 + doubt**2))) if gain > 0 else 1.0
 
 
 def _tallies(predict: Predict, rule: Decoding, window: Window, stride: int) -> list[Tally]:

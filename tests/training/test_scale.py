@@ -32,6 +32,15 @@ def test_clear_evidence_finds_the_peak_and_weak_evidence_does_not_dare() -> None
     assert abs(np.log2(none)) < 0.2
 
 
+def test_the_many_nuclei_of_one_window_do_not_decide_for_all() -> None:
+    """Ten windows that need nothing, and one of ten times as many nuclei, of half the size."""
+    x = np.log2(FACTORS)
+    crowded = [Tally(200, 200, 200, q * 200) for q in 0.6 - 0.3 * (x - 0.5) ** 2]
+    usual = tallies(1.0, 10, noise=0.02)
+    chosen = best_factor([[*column, one] for column, one in zip(usual, crowded, strict=True)])
+    assert abs(np.log2(chosen)) < 0.05
+
+
 def test_two_windows_and_nothing_to_score_change_nothing() -> None:
     assert best_factor(tallies(1.4, 2)) == 1.0
     assert best_factor([[Tally()] * 5 for _ in FACTORS]) == 1.0
