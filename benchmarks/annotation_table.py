@@ -79,32 +79,39 @@ def _p(value: float) -> str:
     return f"{value:.3f}".lstrip("0") if value >= 0.001 else "< .001"
 
 
+def curve(found: pd.DataFrame) -> str:
+    """PQ gained by adaptation against outlined nuclei, a column per domain, as Markdown; the first seed."""
+    domains = list(found["domain"].unique())
+    lines = ["| outlined nuclei | " + " | ".join(domains) + " |", "|---" * (len(domains) + 1) + "|"]
+    first = found[found["seed"] == 0]
+    for nuclei in sorted(found["nuclei"].unique()):
+        cells = []
+        for domain in domains:
+            lab = first[(first["nuclei"] == nuclei) & (first["domain"] == domain)]
+            pq = lab.groupby("row")["pq"].mean()
+            cells.append(
+                f"{pq['adapted'] - pq['start']:+.3f}" if {"adapted", "start"} <= set(pq.index) else ""
+            )
+        lines.append(f"| {nuclei} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def figure(found: pd.DataFrame, file: Path) -> None:
-    """PQ against outlined nuclei, one line per row of the table, the mean over domains."""
+    """PQ against outlined nuclei, a colour per domain: adapted (at 0 the start alone) and from nothing."""
     plot, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    for row, name in ROWS.items():
-        if row == "start":
-            continue
-        model = _means(found, row)
-        axes.plot(model.index, model.to_numpy(), marker="o", label=name)
-    start = _means(found, "start").mean()
-    axes.axhline(start, color="0.5", linestyle="--", label=ROWS["start"])
-    axes.set(xlabel="outlined nuclei", ylabel="panoptic quality on other images", xlim=(0, None))
-    axes.legend(frameon=False)
+    first = found[found["seed"] == 0]
+    for number, domain in enumerate(first["domain"].unique()):
+        own, colour = first[first["domain"] == domain], f"C{number}"
+        pq = own.groupby(["row", "nuclei"])["pq"].mean()
+        adapted = pd.concat([pd.Series({0: pq["start"].mean()}), pq["adapted"]])
+        axes.plot(adapted.index, adapted.to_numpy(), marker="o", markersize=4, color=colour, label=domain)
+        if "nothing" in pq:
+            nothing = pq["nothing"]
+            axes.plot(nothing.index, nothing.to_numpy(), ":", marker="x", markersize=5, color=colour)
+    axes.plot([], [], ":", marker="x", markersize=5, color="0.4", label="trained from nothing")
+    axes.set(xlabel="outlined nuclei", ylabel="panoptic quality on other images", xlim=(-5, None))
+    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     plot.savefig(file)
-
-
-def _means(found: pd.DataFrame, row: str) -> pd.Series[float]:
-    """PQ by outlined nuclei: the mean over images, seeds and domains."""
-    own = found[found["row"] == row]
-    return (
-        own.groupby(["nuclei", "domain", "seed"])["pq"]
-        .mean()
-        .groupby(["nuclei", "domain"])
-        .mean()
-        .groupby("nuclei")
-        .mean()
-    )
 
 
 @click.command()
@@ -116,6 +123,7 @@ def main(runs: Path, picture: Path | None) -> None:
     numbers: Sequence[int] = sorted(found["nuclei"].unique())
     for nuclei in numbers:
         click.echo(f"\nAbout {nuclei} outlined nuclei\n\n{table(found, nuclei)}")
+    click.echo(f"\nPQ gained by adaptation, seed 0\n\n{curve(found)}")
     if picture is not None:
         figure(found, picture)
 
