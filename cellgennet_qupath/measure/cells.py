@@ -30,6 +30,7 @@ def cell_outlines(
     mpp: tuple[float, float],
     size: tuple[int, int] | None = None,
     within: Outlines | None = None,
+    taken: Outlines | None = None,
 ) -> Outlines:
     """(n,) outlines of the cells of (n,) nuclei, full-resolution pixels; they contain their nuclei.
 
@@ -37,6 +38,7 @@ def cell_outlines(
     mpp         : (x, y) µm per pixel.
     size        : (width, height) of the image, to which cells are clipped.
     within      : (n,) shapes to which cells, but not their nuclei, are clipped; None for no such shape.
+    taken       : (m,) outlines of cells that are there already, which cells, but not nuclei, leave free.
 
     Two cells never overlap where their nuclei do not: between two nuclei the border is the line halfway
     between the points where they are closest, as in a Voronoi diagram. What a cell is depends on the
@@ -57,6 +59,8 @@ def cell_outlines(
         cells[outside] = shapely.intersection(cells[outside], frame)
     if within is not None:
         _stay_within(cells, within, scale)
+    if taken is not None and len(taken):
+        _leave_free(cells, _each(shapely.transform(taken, lambda xy: xy * scale)))
     cut = np.flatnonzero(~shapely.covers(cells, scaled))
     cells[cut] = shapely.union(cells[cut], scaled[cut])
     for row in np.flatnonzero(shapely.get_type_id(cells) != shapely.GeometryType.POLYGON):
@@ -155,6 +159,13 @@ def _stay_within(cells: Outlines, shapes: Outlines, scale: Points) -> None:
     owner = np.array([number[id(shapes[row])] for row in across], np.intp)
     for row in np.unique(owner):
         _clip(cells, across[owner == row], scaled[row])
+
+
+def _leave_free(cells: Outlines, taken: Outlines) -> None:
+    """Subtract the shapes that are taken from the cells that reach into them."""
+    number, row = shapely.STRtree(cells).query(taken, predicate="intersects")
+    for one in np.unique(row):
+        cells[one] = shapely.difference(cells[one], shapely.union_all(taken[number[row == one]]))
 
 
 def _clip(cells: Outlines, rows: Pairs, shape: shapely.Geometry) -> None:

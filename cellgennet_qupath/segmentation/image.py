@@ -16,7 +16,7 @@ from .. import __version__
 from ..geometry.grid import Tile
 from ..measure.cells import cell_outlines
 from ..measure.compartments import measure_cells, stain_comes_first
-from ..nuclei import Nuclei, NucleiChunks
+from ..nuclei import Nuclei, NucleiChunks, empty
 from ..qupath.images import open_image
 from ..qupath.origin import origin_of
 from ..qupath.parents import NEAR, parents_of
@@ -263,15 +263,28 @@ def _segment(run: Run, task: SlideTask, tiles: list[Tile], checkpoint: Checkpoin
 def _grow_cells(
     run: Run, image: Prepared, task: SlideTask, slide: SlideNuclei, micrometres: float
 ) -> NucleiChunks:
-    """Nuclei with cells and their measurements, while the slide is open."""
+    """Nuclei with cells and their measurements, while the slide is open.
+
+    Nuclei that stay, and their cells, are neighbours like those found now.
+    """
     size = (image.reader.width, image.reader.height)
     mpp = (image.calibration.mpp_x or 1.0, image.calibration.mpp_y or 1.0)
     limits = _cell_limits(run, image.entry)
     first = stain_comes_first(run.project.version)
+    staying = empty() if image.staying is None else image.staying
+    shapes = (
+        staying.polygons
+        if staying.cells is None
+        else np.where(shapely.is_missing(staying.cells), staying.polygons, staying.cells)
+    )
+    places, reach = shapely.STRtree(shapes), 2 * micrometres / min(mpp)
 
     def grow(nuclei: Nuclei, rows: NDArray[np.intp]) -> Nuclei:
-        inside = None if limits is None else limits(nuclei)
-        cells = cell_outlines(nuclei.polygons, micrometres, mpp, size, inside)[rows]
+        x0, y0, x1, y1 = shapely.total_bounds(nuclei.polygons)
+        near = places.query(shapely.box(x0 - reach, y0 - reach, x1 + reach, y1 + reach))
+        inside = None if limits is None else np.concatenate([limits(nuclei), np.full(len(near), None)])
+        together = np.concatenate([nuclei.polygons, staying.polygons[near]])
+        cells = cell_outlines(together, micrometres, mpp, size, inside, shapes[near])[rows]
         own = nuclei.take(rows)
         measured = measure_cells(image.reader, own.polygons, cells, task.measure_options, first)
         return replace(own, cells=cells, measurements=measured)

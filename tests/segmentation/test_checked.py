@@ -112,6 +112,23 @@ def test_what_a_user_checked_stays_and_nothing_is_added(folder: Path, options: d
     assert "in an earlier run; unchanged" in again.sentence()
 
 
+@pytest.mark.parametrize("had_cells", [False, True])
+def test_new_cells_leave_those_that_stay_free(folder: Path, had_cells: bool) -> None:
+    run(folder, **({"cells": 30.0} if had_cells else {}))
+    draw(folder, (CHECKED, "Corrected"))
+    _, now, _ = run(folder, cells=30.0)
+    assert now.cells is not None
+    stay = in_area(now, CHECKED)
+    own = np.where(shapely.is_missing(now.cells), now.polygons, now.cells)
+    assert shapely.is_missing(now.cells[stay]).all() == (not had_cells)
+    between = shapely.intersection(shapely.union_all(own[~stay]), shapely.union_all(own[stay]))
+    assert shapely.area(between) < 1e-3
+    # They end half-way to a checked nucleus without a cell, not at its outline.
+    if not had_cells:
+        gap = shapely.distance(shapely.union_all(own[~stay]), now.polygons[stay])
+        assert (gap > 1).all()
+
+
 def test_a_region_that_is_drawn_or_removed_is_segmented_again(folder: Path) -> None:
     run(folder)
     draw(folder, (CHECKED, "Corrected"))
