@@ -36,14 +36,14 @@ def command(
     from ..core.environment import of_image
     from ..qupath.choose import chosen
     from ..qupath.loose import LooseImages
-    from ..qupath.replaced import restore_detections
+    from ..segmentation.restore import restore_image
 
     listener = reporter()
     restored, failed = 0, 0
     with opened(project, backend, slides, listener, writable=True, older_qupath=older_qupath) as target:
         for entry in chosen(target.entries, images, image_ids, target.path):
             try:
-                written = restore_detections(target, entry)
+                written = restore_image(target, entry)
             except Exception as error:
                 listener.warn(f"Skipped: {of_image(entry.name, error)}")
                 failed += 1

@@ -1,6 +1,6 @@
 """Detections that a run replaced: kept in ``<project>/cellgennet/replaced/<id>``, and put back from there.
 
-Of each image those of the last ``MOST_KEPT`` runs are kept.
+Of each image those of the last ``MOST_KEPT`` runs are kept, each with the record of the run that made them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..core.files import remove_file, replacing
 from ..nuclei import concat
 from .files import FilesBackend
 from .formats.detections import write_detections
+from .kept import SEGMENTED
 from .loose import LooseImages
 from .origin import origin_of
 from .project import ImageEntry, Project, WriteOptions, WrittenDetections
@@ -46,12 +47,14 @@ def keep_detections(project: Project, entry: ImageEntry, every: bool = False) ->
                 return None
             with replacing(file, project.work_folder) as part:
                 _copy(present, part)
+            _keep_record(project, entry, file)
             _delete_older(project, entry, file)
             return file
         chunks = [c.nuclei for c in project.detection_chunks(entry)] if every else [project.detections(entry)]
         if not sum(map(len, chunks)):
             return None
         write_detections(file, concat(chunks), origin=origin_of(entry))
+        _keep_record(project, entry, file)
         _delete_older(project, entry, file)
     except OSError as error:
         raise EntryDataError(
@@ -69,6 +72,19 @@ def _copy(present: Path, kept: Path) -> None:
         shutil.copyfileobj(source, target)
 
 
+def _keep_record(project: Project, entry: ImageEntry, kept: Path) -> None:
+    """Keep the record of the run that made the detections, if there is one, beside their copy."""
+    record = project.work_folder / SEGMENTED / f"{entry.id}.json"
+    if record.is_file():
+        with replacing(record_beside(kept), project.work_folder) as part:
+            shutil.copyfile(record, part)
+
+
+def record_beside(kept: Path) -> Path:
+    """The file of the record of the run that made kept detections; copies of early versions have none."""
+    return kept.with_name(f"{kept.name.removesuffix(_ENDING)}.record.json")
+
+
 def kept_detections(project: Project, entry: ImageEntry) -> list[Path]:
     """The files of an image's replaced detections, the oldest first."""
     folder = project.work_folder / FOLDER / entry.id
@@ -79,7 +95,12 @@ def _delete_older(project: Project, entry: ImageEntry, newest: Path) -> None:
     older = [file for file in kept_detections(project, entry) if file != newest]
     for file in older[: 1 - MOST_KEPT]:
         with contextlib.suppress(OSError):  # in use, on Windows; a later run deletes it
-            remove_file(project.work_folder, file)
+            _remove(project, file)
+
+
+def _remove(project: Project, kept: Path) -> None:
+    remove_file(project.work_folder, record_beside(kept))
+    remove_file(project.work_folder, kept)
 
 
 def restore_detections(project: Project, entry: ImageEntry) -> WrittenDetections | None:
@@ -93,5 +114,5 @@ def restore_detections(project: Project, entry: ImageEntry) -> WrittenDetections
     nuclei = StoredNuclei(kept[-1])
     keep_detections(project, entry)
     written = project.write_detections(entry, nuclei, WriteOptions(history={"restored": kept[-1].name}))
-    remove_file(project.work_folder, kept[-1])
+    _remove(project, kept[-1])
     return written

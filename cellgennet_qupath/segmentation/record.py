@@ -18,10 +18,9 @@ from ..core.errors import EntryDataError
 from ..core.files import replacing
 from ..nuclei import Nuclei, NucleiChunks, empty
 from ..qupath.files import FilesBackend
+from ..qupath.kept import SEGMENTED
 from ..qupath.origin import difference
 from ..qupath.project import ImageEntry, Project
-
-FOLDER = "segmented"
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,13 @@ class Present:
 
 def read_record(project: Project, entry: ImageEntry) -> Record | None:
     """The record of an image; None if it is missing, damaged or about another slide."""
+    return read_record_file(_file(project, entry), entry)
+
+
+def read_record_file(file: Path, entry: ImageEntry) -> Record | None:
+    """The same from another file, such as a copy that was kept."""
     try:
-        content = json.loads(_file(project, entry).read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
         checksum = content.pop("sha256")
         record = Record(**content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -231,7 +235,7 @@ def _some(names: list[str]) -> str:
 
 
 def _file(project: Project, entry: ImageEntry) -> Path:
-    return project.work_folder / FOLDER / f"{entry.id}.json"
+    return project.work_folder / SEGMENTED / f"{entry.id}.json"
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
