@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ..geometry.overlap import shared_areas
+from ..geometry.solid import polygons_of, solid
 
 Shapes = NDArray[np.object_]
 Rows = NDArray[np.intp]
@@ -69,17 +70,21 @@ def array_of(shapes: Sequence[shapely.Geometry] | Shapes) -> Shapes:
 
 def closed(geometries: Shapes) -> Shapes:
     """The areas of geometries as valid Polygons or MultiPolygons; None for points, lines and slivers."""
-    repaired = geometries.copy()
-    broken = ~shapely.is_valid(geometries)
-    repaired[broken] = shapely.make_valid(geometries[broken])
-    out = np.full(len(repaired), None, dtype=object)
-    kind = shapely.get_type_id(repaired)
-    plain = np.isin(kind, (3, 6)) & (shapely.area(repaired) > 0)
-    out[plain] = repaired[plain]
-    for row in np.flatnonzero((kind == 7) & (shapely.area(repaired) > 0)):
-        parts = shapely.get_parts(repaired[row])
-        out[row] = shapely.union_all(parts[np.isin(shapely.get_type_id(parts), (3, 6))])
+    out = solid(geometries)
+    out[shapely.area(out) == 0] = None
     return out
+
+
+def separate(shape: shapely.Geometry) -> Shapes:
+    """The polygons of a shape of several, of which some overlap or touch; of any other the shape alone.
+
+    Other tools merge outlines so. Their area alone does not show where one nucleus ends.
+    """
+    if shapely.get_type_id(shape) <= 3 or (shapely.get_type_id(shape) == 6 and shapely.is_valid(shape)):
+        return array_of([shape])
+    parts = polygons_of(shape)
+    joined = shapely.get_parts(shapely.union_all(parts))
+    return parts if len(parts) > len(joined) else array_of([shape])
 
 
 def filled(shapes: Shapes) -> Shapes:

@@ -15,7 +15,7 @@ from ..qupath.project import Annotation
 from . import findings as say
 from .classes import Role, near_miss, role_of
 from .findings import Finding
-from .outlines import Shapes, array_of, closed
+from .outlines import Shapes, array_of, closed, separate
 
 _OFF = 0.01
 """Share of an annotation beyond the image from which it is reported; rounding makes less."""
@@ -64,15 +64,35 @@ def sort_annotations(
         findings.append(say.other_plane(elsewhere))
     counts = Counter(a.path_class for a in annotations if a.path_class in misses)
     findings += [say.near_miss_class(n, name, *misses[name]) for name, n in sorted(counts.items())]
-    shapes = closed(array_of([annotation.geometry for annotation in first]))
+    shapes, written, more = _separated(first, roles)
+    findings += more
+    shapes = closed(shapes)
     flat = np.array([shape is None for shape in shapes], bool)
-    written = np.array([annotation.path_class for annotation in first], dtype=object)
     findings += [say.no_area(n, name) for name, n in _counted(written[flat], ours)]
     shapes, written = shapes[~flat], written[~flat]
     if size is not None:
         shapes, written, more = _on_image(shapes, written, size, ours | set(misses))
         findings += more
     return _by_role(shapes, written, roles, {name: role for name, (role, _) in misses.items()}), findings
+
+
+def _separated(
+    annotations: Sequence[Annotation], roles: dict[str, Role]
+) -> tuple[Shapes, NDArray[np.object_], list[Finding]]:
+    """Shapes with their classes; nuclei that other tools merged into one outline are separated."""
+    shapes: list[shapely.Geometry] = []
+    names: list[str] = []
+    merged = nuclei = 0
+    for annotation in annotations:
+        role = roles[annotation.path_class]
+        single = role in (Role.NUCLEUS, Role.OTHER)
+        parts = list(separate(annotation.geometry)) if single else [annotation.geometry]
+        shapes += parts
+        names += [annotation.path_class] * len(parts)
+        if role is Role.NUCLEUS and len(parts) > 1:
+            merged, nuclei = merged + 1, nuclei + len(parts)
+    findings = [say.split(merged, nuclei)] if merged else []
+    return array_of(shapes), np.array(names, dtype=object), findings
 
 
 def _by_role(

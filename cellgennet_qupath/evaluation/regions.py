@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from ..annotations.classes import Role, role_of
 from ..annotations.findings import report
 from ..annotations.labels import UNKNOWN, Split, Supervision
-from ..annotations.outlines import array_of
 from ..annotations.reader import read_supervision
 from ..annotations.windows import LabelBox, inner_part, label_boxes, render_window
 from ..bundle import Bundle
@@ -25,6 +24,7 @@ from ..core.errors import CellGenNetError, SupervisionError, UsageError
 from ..core.progress import SILENT, Reporter
 from ..geometry.lookup import ShapeIndex
 from ..geometry.rectangle import Rectangle
+from ..geometry.solid import solid
 from ..qupath.images import open_image
 from ..qupath.project import Annotation, ImageEntry, Project
 from ..slides.judgement import judge_slide
@@ -339,10 +339,10 @@ class _Surroundings:
 
     def __init__(self, annotations: Sequence[Annotation], classes: ClassNames) -> None:
         other = [one for one in annotations if role_of(one.path_class, classes) is Role.OTHER]
-        shapes = array_of([one.geometry for one in other])
+        shapes = solid([one.geometry for one in other])
         self._classes = [one.path_class for one in other]
         self._areas = shapely.area(shapes)
-        self._tree = shapely.STRtree(shapely.make_valid(shapes))
+        self._tree = shapely.STRtree(shapes)
 
     def of(self, region: shapely.Geometry) -> str:
         """The class of the smallest one around a region's centre; "" for none."""

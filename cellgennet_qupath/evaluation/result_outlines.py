@@ -16,8 +16,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ..annotations.outlines import Shapes, array_of, closed, nucleus_size, split
+from ..annotations.outlines import Shapes, Size, array_of, nucleus_size, separate, split
 from ..core.errors import EntryDataError, SupervisionError
+from ..geometry.solid import solid
 from ..qupath.formats.geojson import (
     DEEPEST_OBJECT,
     DETECTION_TYPES,
@@ -167,14 +168,12 @@ class _Found:
         several = shapely.get_num_geometries(polygons) > 1
         if several.any():
             size = nucleus_size(polygons, None)
-            repaired = closed(polygons[several])
-            polygons[several] = np.where(shapely.is_missing(repaired), polygons[several], repaired)
             split_up: list[tuple[shapely.Geometry, float]] = []
             for (_, probability), outline, multiple in zip(pairs, polygons, several, strict=True):
-                nuclei, rest = split(outline, size) if multiple else ([outline], [])
-                split_up += [(part, probability) for part in [*nuclei, *rest]]
-                if len(nuclei) + len(rest) > 1:
-                    self.counts["parts"] += len(nuclei) + len(rest)
+                parts = _parts(outline, size) if multiple else [outline]
+                split_up += [(part, probability) for part in parts]
+                if len(parts) > 1:
+                    self.counts["parts"] += len(parts)
             pairs = split_up
         return ResultOutlines(
             array_of([outline for outline, _ in pairs]),
@@ -182,6 +181,16 @@ class _Found:
             self.counts,
             pixel_centres,
         )
+
+
+def _parts(outline: shapely.Geometry, size: Size) -> list[shapely.Geometry]:
+    """The nuclei in an outline of several parts, which may overlap, and what is too small to be one."""
+    parts: list[shapely.Geometry] = []
+    for shape in separate(outline):
+        repaired = solid([shape])[0]
+        nuclei, rest = split(shape if shapely.is_empty(repaired) else repaired, size)
+        parts += [*nuclei, *rest]
+    return parts
 
 
 def _area_of(geometry: shapely.Geometry) -> shapely.Geometry | None:

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..geometry.solid import solid
 from ..nuclei import Nuclei
 from .formats.outlines import drawn
 from .project import Annotation, Core, Within
@@ -57,8 +58,9 @@ def parents_of(
     """
     parents = np.full(len(nuclei), "", dtype=object)
     points = np.asarray(shapely.centroid(drawn(nuclei) if by_cell else nuclei.polygons), dtype=object)
-    # Repaired first: the two loops of a figure of eight cancel each other's area.
-    valid = [replace(a, geometry=shapely.make_valid(a.geometry)) for a in objects]
+    drawn_objects = list(objects)
+    areas = solid([one.geometry for one in drawn_objects])
+    valid = [replace(one, geometry=area) for one, area in zip(drawn_objects, areas, strict=True)]
     closed = [a for a in valid if shapely.area(a.geometry) > 0]
     for z, t in {(a.plane.z, a.plane.t) for a in closed}:
         here = [a for a in closed if (a.plane.z, a.plane.t) == (z, t)]

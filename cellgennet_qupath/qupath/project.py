@@ -188,8 +188,9 @@ class Within:
         return self.path_class is not None or bool(self.ids or self.cores)
 
     def objects(self, annotations: Iterable[Annotation], cores: Iterable[Core]) -> list[Annotation]:
-        """Those among an image's annotations and cores."""
-        chosen = [a for a in annotations if a.path_class == self.path_class or a.id in self.ids]
+        """Those among an image's annotations and cores, on the plane that is segmented."""
+        first = [a for a in annotations if a.plane.z == a.plane.t == 0]
+        chosen = [a for a in first if a.path_class == self.path_class or a.id in self.ids]
         every = "all" in self.cores
         return [*chosen, *(c for c in cores if not c.missing and (every or c.name in self.cores))]
 

@@ -186,6 +186,7 @@ def _check_within(project: Project, entries: Sequence[ImageEntry], within: str |
     if within is None:
         return
     classes: set[str] = set()
+    elsewhere = False
     for entry in entries:
         try:
             annotations = project.annotations(entry)
@@ -193,11 +194,13 @@ def _check_within(project: Project, entries: Sequence[ImageEntry], within: str |
             return
         if geometry_of_class(annotations, within) is not None:
             return
+        elsewhere |= any(a.path_class == within and (a.plane.z or a.plane.t) for a in annotations)
         classes |= {a.path_class for a in annotations if geometry_of_class([a], a.path_class) is not None}
     named = ", ".join(sorted(classes - {""})) or "none"
-    raise UsageError(
-        f"--within {within}", "no image has a closed annotation of this class", f"The classes are: {named}"
-    )
+    missing = "no image has a closed annotation of this class"
+    if elsewhere:
+        missing += " on its first z-slice and time point, which is the one that is segmented"
+    raise UsageError(f"--within {within}", missing, f"The classes are: {named}")
 
 
 def _check_cores(project: Project, entries: Sequence[ImageEntry], names: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..geometry.grid import Tile
+from ..geometry.solid import solid
 from ..measure.cells import cell_outlines
 from ..measure.compartments import measure_cells, stain_comes_first
 from ..nuclei import Nuclei, NucleiChunks, empty
@@ -311,7 +312,7 @@ def _cell_limits(run: Run, entry: ImageEntry) -> Callable[[Nuclei], NDArray[np.o
     if not wanted:
         return None
     objects = wanted.objects(run.project.annotations(entry), run.project.cores(entry))
-    shape_of = {one.id: shapely.make_valid(one.geometry) for one in objects}
+    shape_of = {one.id: solid([one.geometry])[0] for one in objects}
 
     def limits(nuclei: Nuclei) -> NDArray[np.object_]:
         parents = parents_of(nuclei, objects, near=NEAR)

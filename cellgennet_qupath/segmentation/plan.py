@@ -15,7 +15,8 @@ from ..core.config import ClassNames
 from ..geometry.coordinates import edge_to_full, full_to_edge, grid_size
 from ..geometry.grid import Tile, round_up, tile_grid
 from ..geometry.rectangle import Rectangle
-from ..qupath.project import Annotation
+from ..geometry.solid import solid
+from ..qupath.project import Annotation, Within
 
 if TYPE_CHECKING:
     from ..slides.tissue import TissueMask
@@ -75,8 +76,8 @@ class Area:
 
 
 def geometry_of_class(annotations: Iterable[Annotation], path_class: str) -> shapely.Geometry | None:
-    """The union of all closed annotations of a class; None without any."""
-    return union_of(a for a in annotations if a.path_class == path_class)
+    """The union of all closed annotations of a class on the first plane; None without any."""
+    return union_of(Within(path_class).objects(annotations, ()))
 
 
 def union_of(objects: Iterable[Annotation]) -> shapely.Geometry | None:
@@ -124,12 +125,10 @@ def joined(*areas: shapely.Geometry | None) -> shapely.Geometry | None:
 
 
 def _union(shapes: Iterable[shapely.Geometry]) -> shapely.Geometry | None:
-    # Repaired first: the two loops of a figure of eight cancel each other's area.
-    repaired = [shapely.make_valid(shape) for shape in shapes]
-    closed = [shape for shape in repaired if shapely.area(shape) > 0]
-    if not closed:
+    closed = solid(list(shapes))
+    if not shapely.area(closed).any():
         return None
-    union = shapely.union_all(np.asarray(closed, dtype=object))
+    union = shapely.union_all(closed)
     shapely.prepare(union)
     return union
 

@@ -10,6 +10,7 @@ import shapely
 
 from ..core.config import ClassNames
 from ..core.errors import EntryDataError
+from ..geometry.solid import solid
 from ..qupath.project import Annotation, Core, DetectionChunk, ImageEntry, Project
 from ..segmentation.plan import ignored_geometry
 from .tables import centroids_of
@@ -45,7 +46,7 @@ def ignored_part(annotations: Iterable[Annotation]) -> shapely.Geometry | None:
 
 def counted_part(area: shapely.Geometry, ignored: shapely.Geometry | None) -> shapely.Geometry:
     """A shape without what is ignored (see ``ignored_part``)."""
-    valid = shapely.make_valid(area)
+    valid: shapely.Geometry = solid([area])[0]
     if ignored is None or not shapely.intersects(ignored, valid):
         return valid
     return shapely.difference(valid, ignored)

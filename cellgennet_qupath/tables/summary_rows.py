@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ..geometry.lookup import PointIndex
+from ..geometry.solid import solid
 from ..qupath.formats.detections import class_names, columns
 from ..qupath.parents import NEAR
 from ..qupath.project import Annotation, Core, DetectionChunk, ImageEntry
@@ -126,7 +127,7 @@ def image_rows(
     texts: Values = {"Object type": "Image", "Object ID": "", "Name": "", "Classification": ""}
     yield row(texts, whole, everything, everything[searched], known)
     for annotation in [*cores, *annotations]:
-        shape = shapely.make_valid(annotation.geometry)
+        shape = solid([annotation.geometry])[0]
         is_core = isinstance(annotation, Core)
         unnamed = annotation.path_class in _OUTLINED and not annotation.name
         if (unnamed and not is_core) or shapely.area(shape) == 0:
@@ -137,9 +138,12 @@ def image_rows(
         if isinstance(annotation, Core):
             texts[missing_name] = str(annotation.missing)
         area = shape if without_numbers else counted_part(shape, ignored)
-        rows, points = by_plane.get((annotation.plane.z, annotation.plane.t), nowhere)
+        plane = annotation.plane.z, annotation.plane.t
+        rows, points = by_plane.get(plane, nowhere)
         inside = rows[points.inside(shape)]
-        counts = known and not without_numbers
+        # Nuclei are looked for on the first plane; on one where nobody found any, 0 would be a claim.
+        looked_there = plane == (0, 0) or plane in by_plane
+        counts = known and not without_numbers and looked_there
         part = area if looked is None or without_numbers else shapely.intersection(area, looked)
         if shapely.area(part) >= _SAME * shapely.area(area):
             yield row(texts, area, inside, inside, counts)

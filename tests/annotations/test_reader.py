@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -115,6 +116,45 @@ def test_of_a_nucleus_and_its_nucleoli_the_nucleus_stays() -> None:
     found = read(REGION, disc(60, 60, 16), *nucleoli)
     assert kinds(found) == {Kind.INSIDE_NUCLEUS: 2}
     assert len(np.unique(raster(found).objects)) == 3
+
+
+@pytest.mark.parametrize("apart", [20.0, 16.0])
+@pytest.mark.parametrize("kind", [shapely.MultiPolygon, shapely.GeometryCollection])
+@pytest.mark.parametrize("path_class", ["", "Nucleus"])
+def test_merged_nuclei_that_touch_or_overlap_are_separated(apart: float, kind: type, path_class: str) -> None:
+    squares = [shapely.box(x, 50, x + 20, 70) for x in (40, 40 + apart, 100)]
+    found = read(REGION, annotation(kind(squares), path_class))
+    assert found.count(Split.TRAINING) == 3
+    assert kinds(found) == {Kind.SPLIT: 3}
+    apart_drawn = read(REGION, *(annotation(one, path_class) for one in squares))
+    np.testing.assert_array_equal(raster(found).objects, raster(apart_drawn).objects)
+
+
+def spiked(shape: shapely.Geometry) -> shapely.Polygon:
+    """The shape with a line that leaves its outline and comes back, as a slip of the hand draws it."""
+    start = shapely.get_coordinates(shape)[0]
+    return shapely.Polygon([*shapely.get_coordinates(shape), start - 1, start])
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda shape: shapely.GeometryCollection([shape, shapely.LineString([(0, 0), (9, 9)])]),
+        lambda shape: shapely.GeometryCollection([shapely.GeometryCollection([shape])]),
+        lambda shape: shapely.GeometryCollection([spiked(shape)]),
+    ],
+)
+def test_collections_are_what_they_hold(wrapped: Callable[[shapely.Geometry], shapely.Geometry]) -> None:
+    drawn = [annotation(wrapped(one.geometry), one.path_class) for one in GOOD]
+    found = read(*drawn, size=(500, 500))
+    assert found.count(Split.TRAINING) == 3
+    assert not {Kind.OFF_IMAGE, Kind.NO_AREA}.intersection(kinds(found))
+
+
+def test_a_region_of_overlapping_parts_is_all_of_them() -> None:
+    parts = shapely.MultiPolygon([shapely.box(20, 20, 100, 180), shapely.box(80, 20, 180, 180)])
+    found = read(annotation(parts, "Training"), *ROW)
+    np.testing.assert_array_equal(raster(found).objects, raster(read(*GOOD)).objects)
 
 
 def test_overlapping_nuclei_stay_two() -> None:

@@ -174,6 +174,15 @@ def test_a_small_part_beside_its_nucleus_is_not_one_of_its_own(tmp_path: Path) -
     assert found.counts["parts"] == 2
 
 
+@pytest.mark.parametrize("apart", [10.0, 8.0])
+def test_merged_outlines_that_touch_or_overlap_are_separated(tmp_path: Path, apart: float) -> None:
+    squares = [shapely.box(x, 0, x + 10, 10) for x in (0, apart, 40)]
+    save(tmp_path / "a.geojson", [feature(shapely.MultiPolygon(squares), "annotation")])
+    found = read_result_outlines(tmp_path / "a.geojson")
+    assert shapely.area(found.polygons).tolist() == [100, 100, 100]
+    assert found.counts["parts"] == 3
+
+
 def test_names_as_cellpose_writes_them(results: Path, regions: list[EvaluationRegion]) -> None:
     """Beside the masks are the pictures themselves; an image without nuclei has no PNG of masks."""
     for region in regions:

@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from cellgennet_qupath.core.errors import UsageError
-from cellgennet_qupath.qupath.project import Annotation, Core, Within
+from cellgennet_qupath.qupath.project import Annotation, Core, Plane, Within
 from cellgennet_qupath.segmentation.covered import covered_area
 from cellgennet_qupath.segmentation.record import read_record
 from cellgennet_qupath.segmentation.result import tally
@@ -28,6 +28,27 @@ def test_within_a_class(project: MemoryProject) -> None:
     assert first.count == sum(x < 130 for x, _, _ in DISCS)
     assert (second.status, project.writes) == ("skipped", [inside.id])
     assert "Tumor" in second.sentence()
+
+
+def test_parts_that_overlap_are_all_within(project: MemoryProject) -> None:
+    entry = project.add("one", picture())
+    parts = shapely.MultiPolygon([shapely.box(0, 0, 300, 300), shapely.box(100, 0, 440, 300)])
+    project.drawn[entry.id] = [Annotation("a", parts, "Geometry", "Tumor")]
+    (result,) = segment(project, within="Tumor")
+    assert result.count == len(DISCS)
+
+
+def test_only_the_first_plane_is_segmented_within_annotations(project: MemoryProject) -> None:
+    one, two = project.add("stack", picture()), project.add("plain", picture())
+    above = Annotation("a", shapely.box(0, 0, 130, 300), "Rectangle", "Tumor", plane=Plane(z=2))
+    project.drawn[one.id] = [above]
+    with pytest.raises(UsageError, match=r"of this class on its first z-slice.* classes are: none"):
+        segment(project, within="Tumor")
+    project.drawn[two.id] = [Annotation("b", shapely.box(0, 0, 130, 300), "Rectangle", "Tumor")]
+    first, second = segment(project, within="Tumor")
+    assert (first.status, second.status) == ("skipped", "done")
+    (first, _) = segment(project, within_ids=["a", "b"])
+    assert first.status == "skipped"
 
 
 def core(name: str, x: float, missing: bool = False) -> Core:

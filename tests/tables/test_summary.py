@@ -37,7 +37,8 @@ def test_summaries(tmp_path: Path, ending: str) -> None:
     assert export_project(project, file, summary=True) == 4  # type: ignore[arg-type]
     table = pd.read_csv(file, sep="\t" if ending == "tsv" else ",", keep_default_na=False, na_values=[""])
     assert table["Object type"].tolist() == ["Image"] + ["Annotation"] * 4 + ["Image"]
-    assert table["Num Detections"].tolist() == [3, 2, 1, 0, 0, 1]
+    # Nobody looked for nuclei on another plane, so nothing is claimed there.
+    assert table["Num Detections"].fillna(-1).tolist() == [3, 2, 1, 0, -1, 1]
     image, stroma, corner = table.iloc[0], table.iloc[1], table.iloc[2]
     assert image["Area mm^2"] == pytest.approx(625e-6, abs=1e-4)
     assert (image["Num Nucleus"], image["Num Tumor"]) == (2, 1)
@@ -49,6 +50,28 @@ def test_summaries(tmp_path: Path, ending: str) -> None:
     assert image["Std.Dev. of Area µm^2"] == pytest.approx(np.std([1, 1, 2.25], ddof=1), abs=1e-4)
     uncalibrated = table.iloc[5]
     assert np.isnan(uncalibrated["Area mm^2"]) and uncalibrated["Area px^2"] == 10000
+
+
+def test_annotations_on_other_planes_count_what_is_there(tmp_path: Path) -> None:
+    detected = nuclei((0, 0, 4, 4), (10, 0, 14, 4), (50, 50, 56, 56))
+    detected.z[2] = 1
+    places = {"around": (40, 40, 60, 60), "beside": (0, 0, 20, 20)}
+    drawn_there = [region("Tumor", box, plane=Plane(z=1), name=name) for name, box in places.items()]
+    drawn_there += [region("Tumor", places["beside"], plane=Plane(t=1), name="another time")]
+    project = MemoryProject(tmp_path, [(entry(1, "a"), detected)], {"1": drawn_there})
+    export_project(project, tmp_path / "s.csv", summary=True)  # type: ignore[arg-type]
+    counts = {row["Name"]: row["Num Detections"] for row in csv_rows(tmp_path / "s.csv")}
+    assert counts == {"": "3", "around": "1", "beside": "0", "another time": ""}
+
+
+def test_annotations_of_overlapping_parts_cover_all_of_them(tmp_path: Path) -> None:
+    parts = shapely.MultiPolygon([shapely.box(0, 0, 60, 60), shapely.box(40, 40, 100, 100)])
+    tumour = replace(region("Tumor", (0, 0, 1, 1)), geometry=parts)
+    project = MemoryProject(tmp_path, [(entry(1, "a"), nuclei((50, 50, 56, 56)))], {"1": [tumour]})
+    export_project(project, tmp_path / "s.parquet", summary=True)  # type: ignore[arg-type]
+    row = pd.read_parquet(tmp_path / "s.parquet").iloc[1]
+    assert row["Num Detections"] == 1
+    assert row["Area mm^2"] == pytest.approx((2 * 3600 - 400) * 0.0625e-6)
 
 
 def test_parquet_keeps_numbers_unrounded(tmp_path: Path) -> None:
