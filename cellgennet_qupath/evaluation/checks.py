@@ -9,7 +9,7 @@ from ..bundle import Bundle
 from ..core.errors import SupervisionError
 from ..core.progress import SILENT, Reporter
 from ..metrics.matching import hide_unknown, objects
-from .label_images import parts_of_one_object
+from .label_images import parts_of_one_object, used_twice
 from .precomputed import PrecomputedPredictor
 from .predictors import downsample_of
 from .regions import EvaluationRegion
@@ -86,4 +86,7 @@ def _count(region: EvaluationRegion, reporter: Reporter) -> int:
     parts = parts_of_one_object(known)
     if parts > 1:
         reporter.warn(f"{region.name}: its ground truth holds one object in {parts} parts (a binary mask?).")
+    twice = used_twice(known)
+    if twice:
+        reporter.warn(f"{region.name}: in its ground truth {twice}")
     return len(objects(known)[0])

@@ -28,7 +28,10 @@ UNKNOWN = -1
 
 _HOW = "Save one channel of whole numbers: 0 for background, 1, 2, 3 ... for the nuclei"
 _MASK_PARTS = 3
-"""One object in so many separate parts is a binary mask."""
+"""One object in so many separate parts is a binary mask; so many for each of several are classes."""
+_TWICE, _FEW = 1.2, 20
+"""Objects of about the same size, as a multiple of the numbers, from which numbers were used twice; asked
+only where there are many, as the largest number of 8 bits is 255."""
 _SPECK = 4
 """Parts of fewer samples are not counted."""
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -57,7 +60,7 @@ def read_labels(path: Path, planes: int = 1) -> NDArray[np.int32]:
     64 bits fit. Floats that are whole numbers and indices of a palette are accepted.
 
     Raises SupervisionError where the file cannot be read, or holds colours, fractions, negative numbers other
-    than -1, or a binary mask (see ``parts_of_one_object``).
+    than -1, or a binary mask or a map of classes (see ``count_parts``).
     """
     label_size(path, planes)
     raw = _guarded(path, _pixels)
@@ -74,24 +77,56 @@ def read_labels(path: Path, planes: int = 1) -> NDArray[np.int32]:
             "Use 0 for background and -1 for what is unknown; large numbers need an unsigned or 64-bit type",
         )
     numbered = _renumbered(labels)
-    parts = parts_of_one_object(numbered)
-    if parts >= _MASK_PARTS:
+    objects, parts = count_parts(numbered)
+    if objects == 1 and parts >= _MASK_PARTS:
         raise SupervisionError(
             path,
             f"looks like a binary mask: it holds one object in {parts} separate parts",
             "Give every nucleus a number of its own, for instance with skimage.measure.label(mask)",
         )
+    if objects and parts >= _MASK_PARTS * objects:
+        raise SupervisionError(
+            path,
+            f"looks like a map of classes: it holds {objects} numbers in {parts} separate parts",
+            "Give every nucleus a number of its own (the instance map; above 255 it needs 16 bits)",
+        )
     return numbered
+
+
+def used_twice(labels: NDArray[np.integer]) -> str:
+    """A sentence about numbers that probably stand for several nuclei each; "" where there are none."""
+    sizes = np.bincount(labels[labels > 0])
+    numbers = int((sizes > 0).sum())
+    parts = _part_sizes(labels)
+    whole = int((parts >= np.median(parts) / 4).sum()) if len(parts) else 0
+    if numbers < _FEW or whole < _TWICE * numbers:
+        return ""
+    return (
+        f"{whole} separate objects have only {numbers} numbers, so nuclei count as one (numbers above "
+        "255 in 8 bits?): give every nucleus a number of its own."
+    )
+
+
+def count_parts(labels: NDArray[np.integer]) -> tuple[int, int]:
+    """How many objects a label image holds, and of how many separate parts they consist at least.
+
+    Parts that touch count as one, also those of different objects, and specks do not count.
+    """
+    objects = int(np.count_nonzero(np.bincount(labels[labels > 0])))
+    parts = int((_part_sizes(labels) >= _SPECK).sum())
+    return objects, max(parts, min(objects, 1))
 
 
 def parts_of_one_object(labels: NDArray[np.integer]) -> int:
     """The number of separate parts of a label image's only object; 0 where it holds none or several."""
-    inside = labels > 0
-    numbers = labels[inside]
-    if not len(numbers) or numbers.min() != numbers.max():
-        return 0
-    _, _, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
-    return max(1, int((stats[1:, cv2.CC_STAT_AREA] >= _SPECK).sum()))
+    objects, parts = count_parts(labels)
+    return parts if objects == 1 else 0
+
+
+def _part_sizes(labels: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Samples in each connected part of what is not background."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats((labels > 0).view(np.uint8), connectivity=8)
+    return np.asarray(stats[1:, cv2.CC_STAT_AREA])
 
 
 def _guarded(path: Path, read: Callable[[Path], Any]) -> Any:

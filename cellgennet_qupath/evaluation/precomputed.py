@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ..core.errors import EntryDataError, SupervisionError
-from .label_images import label_size, read_labels
+from .label_images import label_size, read_labels, used_twice
 from .prediction import Prediction, rasterized
 from .regions import EvaluationRegion
 from .result_files import ResultFile, belongs_to_two, find_result
@@ -83,7 +83,8 @@ class PrecomputedPredictor:
         for file, region in owners:
             if file.is_label_image:
                 planes += _check_size(file, region).planes == file.planes > 1
-                read_labels(file.path, file.planes)
+                twice = used_twice(read_labels(file.path, file.planes))
+                sentences += [f"{file.path.name}: {twice}"] if twice else []
                 continue
             found = _outlines(file.path)
             counts += found.counts

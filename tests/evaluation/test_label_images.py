@@ -18,11 +18,18 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from cellgennet_qupath.core.errors import SupervisionError
-from cellgennet_qupath.evaluation.label_images import label_size, parts_of_one_object, read_labels
+from cellgennet_qupath.evaluation.label_images import (
+    label_size,
+    parts_of_one_object,
+    read_labels,
+    used_twice,
+)
 
 DISCS = np.zeros((60, 80), np.int64)
 for _number, (_y, _x) in enumerate([(15, 15), (15, 50), (45, 15), (45, 60)], start=1):
     DISCS[np.hypot(*np.ogrid[-_y : 60 - _y, -_x : 80 - _x]) < 9] = _number
+MANY = np.kron(np.arange(1, 37).reshape(6, 6), np.pad(np.ones((8, 8), np.int64), 2))
+INNER = np.kron(np.ones((6, 6), bool), np.pad(np.ones((4, 4), bool), 4))
 
 
 def numbered(*ids: float, dtype: type = np.uint32) -> NDArray[Any]:
@@ -148,6 +155,9 @@ FRACTIONS = (DISCS / 4).astype(np.float32)
         ("mask.png", _png((DISCS > 0).astype(np.uint8) * 255), "one object in 4 .*every nucleus"),
         ("mask.tif", _tif((DISCS > 0).astype(np.uint8)), "binary mask"),
         ("bool.npy", _npy(DISCS > 0), "binary mask"),
+        ("classes.png", _png(((MANY > 0) * (1 + MANY % 3)).astype(np.uint8)), "map of classes: it holds 3 n"),
+        ("borders.tif", _tif(np.where(INNER, 2, MANY > 0).astype(np.uint8)), "map of classes: it holds 2 n"),
+        ("wrapped.png", _png((MANY % 9).astype(np.uint8)), "map of classes"),
         ("empty.png", lambda file: file.touch(), "cannot be read as a label image"),
         ("text.tif", lambda file: file.write_text("II* not really"), "cannot be read as a label image"),
         ("folder.png", lambda file: file.mkdir(), "cannot be read"),
@@ -174,6 +184,16 @@ def test_a_cut_file_is_refused(tmp_path: Path, name: str, kept: float) -> None:
     (tmp_path / name).write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(SupervisionError, match=r"l\.\w+: "):
         read_labels(tmp_path / name)
+
+
+def test_numbers_that_were_used_twice_are_reported() -> None:
+    assert used_twice(MANY) == used_twice(MANY * 0) == used_twice(DISCS % 3) == ""
+    assert "36 separate objects have only 29 numbers" in used_twice(np.where(MANY > 29, MANY - 29, MANY))
+    # Fragments and nuclei that touch are usual.
+    fragments = MANY.copy()
+    fragments[::12, ::12] = MANY[2::12, 2::12]
+    assert used_twice(fragments) == ""
+    assert used_twice(np.kron(np.arange(1, 37).reshape(6, 6), np.ones((8, 8), np.int64))) == ""
 
 
 def test_one_nucleus_is_not_a_mask(tmp_path: Path) -> None:
