@@ -38,6 +38,8 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _accept_old_names(cls, raw: Any) -> Any:
+        if raw is None:  # a heading whose settings are all commented out
+            return {}
         if not isinstance(raw, dict):
             return raw
         old = cls.old_names()
@@ -45,7 +47,8 @@ class Section(BaseModel):
         return {old[key] if key in old and old[key] not in raw else key: raw[key] for key in raw}
 
 
-Patterns = str | Annotated[tuple[str, ...], Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1)]
+Patterns = Name | Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
 class ClassNames(Section):
@@ -55,11 +58,22 @@ class ClassNames(Section):
               character; a name that is written exactly comes first.
     """
 
-    training: str = "Training"
-    validation: str = "Validation"
+    training: Name = "Training"
+    validation: Name = "Validation"
     nucleus: Patterns = "Nucleus"
-    background: str = "Background"
-    ignore: str = "Ignore*"
+    background: Name = "Background"
+    ignore: Name = "Ignore*"
+
+    @model_validator(mode="after")
+    def _one_meaning_each(self) -> ClassNames:
+        named = [(meaning, getattr(self, meaning)) for meaning in ("training", "validation", "background")]
+        named += [("ignore", self.ignore), *(("nucleus", name) for name in dict.fromkeys(self.nucleus_names))]
+        meanings: dict[str, str] = {}
+        for meaning, name in named:
+            other = meanings.setdefault(name, meaning)
+            if other != meaning:
+                raise ValueError(f"`{other}` and `{meaning}` are the same class ({name})")
+        return self
 
     @property
     def nucleus_names(self) -> tuple[str, ...]:

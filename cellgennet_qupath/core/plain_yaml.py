@@ -75,6 +75,16 @@ def _check_events(text: str) -> None:
             raise YamlError("has too many values")
 
 
+def _check_names(node: yaml.MappingNode) -> None:
+    """The library takes the last of several values of one name, and says nothing."""
+    names: set[str] = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+            if key.value in names:
+                raise YamlError(f"gives `{key.value:.40}` twice")
+            names.add(key.value)
+
+
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
     """How many values a node unfolds to. A node that contains itself has no size and is refused."""
     if id(node) in known:
@@ -87,6 +97,7 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
     if isinstance(node, yaml.SequenceNode):
         children = list(node.value)
     elif isinstance(node, yaml.MappingNode):
+        _check_names(node)
         children = [part for pair in node.value for part in pair]
     size = 1 + sum(_size(child, known) for child in children)
     known[id(node)] = size

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from cellgennet_qupath.bundle import load_bundle, named_bundle
 from cellgennet_qupath.core.config import Config
-from cellgennet_qupath.core.config_file import config_from, load_config
+from cellgennet_qupath.core.config_file import config_from, config_of_bundle, load_config
 from cellgennet_qupath.core.errors import ConfigError
 from cellgennet_qupath.core.progress import SILENT, Remembering
 from cellgennet_qupath.segmentation.decode import DecodingConfig
@@ -121,3 +121,41 @@ def test_aliases_of_yaml_can_be_used(tmp_path: Path) -> None:
 def test_patches_larger_than_tiles_are_possible_without_pseudo_labels(tmp_path: Path) -> None:
     text = "student: {patch: 640}\nloss: {distillation: 0}\n"
     assert load_config(written(tmp_path, text)).student.patch == 640
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("student: {epochs: 3}\nseed: 1\nstudent: {width: 16}\n", "gives `student` twice"),
+        ("student:\n  epochs: 3\n  epochs: 4\n", "gives `epochs` twice"),
+        ("seed: 1\n'seed': 2\n", "gives `seed` twice"),
+        ("classes: {training: A, validation: A}", "`classes`: `training` and `validation` are the same .*A"),
+        ("classes: {nucleus: Training}", "`training` and `nucleus` are the same class"),
+        ("classes: {nucleus: [Tumor, Background]}", "`background` and `nucleus` are the same"),
+        ("classes: {background: 'Ignore*'}", "`background` and `ignore` are the same"),
+        ("classes: {training: ''}", "`classes.training`"),
+        ("classes: {nucleus: [A, '']}", "`classes.nucleus"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as caught:
+        load_config(written(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "classes:\nstudent:\n# nothing yet\n",
+        "student: {<<: {epochs: 3}, width: 16}\nteacher: {<<: {epochs: 3}}\n",
+        "classes: {nucleus: [Nucleus, Tumor, 'Ignore tumour', '*']}",
+    ],
+)
+def test_sections_without_settings_and_names_inside_patterns_are_fine(tmp_path: Path, text: str) -> None:
+    config = load_config(written(tmp_path, text))
+    assert config.classes.training == "Training"
+
+
+def test_a_bundle_whose_classes_contradict_each_other_opens() -> None:
+    config, ignored = config_of_bundle({"classes": {"training": "A", "validation": "A"}, "seed": 3})
+    assert (config.classes.training, config.seed, ignored) == ("Training", 3, ["classes"])
