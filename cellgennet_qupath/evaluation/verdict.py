@@ -24,6 +24,8 @@ HUNDREDTHS = 50
 """From so many nuclei on a share is given as "of 100", below as the numbers themselves."""
 NOTABLE = 0.05
 """A kind of nuclei is named as the weakest from this difference to all nuclei on."""
+MANY = 10
+"""If so many nuclei are outlined and so many predicted and none of them fits, they are probably misplaced."""
 MARGIN = 0.1
 """Kinds of nuclei count as detected equally well if the difference is shown to be within this share."""
 
@@ -225,6 +227,7 @@ def _warnings(evaluation: Evaluation, rows: pd.DataFrame, true: int) -> list[str
         for method in evaluation.methods
         if true and not evaluation.of(method)["predicted_objects"].sum()
     ]
+    warnings += [line for method in evaluation.methods if (line := _misplaced(evaluation, method))]
     word = noun(evaluation)
     if len(rows) < FEW_IMAGES or true < FEW_NUCLEI:
         warnings.append(
@@ -250,6 +253,20 @@ def _warnings(evaluation: Evaluation, rows: pd.DataFrame, true: int) -> list[str
             f"a mean error of {calibration.error:.2f}. Use them to rank nuclei, not as probabilities."
         )
     return warnings
+
+
+def _misplaced(evaluation: Evaluation, method: str) -> str:
+    """A warning of regions with many nuclei on both sides of which none fits; "" where there are none."""
+    rows = evaluation.of(method)
+    many = (rows["true_objects"] >= MANY) & (rows["predicted_objects"] >= MANY)
+    names = rows.loc[many & (rows["recall@0.5"] == 0), "field"].tolist()
+    if not names:
+        return ""
+    where = f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+    return (
+        f"Not one nucleus of {method} fits an outlined one in {where}, though both have {MANY} or more. Are "
+        "they those of another image, or scaled, shifted or mirrored?"
+    )
 
 
 def p_value(p: float) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import SlideError
-from .samples import SampleFormat, bits_used
+from .samples import SampleFormat, bits_used, notes_on
 from .source import RE_EXPORT, Stored
 
 
@@ -19,7 +19,6 @@ class PictureSource:
     reader = "OpenCV"
     mpp = None
     bounds = None
-    notes = ()
 
     def __init__(self, path: Path) -> None:
         data = np.fromfile(path, np.uint8)
@@ -41,7 +40,9 @@ class PictureSource:
             pixels = np.concatenate([pixels[..., 2::-1], pixels[..., 3:]], axis=2)
         if raw.dtype.kind != "u":
             raise SlideError(path, f"has {raw.dtype} pixels", "Export it as 8-bit RGB")
-        bits = 8 if raw.dtype == np.uint8 else bits_used(int(pixels[..., :3].max(initial=0)))
+        largest = int(pixels[..., :3].max(initial=0))
+        bits = 8 if raw.dtype == np.uint8 else bits_used(largest)
+        self.notes: tuple[str, ...] = () if raw.dtype == np.uint8 else notes_on(largest, 16)
         form = SampleFormat(high=float(2**bits - 1), alpha=channels in (2, 4) and bits in (8, 16))
         self._pixels = form.to_rgb(pixels)
         self.levels = [Stored((self._pixels.shape[1], self._pixels.shape[0]))]

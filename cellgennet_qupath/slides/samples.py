@@ -67,3 +67,13 @@ def bits_used(largest: int) -> int:
     if largest < 2**8:
         return 16
     return next(bits for bits in _BIT_DEPTHS if largest < 2**bits)
+
+
+def notes_on(largest: int, bits: int) -> tuple[str, ...]:
+    """What to report of a picture whose largest sample of so many bits is this one (see ``bits_used``)."""
+    if not 0 < largest < 2**8:
+        return ()
+    note = (
+        f"is nearly black, as none of its {bits}-bit samples is above 255: if these are 8 bits, export it as "
+    )
+    return (f"{note}8-bit RGB",)

@@ -22,7 +22,7 @@ from ..core.errors import SlideError
 from ..core.lazy import lazy
 from .levels import level_step
 from .pixel_size import stated_mpp
-from .samples import SampleFormat, bits_used
+from .samples import SampleFormat, bits_used, notes_on
 from .source import RE_EXPORT, Stored, planes_note
 
 if TYPE_CHECKING:
@@ -193,8 +193,10 @@ class TiffSource:
                 self._path, f"has {page.dtype} pixels without a stated range", "Export it as 8-bit RGB"
             )
         bits = page.bitspersample
-        if bits == 16:
-            bits = bits_used(self._largest_sample())
+        if bits in (16, 32):
+            largest = self._largest_sample()
+            self.notes += notes_on(largest, bits)
+            bits = bits_used(largest) if largest < 2**16 else bits
         return 0.0, float(2**bits - 1)
 
     def _largest_sample(self) -> int:

@@ -41,6 +41,12 @@ _LEFT_OUT = {
 }
 
 
+def _percent(share: float) -> str:
+    """A share in percent with two digits; never in scientific notation, and at least 0.1."""
+    percent = max(share * 100, 0.1)
+    return f"{percent:.2g}" if percent < 10 else f"{percent:.0f}"
+
+
 @dataclass(frozen=True)
 class TissueMask:
     """Tissue on a coarse sample grid anchored at the image's origin.
@@ -72,7 +78,7 @@ class TissueMask:
     def findings(self) -> list[str]:
         """One sentence on each kind of area that is left out, without the image's name."""
         return [
-            f"{_LEFT_OUT[kind]} on {max(share * 100, 0.1):.2g} % of the image: no nuclei are looked for there"
+            f"{_LEFT_OUT[kind]} on {_percent(share)} % of the image: no nuclei are looked for there"
             for kind, share in self.shares.items()
         ]
 

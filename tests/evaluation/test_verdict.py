@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +103,33 @@ def test_a_method_that_predicts_nothing_is_reported(
         assert verdict.headline == "silent is not good enough on these images yet: it predicted no nucleus."
         assert verdict.grade is Grade.POOR
         assert len(verdict.sentences) == 1
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Predicts the nuclei of each of some regions at another place."""
+
+    name: str
+    regions: tuple[str, ...]
+
+    def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
+        true, _ = region.truth()
+        moved = np.ascontiguousarray(true[::2, ::2]) if region.name in self.regions else true
+        labels = np.zeros_like(true)
+        labels[: len(moved), : moved.shape[1]] = moved
+        return Prediction(labels, np.full(int(labels.max()), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("regions", [("field 1",), ("field 0", "field 1")])
+def test_nuclei_none_of_which_fits_are_reported(
+    tmp_path: Path, labelled_folder: Callable[[Path, int], Path], regions: tuple[str, ...]
+) -> None:
+    fields = folder_regions(labelled_folder(tmp_path, 2))
+    warnings = judge(evaluate(fields, [Shaky("s"), Elsewhere("tool", regions)])).warnings
+    assert warnings[0].startswith(
+        f"Not one nucleus of tool fits an outlined one in {', '.join(regions)}, though both have 10 or more."
+    )
+    assert not any(line.startswith("Not one") for line in judge(evaluate(fields, [Shaky("s")])).warnings)
 
 
 def test_the_interval_of_a_difference_as_published() -> None:

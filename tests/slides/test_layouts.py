@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 
 from cellgennet_qupath.core.errors import SlideError
 from cellgennet_qupath.slides.reader import open_slide
@@ -181,6 +183,25 @@ def test_a_dark_picture_is_not_taken_for_few_bits() -> None:
     assert [bits_used(n) for n in (0, 255, 256, 1023, 1024, 4095, 4096, 16383, 16384, 65535)] == [
         16, 16, 10, 10, 12, 12, 14, 14, 16, 16,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("png", np.uint16), ("tif", np.uint16), ("tif", np.uint32)])
+def test_8_bit_samples_in_larger_numbers_are_reported(tmp_path: Path, kind: str, dtype: type) -> None:
+    path = tmp_path / f"a.{kind}"
+    image = noise(64, 64)
+    for factor in (1, 257):
+        stored: NDArray[Any] = image.astype(dtype) * factor
+        if kind == "png":
+            path.write_bytes(cv2.imencode(".png", stored[..., ::-1])[1].tobytes())
+        else:
+            tifffile.imwrite(path, stored, photometric="rgb", metadata=None)
+        with open_slide(path) as reader:
+            if factor == 1:
+                bits = np.dtype(dtype).itemsize * 8
+                assert f"none of its {bits}-bit samples is above 255" in reader.notes[0]
+            else:
+                assert not reader.notes
+                assert np.array_equal(reader.read_grid(0, 0, 64, 64, 1.0), image)
 
 
 def test_8_bit_samples_are_taken_as_they_are(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cellgennet_qupath.slides.reader import open_slide
-from cellgennet_qupath.slides.tissue import TissueMask, tissue_mask
+from cellgennet_qupath.slides.tissue import TissueMask, _percent, tissue_mask
 
 
 def mask_of(tmp_path: Path, image: NDArray[np.uint8], mpp: float = 1.0) -> TissueMask:
@@ -93,3 +93,8 @@ def test_the_mask_on_another_grid() -> None:
     assert np.array_equal(mask.window(0, 0, 4, 4, 2.0), expected)
     assert np.array_equal(mask.window(-1, -2, 6, 7, 2.0)[2:6, 1:5], expected)
     assert mask.window(-1, -2, 6, 7, 2.0).sum() == expected.sum()
+
+
+def test_shares_are_percentages_that_people_write() -> None:
+    shares = {0.00001: "0.1", 0.0123: "1.2", 0.0996: "10", 0.345: "34", 0.996: "100", 1.0: "100"}
+    assert {share: _percent(share) for share in shares} == shares
