@@ -16,7 +16,7 @@ from ..core.errors import EntryDataError, SupervisionError
 from .label_images import label_size, read_labels, used_twice
 from .prediction import Prediction, rasterized
 from .regions import EvaluationRegion
-from .result_files import ResultFile, belongs_to_two, find_result
+from .result_files import ResultFile, belongs_to_two, check_alone, find_result
 from .result_outlines import SENTENCES, ResultOutlines, read_result_outlines
 
 _SHOWN = 3
@@ -68,6 +68,7 @@ class PrecomputedPredictor:
             _, owner = owners.setdefault(file.path, (file, region))
             if (owner.slide, owner.series, owner.view) != (region.slide, region.series, region.view):
                 raise belongs_to_two(file.path, owner, region)
+        check_alone(self.folder, regions)
         sentences = [f"no file for {_some(list(absent))}: taken as no nucleus, as Cellpose writes none then."]
         return [
             f"{self.name}: {sentence}"

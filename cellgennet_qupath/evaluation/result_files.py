@@ -49,10 +49,12 @@ class ResultFile:
     """A file with the nuclei of an image.
 
     planes : how many planes a label image may have, of which the first holds the nuclei.
+    key    : the name of the image by which the file was found.
     """
 
     path: Path
     planes: int = 1
+    key: str = ""
 
     @property
     def is_label_image(self) -> bool:
@@ -67,24 +69,52 @@ def find_result(folder: Path, region: EvaluationRegion) -> ResultFile | None:
     or InstanSeg (``_instanseg_prediction``). In a folder with such suffixes an image without one is the
     picture itself. Raises SupervisionError where there is no file, or two.
     """
+    found = _found(folder, region)
+    if found:
+        return found[0]
+    # Cellpose writes a TIFF for an image without nuclei, but no PNG.
+    if any(f"{_CELLPOSE}.png" in name for name in _files(folder)):
+        return None
+    raise _missing(folder, region)
+
+
+def check_alone(folder: Path, regions: Sequence[EvaluationRegion]) -> None:
+    """Raises SupervisionError for a file that has another name of an image whose result is in another file.
+
+    One of them is probably left from an earlier run. The picture itself is not a result, and a number may be
+    the name of an image that is not evaluated as well as the id of one that is.
+    """
+    found = [_found(folder, region) for region in regions]
+    owned = {files[0].path for files in found if files}
+    for region, files in zip(regions, found, strict=True):
+        pictures = (region.image, region.slide.name)
+        for other in files[1:]:
+            if other.path not in owned and other.path.name not in pictures and not other.key.isdigit():
+                raise _two(folder, region, files[0], other)
+
+
+def _two(folder: Path, region: EvaluationRegion, first: ResultFile, other: ResultFile) -> SupervisionError:
+    return SupervisionError(
+        folder,
+        f"contains two results for the image {region.image}: {first.path.name} and {other.path.name}",
+        "Remove one of them",
+    )
+
+
+def _found(folder: Path, region: EvaluationRegion) -> list[ResultFile]:
+    """The files that have a name of a region's image, those of the first of ``region.keys`` first."""
     names = _files(folder)
+    found: list[ResultFile] = []
     suffixes = [suffix for suffix in (_CELLPOSE, _INSTANSEG) if any(suffix in name for name in names)]
     for key in dict.fromkeys(region.keys):
         wanted = [f"{key}{suffix}{ending}" for suffix in suffixes for ending in _ENDINGS]
         wanted += [f"{key}{ending}" for ending in (_OUTLINE_ENDINGS if suffixes else _ENDINGS)]
         own = [names[name] for name in wanted if name in names]
-        if len(own) > 1:
-            raise SupervisionError(
-                folder,
-                f"contains two results for the image {region.image}: {own[0].name} and {own[1].name}",
-                "Remove one of them",
-            )
-        if own:
-            return ResultFile(own[0], 2 if _INSTANSEG in own[0].name else 1)
-    # Cellpose writes a TIFF for an image without nuclei, but no PNG.
-    if any(f"{_CELLPOSE}.png" in name for name in names):
-        return None
-    raise _missing(folder, region)
+        files = [ResultFile(file, 2 if _INSTANSEG in file.name else 1, key) for file in own]
+        if len(files) > 1 and not found:
+            raise _two(folder, region, *files[:2])
+        found += files
+    return found
 
 
 def _missing(folder: Path, region: EvaluationRegion) -> SupervisionError:

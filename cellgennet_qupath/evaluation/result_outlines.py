@@ -16,7 +16,18 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ..annotations.outlines import Shapes, Size, array_of, nucleus_size, separate, split
+from ..annotations.classes import Role, role_of
+from ..annotations.outlines import (
+    Shapes,
+    Size,
+    array_of,
+    holders,
+    nucleus_size,
+    overlaps,
+    separate,
+    split,
+)
+from ..core.config import ClassNames
 from ..core.errors import EntryDataError, SupervisionError
 from ..geometry.solid import solid
 from ..qupath.formats.geojson import (
@@ -30,6 +41,7 @@ from ..qupath.formats.geojson import (
 from ..qupath.formats.geometries import from_geojson
 from ..qupath.formats.outlines import MULTIPOLYGON, POLYGON
 
+_CLASSES = ClassNames()
 _FRAMES = ("tmaCore", "root")
 _NUCLEI, _CELLS = frozenset({"nuclei", "nucleus"}), frozenset({"cells", "cell"})
 _DIAGONAL = 0.05
@@ -74,6 +86,9 @@ SENTENCES = {
     "cells without nucleus": "{n} cells have no nucleus, so the outline of the cell is compared",
     "outlines of cells": "{n} outlines of class Cells are left out, since there are some of class Nuclei",
     "annotations": "{n} annotations are left out, since there are detections",
+    "tiles": "{n} tiles are left out, since there are other detections",
+    "regions": "{n} annotations of regions (of classes such as Validation or Ignore*) are left out",
+    "areas": "{n} annotations around several nuclei are left out, as no nucleus can be so large",
     "parts": "outlines of several parts are taken as {n} nuclei, one for each part",
     "without outline": "{n} features without an outline (points, lines) are left out",
 }
@@ -150,18 +165,31 @@ class _Found:
         elif kind == "cell":
             self.counts["cells without nucleus"] += 1
         properties = feature.get("properties") or {}
+        path_class = class_name(properties.get("classification"))
         kept = "annotation"
-        if kind in DETECTION_TYPES:
-            kept = class_name(properties.get("classification")).lower() if nucleus is None else ""
+        if kind == "tile":
+            kept = "tiles"
+        elif kind in DETECTION_TYPES:
+            kept = path_class.lower() if nucleus is None else ""
             kept = "nuclei" if kept in _NUCLEI else "cells" if kept in _CELLS else "other"
+        elif role_of(path_class, _CLASSES) not in (Role.NUCLEUS, Role.OTHER):
+            self.bare[f"of class {path_class}"] += 1
+            self.counts["regions"] += 1
+            return
         self.outlines.setdefault(kept, []).append((outline, _probability(properties.get("measurements"))))
 
     def result(self) -> ResultOutlines:
         """All nuclei, each part of an outline of several being one."""
         if len(self.outlines) > 1 and "annotation" in self.outlines:
             self.counts["annotations"] = len(self.outlines.pop("annotation"))
+        if len(self.outlines) > 1 and "tiles" in self.outlines:
+            self.counts["tiles"] = len(self.outlines.pop("tiles"))
         if self.outlines.keys() == {"nuclei", "cells"}:
             self.counts["outlines of cells"] = len(self.outlines.pop("cells"))
+        if "annotation" in self.outlines:
+            drawn = self.outlines["annotation"]
+            self.outlines["annotation"] = _without_areas(drawn)
+            self.counts["areas"] = len(drawn) - len(self.outlines["annotation"])
         pairs = [pair for kept in self.outlines.values() for pair in kept]
         polygons = array_of([outline for outline, _ in pairs])
         pixel_centres = through_pixel_centres(polygons)
@@ -181,6 +209,17 @@ class _Found:
             self.counts,
             pixel_centres,
         )
+
+
+def _without_areas(drawn: list[tuple[shapely.Geometry, float]]) -> list[tuple[shapely.Geometry, float]]:
+    """Annotations without those around several others that are too large to be a nucleus themselves."""
+    shapes = solid([outline for outline, _ in drawn])
+    size, areas = nucleus_size(shapes, None), shapely.area(shapes)
+    large = areas > size.high
+    if not large.any():
+        return drawn
+    around = holders(areas, overlaps(shapes, large), (areas >= size.low) & ~large) & large
+    return [pair for pair, left_out in zip(drawn, around, strict=True) if not left_out]
 
 
 def _parts(outline: shapely.Geometry, size: Size) -> list[shapely.Geometry]:

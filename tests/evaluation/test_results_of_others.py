@@ -93,6 +93,25 @@ def inside_an_annotation(polygons: NDArray[np.object_]) -> list[Feature]:
     return [region]
 
 
+def beside_tiles(polygons: NDArray[np.object_]) -> list[Feature]:
+    tiles = [
+        feature(shapely.box(x, y, x + 40, y + 40), "tile")
+        for x in range(0, 160, 40)
+        for y in range(0, 160, 40)
+    ]
+    return [*tiles, *map(feature, polygons)]
+
+
+def exported_annotations(polygons: NDArray[np.object_]) -> list[Feature]:
+    regions = [feature(shapely.box(9, 9, 99, 99), "annotation", name) for name in ("Validation", "Ignore*")]
+    background = feature(shapely.box(0, 0, 30, 30), "annotation", "Background")
+    return [*regions, background, *(feature(p, "annotation", "Tumor") for p in polygons)]
+
+
+def inside_tissue(polygons: NDArray[np.object_]) -> list[Feature]:
+    return [feature(shapely.box(0, 0, 160, 160), "annotation"), *(feature(p, "annotation") for p in polygons)]
+
+
 def beside_points(polygons: NDArray[np.object_]) -> list[Feature]:
     return [*map(feature, polygons), feature(shapely.Point(9, 9)), feature(shapely.MultiPoint([(1, 1)]))]
 
@@ -105,6 +124,9 @@ def beside_points(polygons: NDArray[np.object_]) -> list[Feature]:
         (collections, None),
         (nuclei_and_cells, r"{n} outlines of class Cells are left out"),
         (inside_an_annotation, r"2 annotations are left out, since there are detections"),
+        (beside_tiles, r"32 tiles are left out, since there are other detections"),
+        (exported_annotations, r"6 annotations of regions .* are left out"),
+        (inside_tissue, r"2 annotations around several nuclei are left out"),
         (beside_points, r"4 features without an outline \(points, lines\) are left out"),
         (lambda polygons: [feature(p, "annotation") for p in polygons], None),
         (lambda polygons: [feature(p, "DETECTION") for p in polygons], None),
@@ -181,6 +203,36 @@ def test_merged_outlines_that_touch_or_overlap_are_separated(tmp_path: Path, apa
     found = read_result_outlines(tmp_path / "a.geojson")
     assert shapely.area(found.polygons).tolist() == [100, 100, 100]
     assert found.counts["parts"] == 3
+
+
+def test_large_outlines_that_a_tool_predicts_count_against_it(tmp_path: Path) -> None:
+    nuclei = [shapely.box(x, 0, x + 10, 10) for x in range(0, 100, 20)]
+    save(tmp_path / "a.geojson", [feature(one) for one in [shapely.box(0, 0, 100, 100), *nuclei]])
+    assert len(read_result_outlines(tmp_path / "a.geojson").polygons) == 6
+    save(
+        tmp_path / "b.geojson",
+        [feature(one, "annotation") for one in [shapely.box(200, 0, 300, 99), *nuclei]],
+    )
+    assert len(read_result_outlines(tmp_path / "b.geojson").polygons) == 6
+
+
+def test_results_under_two_names_of_an_image_are_refused(
+    results: Path, regions: list[EvaluationRegion]
+) -> None:
+    save_for_all(results, regions, lambda polygons: list(map(feature, polygons)))
+    check = PrecomputedPredictor("tool", results).check
+    assert check(regions) == []
+    # The picture beside the result of an image of a project, and the result of an image of another name.
+    named = [replace(region, keys=(f"{region.name}.png", region.name, "7")) for region in regions]
+    for region in named:
+        (results / f"{region.name}.geojson").rename(results / f"{region.name}.png.geojson")
+    for other in ("field 0.png", "7.geojson", "7.png", "other.geojson"):
+        (results / other).write_bytes(b"")
+    assert check(named) == []
+    (results / "field 0.png").unlink()
+    save(results / "field 0.geojson", [])
+    with pytest.raises(SupervisionError, match=r"two results .* field 0.png.geojson and field 0.geojson"):
+        check(named)
 
 
 def test_names_as_cellpose_writes_them(results: Path, regions: list[EvaluationRegion]) -> None:
