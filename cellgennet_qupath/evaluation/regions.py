@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +26,13 @@ from ..geometry.rectangle import Rectangle
 from ..geometry.solid import solid
 from ..qupath.images import open_image
 from ..qupath.project import Annotation, ImageEntry, Project
+from ..qupath.search import NOT_IMAGES
 from ..slides.judgement import judge_slide
 from ..slides.pixel_size import resolve_mpp
 from ..slides.reader import SlideReader, open_slide, slide_size
 from ..slides.view import AS_STORED, View
 from .label_images import LABEL_ENDINGS, label_size, read_labels
+from .manifest import listed, read_manifest
 
 _MARGIN = 32
 _IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".svs", ".ndpi")
@@ -127,13 +128,20 @@ def folder_regions(
             "is neither a QuPath project nor a folder with images/ and labels/",
             "Check the path",
         )
-    rows = _manifest(folder, [c for c in ("split" if split else None, group_by) if c])
-    regions = []
+    manifest = read_manifest(folder, [c for c in ("split" if split else None, group_by) if c])
+    if manifest.rows and len({dataset.name for dataset in datasets}) < len(datasets):
+        raise UsageError(folder, "contains folders of one name, between which manifest.csv cannot choose")
+    regions, seen = [], []
     for dataset in datasets:
         group = "" if len(datasets) == 1 else dataset.relative_to(folder).as_posix()
         label_files = _by_stem(dataset / "labels", LABEL_ENDINGS, "label images")
-        for stem, image in _by_stem(dataset / "images", _IMAGE_ENDINGS, "images").items():
-            row = rows.get((dataset.name, image.name)) or rows.get(("", image.name)) or {}
+        images = _images(dataset / "images", label_files)
+        alone = [file.name for stem, file in label_files.items() if stem not in images]
+        if alone:
+            reporter.warn(f"{dataset / 'labels'}: no image has the name of {listed(alone)}.")
+        for stem, image in images.items():
+            seen.append((dataset.name, image.name))
+            row = manifest.row(dataset.name, image.name)
             if split and row.get("split") != split:
                 continue
             labels, size = label_files.get(stem), slide_size(image)
@@ -153,6 +161,8 @@ def folder_regions(
             for sentence in judgement.sentences:
                 reporter.warn(f"{name}: {sentence}")
             regions.append(_folder_region(name, named, image, labels, size, calibration.mpp))
+    for sentence in manifest.oddities(seen, split):
+        reporter.warn(sentence)
     if not regions:
         raise SupervisionError(
             folder,
@@ -162,18 +172,17 @@ def folder_regions(
     return regions
 
 
-def _manifest(folder: Path, needed: Sequence[str]) -> dict[tuple[str, str], dict[str, str]]:
-    if not needed:
-        return {}
-    file = folder / "manifest.csv"
-    if not file.is_file():
-        raise UsageError(file, "is missing", f"It lists each image (`file`) and its `{'`, `'.join(needed)}`")
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        absent = [column for column in ("file", *needed) if column not in (reader.fieldnames or ())]
-        if absent:
-            raise UsageError(file, f"has no column `{absent[0]}`")
-        return {(row.get("dataset") or "", row["file"]): row for row in reader}
+def _images(folder: Path, labels: Mapping[str, Path]) -> dict[str, Path]:
+    """The images of a folder by their names without endings.
+
+    A file of any other ending is one where a label image has its name and no image of a usual ending has.
+    """
+    images = _by_stem(folder, _IMAGE_ENDINGS, "images")
+    for file in sorted(_listed(folder)):
+        stem = unicodedata.normalize("NFC", file.stem)
+        if stem in labels and file.suffix.lower() not in NOT_IMAGES and not file.name.startswith("."):
+            images.setdefault(stem, file)
+    return dict(sorted(images.items()))
 
 
 def _by_stem(folder: Path, endings: Sequence[str], what: str) -> dict[str, Path]:

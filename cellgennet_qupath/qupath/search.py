@@ -17,7 +17,7 @@ _OF_PROJECTS = frozenset({"data", "classifiers"})
 
 _DICOM = (".dcm", ".dicom")
 
-_NOT_IMAGES = frozenset(
+NOT_IMAGES = frozenset(
     [
         *(".bat", ".groovy", ".ini", ".ipynb", ".log", ".pkl", ".ps1", ".py", ".r", ".sh", ".url"),
         *(".csv", ".doc", ".docx", ".htm", ".html", ".md", ".pdf", ".ppt", ".pptx", ".tsv", ".txt", ".xls"),
@@ -73,7 +73,7 @@ def find_images(
             where = path.resolve()
             if where in found:
                 continue
-            if searched and path.suffix.lower() in _NOT_IMAGES:
+            if searched and path.suffix.lower() in NOT_IMAGES:
                 passed.append(PassedOver(path, "not an image"))
                 continue
             try:
