@@ -51,6 +51,9 @@ class LooseImages:
     given       : the ids of the images that were named when the folder was opened; all of them otherwise.
     passed_over : what was found beside them and is not used.
 
+    Nuclei of a file that was changed since are not used, and reported by a folder that is only read; in one
+    that is written, the image is segmented again.
+
     Raises ProjectError, and LockedError if ``writable`` and another run is using the folder.
     """
 
@@ -67,6 +70,8 @@ class LooseImages:
         self.passed_over: Sequence[PassedOver] = ()
         try:
             self._take(*read_list(self.path))
+            if not writable:
+                self._report_others(reporter)
         except BaseException:
             self.close()
             raise
@@ -117,8 +122,18 @@ class LooseImages:
 
     def _has_nuclei(self, entry: ImageEntry) -> bool:
         """Whether there is a file of nuclei of this image, not of another one of its name."""
-        file = self.detections_file(entry)
-        return file.is_file() and not difference((read_head(file) or {}).get("image"), entry)
+        return self.detections_file(entry).is_file() and not self._not_its_own(entry)
+
+    def _report_others(self, reporter: Reporter) -> None:
+        for entry in self.entries:
+            file = self.detections_file(entry)
+            why = self._not_its_own(entry) if file.is_file() else ""
+            if why:
+                reporter.warn(f"{entry.name}: {file} {why}, so it is not used: segment the image again.")
+
+    def _not_its_own(self, entry: ImageEntry) -> str:
+        """Why the file of an image's nuclei is about another one, as the end of a sentence; else ""."""
+        return difference((read_head(self.detections_file(entry)) or {}).get("image"), entry)
 
     def write_detections(
         self, entry: ImageEntry, nuclei: NucleiChunks, options: WriteOptions = WRITE_DEFAULTS

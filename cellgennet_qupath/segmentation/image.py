@@ -36,6 +36,7 @@ from .grown import GrownNuclei
 from .plan import Area, plan_tiles, union_of
 from .prepare import Prepared, Run, prepare, warn_if_coarse
 from .record import (
+    MEASURED_IN,
     Digesting,
     Present,
     Record,
@@ -161,6 +162,7 @@ def _record(
             "mpp": model.mpp,
             "rule": rule_of(model),
             "learnt_from": model.learnt_from,
+            MEASURED_IN: None if image.measured_in is None else list(image.measured_in),
         },
         within=run.options.within,
         inside=_inside(run, image.entry),

@@ -117,7 +117,7 @@ def _builders(
 def _take_nuclei(made: NewProject, results: Path, backend: Backend, reporter: Reporter) -> None:
     """Write the nuclei of a folder of results into a new project."""
     with (
-        LooseImages(results) as loose,
+        LooseImages(results, reporter=reporter) as loose,
         open_project(made.path, backend, None, slide_size, True, reporter) as project,
     ):
         earlier = {entry.uri: entry for entry in loose.entries}

@@ -24,6 +24,7 @@ from ..slides.view import AS_STORED
 from .model import Model
 from .options import SegmentOptions
 from .plan import checked_geometry, ignored_geometry, joined, segmented_geometry
+from .record import MEASURED_IN
 
 if TYPE_CHECKING:
     from .workers import Workers
@@ -92,7 +93,7 @@ class Prepared:
             "series": self.entry.series,
             "size": [self.reader.width, self.reader.height],
             "mpp": [self.calibration.mpp_x, self.calibration.mpp_y],
-            "measured in": None if mpp is None else list(mpp),
+            MEASURED_IN: None if mpp is None else list(mpp),
             "stains": None if stains is None else json.loads(json.dumps(asdict(stains))),
             "downsample": self.downsample,
             "within": _digest(within),

@@ -22,6 +22,9 @@ from ..qupath.kept import SEGMENTED
 from ..qupath.origin import difference
 from ..qupath.project import ImageEntry, Project
 
+MEASURED_IN = "measured in"
+"""The size of a pixel for measurements, (x, y) in µm, in the inputs of an image and in a record's model."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -29,7 +32,7 @@ class Record:
 
     origin   : the slide (see ``qupath/origin.py``).
     inputs   : everything that decides the nuclei and how they are written.
-    model    : name, checksum, scale in µm per pixel, decoding rule.
+    model    : name, checksum, scale in µm per pixel, decoding rule, and the pixel size for measurements.
     within   : the class inside which nuclei were kept; None for the whole image.
     inside   : ids of annotations and cores inside which nuclei were kept; empty for all.
     count    : nuclei written; ``file``: into this one, below the project's folder where possible.
@@ -90,6 +93,22 @@ def read_record_file(file: Path, entry: ImageEntry) -> Record | None:
     if checksum != _checksum(content) or difference(record.origin, entry):
         return None
     return record
+
+
+def why_not_trusted(project: Project, entry: ImageEntry) -> str:
+    """Why the record of an image is about another slide, as the end of a sentence; "" where it is not."""
+    try:
+        content = json.loads(_file(project, entry).read_text(encoding="utf-8"))
+        return difference(content["origin"], entry)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return ""
+
+
+def measured_in(record: Record) -> tuple[float, float] | None:
+    """(x, y) µm of the pixels that the nuclei of a record were measured in; None for px, or if not known."""
+    image = record.inputs.get("image")
+    size = record.model.get(MEASURED_IN, image.get(MEASURED_IN) if isinstance(image, dict) else None)
+    return (float(size[0]), float(size[1])) if isinstance(size, list) and len(size) == 2 else None
 
 
 def write_record(project: Project, entry: ImageEntry, record: Record) -> None:

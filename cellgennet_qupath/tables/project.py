@@ -18,7 +18,7 @@ from ..core.progress import SILENT, Reporter
 from ..measure.compartments import stain_comes_first
 from ..qupath.project import ImageEntry, Project
 from ..qupath.repeats import remark
-from ..segmentation.record import mixed_settings
+from ..segmentation.record import measured_in, mixed_settings, read_record
 from ..slides.pixel_size import implausible
 from .about import check_columns, export_facts, extra_columns, image_facts
 from .cells import writable
@@ -31,6 +31,8 @@ from .units import Unit, Units, choose_units, listed
 IMAGE = "{image}"
 """Placeholder for the image name in the file name, which makes one file per image."""
 
+_SAME_SIZE = 1e-3
+"""Relative difference up to which two pixel sizes are the same, rounded differently."""
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
@@ -193,6 +195,12 @@ def _warn_before(project: Project, files: Sequence[_File], reporter: Reporter) -
     if mixed:
         reporter.warn(mixed)
     for file in files:
+        resized = [entry.name for entry in file.entries if _is_resized(project, entry, file.units)]
+        if resized:
+            reporter.warn(
+                f"{listed(resized)}: the pixel size was changed since the nuclei were measured, so areas and "
+                "lengths do not fit the centroids and densities. Segment again."
+            )
         for shown in map(file.units.entry, file.entries):
             reason = "" if shown.mpp is None else implausible(shown.mpp)
             if reason:
@@ -205,6 +213,15 @@ def _warn_before(project: Project, files: Sequence[_File], reporter: Reporter) -
                 f"{listed(file.mixed)}: without a pixel size in the project, so the numbers are in px, in "
                 "columns of their own. Add --mpp MICROMETRES or --units px for one unit in all images."
             )
+
+
+def _is_resized(project: Project, entry: ImageEntry, units: Units) -> bool:
+    """Whether nuclei were measured with pixels of another size in µm than the image has now."""
+    record, now = read_record(project, entry), units.calibrated(entry).mpp
+    then = None if record is None else measured_in(record)
+    if now is None or then is None:
+        return False
+    return any(abs(new - old) > _SAME_SIZE * old for new, old in zip(now, then, strict=True))
 
 
 def _warn_after(

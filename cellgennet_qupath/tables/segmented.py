@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..qupath.project import ImageEntry, Project
-from ..segmentation.record import present_nuclei, read_record
+from ..segmentation.record import present_nuclei, read_record, why_not_trusted
 
 
 def why_unknown(project: Project, entry: ImageEntry) -> str:
@@ -12,6 +12,9 @@ def why_unknown(project: Project, entry: ImageEntry) -> str:
     The reason follows the image's name in a message.
     """
     record = read_record(project, entry)
+    why = why_not_trusted(project, entry) if record is None else ""
+    if why:
+        return f"has a segmentation that {why}"
     if record is None:
         # Versions without records left only their file, in projects without QuPath.
         file = project.work_folder / "detections" / f"{entry.id}.geojson.gz"

@@ -33,7 +33,7 @@ class Units:
 
     def entry(self, entry: ImageEntry) -> ImageEntry:
         """The image with the pixel size that its numbers refer to: None for px."""
-        return replace(entry, mpp=None) if self.target == "px" else self._calibrated(entry)
+        return replace(entry, mpp=None) if self.target == "px" else self.calibrated(entry)
 
     def chunk(self, entry: ImageEntry, chunk: DetectionChunk) -> DetectionChunk:
         """Detections of an image of the project with measurements in the unit of the export.
@@ -48,7 +48,7 @@ class Units:
         changed = {old: new for old, new in names.items() if old != new}
         if not changed:
             return chunk
-        size = self._calibrated(entry).mpp
+        size = self.calibrated(entry).mpp
         if size is None:
             raise _unknown_size([entry.name], f"but measurements in {other}")
         length = math.sqrt(size[0] * size[1]) if self.target == "µm" else 1 / math.sqrt(size[0] * size[1])
@@ -67,7 +67,8 @@ class Units:
         other, unit = _alike(not in_px), _alike(in_px)
         return any(_in_unit(str(n), other, unit) != str(n) for n in chunk.nuclei.measurements.columns)
 
-    def _calibrated(self, entry: ImageEntry) -> ImageEntry:
+    def calibrated(self, entry: ImageEntry) -> ImageEntry:
+        """The image with the pixel size by which px and µm are converted; None if it is not known."""
         known = entry.mpp is not None and (self.mpp is None or not implausible(entry.mpp))
         return entry if known or self.mpp is None else replace(entry, mpp=(self.mpp, self.mpp))
 

@@ -17,6 +17,7 @@ from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.qupath.replaced import keep_detections, restore_detections
 from cellgennet_qupath.qupath.search import find_images
 
+from ..helpers import Recorder
 from ..projects import drawn_slide
 
 SQUARES = Nuclei.from_polygons(
@@ -85,8 +86,14 @@ def test_nuclei_of_an_image_that_was_replaced_are_not_its_own(tmp_path: Path) ->
     with opened(tmp_path / "out", slide) as loose:
         loose.write_detections(loose.entries[0], SQUARES)
     drawn_slide(slide, seed=3)
-    with LooseImages(tmp_path / "out") as loose:
+    listener = Recorder()
+    with LooseImages(tmp_path / "out", reporter=listener) as loose:
         assert len(loose.detections(loose.entries[0])) == 0
+    (warning,) = listener.warnings
+    assert warning.startswith("a.png: ")
+    assert "was made from this slide's file before the file was changed, so it is not used" in warning
+    with LooseImages(tmp_path / "out", writable=True, reporter=listener):
+        assert len(listener.warnings) == 1, "the image is segmented again"
 
 
 def test_it_opens_like_a_project_and_what_was_replaced_comes_back(tmp_path: Path) -> None:

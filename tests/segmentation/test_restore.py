@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import shapely
 from cellgennet_qupath.qupath.files import FilesBackend
 from cellgennet_qupath.qupath.replaced import MOST_KEPT, kept_detections, record_beside
 from cellgennet_qupath.segmentation.covered import covered_area
-from cellgennet_qupath.segmentation.record import Record, read_record
+from cellgennet_qupath.segmentation.record import Record, measured_in, read_record
 from cellgennet_qupath.segmentation.restore import restore_image
 
 from ..projects import annotate, feature
@@ -45,6 +46,21 @@ def test_restored_nuclei_have_the_area_and_the_model_of_their_own_run(folder: Pa
         assert record is not None
         assert (number, area(record), record.within) == (count, covered, within)
         assert (record.count, record.model["checksum"]) == (count, checksum)
+
+
+def test_restored_nuclei_know_the_pixel_size_that_they_were_measured_in(folder: Path) -> None:
+    file = folder / "project.qpproj"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    for size in (0.25, 0.26):
+        side = {"value": size, "unit": "µm"}
+        calibration = {"pixelWidth": side, "pixelHeight": side}
+        content["images"][0]["serverBuilder"]["metadata"]["pixelCalibration"] = calibration
+        file.write_text(json.dumps(content), encoding="utf-8")
+        run(folder)
+    for size in 2 * [0.25, 0.26]:
+        _, record = restored(folder)
+        assert record is not None
+        assert measured_in(record) == (size, size)
 
 
 def test_the_command_that_replaced_restored_nuclei_keeps_them_when_it_is_given_again(folder: Path) -> None:

@@ -114,6 +114,17 @@ def test_images_without_nuclei_have_rows(tmp_path: Path) -> None:
     ]
 
 
+def test_an_image_whose_slide_was_changed_since_is_not_called_unsegmented(tmp_path: Path) -> None:
+    now = entry(7, "a")
+    project = MemoryProject(tmp_path, [(now, empty()), *TWO[:1]])
+    segmented(project, replace(now, size=(50, 50)), 7)
+    listener = Recorder()
+    export_project(project, tmp_path / "s.csv", summary=True, reporter=listener)  # type: ignore[arg-type]
+    assert listener.warnings[-1].startswith(
+        "a: has a segmentation that was made from another slide (a, 50 x 50 pixels), so its rows have no"
+    )
+
+
 def test_files_of_versions_without_records_count_as_segmented(tmp_path: Path) -> None:
     project = MemoryProject(tmp_path, [(entry(1, "glass"), empty()), (entry(2, "never"), empty())])
     project.backend = "files"

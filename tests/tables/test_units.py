@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,11 @@ import pytest
 
 from cellgennet_qupath.core.errors import CalibrationError, UsageError
 from cellgennet_qupath.nuclei import Nuclei, empty
+from cellgennet_qupath.tables.project import export_project
 from cellgennet_qupath.tables.units import Units
 from tests.helpers import Recorder, csv_rows
 
-from .projects import TWO, Images, entry, export, nuclei
+from .projects import TWO, Images, MemoryProject, entry, export, nuclei, segmented
 
 ONE_UNIT = (".h5ad", ".zarr", ".parquet")
 OWN_COLUMNS = (".csv", ".tsv", ".csv.gz", ".xlsx", ".geojson")
@@ -156,3 +158,32 @@ def test_summaries_and_neighbours_follow(tmp_path: Path) -> None:
     assert (near[2]["Nuclei within 50 µm"], near[2]["Nuclei per mm^2 within 50 µm"]) == ("0", ""), "outside"
     content = json.loads(export(tmp_path, "t.geojson", TWO, unit="px").read_text(encoding="utf-8"))
     assert content["features"][0]["properties"]["measurements"]["Area px^2"] == 800
+
+
+@pytest.mark.parametrize(
+    ("then", "options", "said"),
+    [
+        ((0.25, 0.25), {}, False),
+        ((0.2500001, 0.25), {}, False),
+        ((0.5, 0.5), {}, True),
+        ((0.5, 0.5), {"unit": "px"}, True),
+        ((0.25, 0.3), {"unit": "µm"}, True),
+        (None, {}, False),
+    ],
+)
+@pytest.mark.parametrize("ending", ["t.csv", "t.parquet"])
+def test_a_pixel_size_that_was_changed_since_is_reported(
+    tmp_path: Path,
+    then: tuple[float, float] | None,
+    options: dict[str, Any],
+    said: bool,
+    ending: str,
+) -> None:
+    project = MemoryProject(tmp_path, [*TWO[:2]])
+    about: dict[str, Any] = {"measured in": then}
+    segmented(project, TWO[0][0], 2, **about)
+    listener = Recorder()
+    export_project(project, tmp_path / ending, reporter=listener, **options)  # type: ignore[arg-type]
+    lines = [line for line in listener.warnings if "pixel size was changed" in line]
+    assert len(lines) == said
+    assert all(line.startswith("a, b.svs: ") for line in lines)
