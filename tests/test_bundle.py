@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -144,6 +145,21 @@ def test_a_changed_value_that_segmentation_reads_is_refused(
 def test_fields_that_only_people_read_can_be_edited(bundle: Bundle) -> None:
     rewrite(bundle, lambda card: card.update(licence="CC0", attribution="us"))
     assert load_bundle(bundle.path).card.licence == "CC0"
+
+
+def test_cards_are_read_as_people_write_them(bundle: Bundle) -> None:
+    rewrite(
+        bundle,
+        lambda card: card.update(species="human", name=2024, created=dt.date(2024, 5, 1), stain=""),
+    )
+    listener = Recorder()
+    card = load_bundle(bundle.path, listener).card
+    assert (card.species, card.name, card.created, card.stain) == (["human"], "2024", "2024-05-01", "")
+    assert listener.warnings == []
+    rewrite(bundle, lambda card: card.update(species=5, metrics=[1]))
+    load_bundle(bundle.path, listener)
+    assert "or edited; what this version does not know or cannot read is ignored" in listener.warnings[0]
+    assert "`species`" in listener.warnings[0] and "`metrics`" in listener.warnings[0]
 
 
 @pytest.mark.parametrize("name", ["student2.safetensors", "notes.txt", "report/x.html"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..core.config_file import NEEDED_BY_SEGMENTATION
 from ..core.errors import BundleError
@@ -28,7 +28,18 @@ INTENDED_USE = "For research use only. Not for diagnosis or treatment decisions.
 _OBJECTIVE = 10.0
 """µm per pixel of a scan without magnification: scanners give 0.25 µm at 40x."""
 
-Text = Annotated[str, Field(max_length=500)]
+
+def _as_written(value: object) -> object:
+    """A number or a date, which YAML makes of unquoted text, as text again."""
+    return str(value) if isinstance(value, int | float | date) and not isinstance(value, bool) else value
+
+
+def _as_list(value: object) -> object:
+    """One text where a list is meant, as a person writes it."""
+    return [value] if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_written), Field(max_length=500)]
 Number = Annotated[float, Field(ge=-1000, le=1000)]
 
 
@@ -52,7 +63,7 @@ class Card(BaseModel):
     attribution: str = ""
     mpp: float | None = Field(default=None, ge=0.001, le=1000)
     stain: str = "H&E"
-    species: Annotated[list[Text], Field(max_length=100)] = []
+    species: Annotated[list[Text], BeforeValidator(_as_list), Field(max_length=100)] = []
     intended_use: str = INTENDED_USE
     classes: Annotated[list[Text], Field(max_length=100)] = ["Nucleus"]
     decoding: dict[str, Number] = {}

@@ -81,7 +81,8 @@ def load_bundle(path: Path, reporter: Reporter = SILENT) -> Bundle:
     if ignored or unknown_settings:
         names = ", ".join(f"`{name}`" for name in [*ignored, *unknown_settings][:5])
         reporter.warn(
-            f"{card_file}: written by another version; what this version does not know is ignored ({names})."
+            f"{card_file}: written by another version, or edited; what this version does not know or cannot "
+            f"read is ignored ({names})."
         )
     if unlisted:
         names = ", ".join(unlisted[:5])
