@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..core.progress import SILENT, Reporter
 from ..geometry.lookup import ShapeIndex
 from ..geometry.rectangle import Rectangle
 from ..geometry.solid import solid
-from ..qupath.images import open_image
+from ..qupath.images import distinct_names, open_image
 from ..qupath.project import Annotation, ImageEntry, Project
 from ..qupath.search import NOT_IMAGES
 from ..slides.judgement import judge_slide
@@ -249,23 +250,28 @@ def project_regions(
     skipped with a warning. Raises SupervisionError where no region is left.
     """
     regions: list[EvaluationRegion] = []
-    for entry in project.entries:
+    for entry, name in zip(project.entries, distinct_names(project.entries), strict=True):
         try:
-            regions += _entry_regions(project, entry, classes, mpp, stain, reporter)
+            regions += _entry_regions(project, entry, name, classes, mpp, stain, reporter)
         except Exception as error:
-            reporter.warn(f"Skipped: {of_image(entry.name, error)}")
+            reporter.warn(f"Skipped: {of_image(name, error)}")
     if not regions:
         raise SupervisionError(
             project.path,
             f"has no usable region of class {classes.validation}",
             f"Draw rectangles of class {classes.validation} in QuPath and outline every nucleus in them",
         )
-    return regions
+    times = Counter(region.name for region in regions)  # an image may be called like a window of another
+    return [
+        region if times[region.name] == 1 else replace(region, name=f"{region.name} (id {region.keys[-1]})")
+        for region in regions
+    ]
 
 
 def _entry_regions(
     project: Project,
     entry: ImageEntry,
+    name: str,
     classes: ClassNames,
     mpp: float | None,
     stain: str,
@@ -279,7 +285,7 @@ def _entry_regions(
     try:
         with open_image(entry) as reader:
             slide, size = reader.path, (reader.width, reader.height)
-            calibration = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, entry.name)
+            calibration = resolve_mpp(entry.mpp, reader.stated_mpp, mpp, name)
             if needed:
                 image_type = project.image_type(entry)
                 judgement = judge_slide(reader, calibration.mpp, image_type, entry.channels, stain)
@@ -291,9 +297,10 @@ def _entry_regions(
     if calibration.warning and needed:
         reporter.warn(calibration.warning)
     supervision = read_supervision(project, entry, classes, size, calibration.mpp)
-    report(supervision.findings, entry.name, reporter)
+    report(supervision.findings, name, reporter)
     for sentence in seen:
-        reporter.warn(f"{entry.name}: {sentence}")
+        reporter.warn(f"{name}: {sentence}")
+    names = (name, Path(name).stem) if name == entry.name else (name,)
     surroundings = _Surroundings(annotations, classes)
     boxes = label_boxes(supervision, Split.VALIDATION, 1.0, _MARGIN)
     regions = []
@@ -303,8 +310,8 @@ def _entry_regions(
         trained = _part_of(supervision.layers.drawn[Split.TRAINING], validated)
         regions.append(
             EvaluationRegion(
-                name=entry.name if len(boxes) == 1 else f"{entry.name} #{number}",
-                image=entry.name,
+                name=name if len(boxes) == 1 else f"{name} #{number}",
+                image=name,
                 group=surroundings.of(validated),
                 slide=slide,
                 series=entry.series,
@@ -312,7 +319,7 @@ def _entry_regions(
                 image_size=size,
                 mpp=calibration.mpp,
                 overlaps_training=bool(shapely.area(trained) > 0),
-                keys=(entry.name, Path(entry.name).stem, slide.name, slide.stem, entry.id),
+                keys=(*names, slide.name, slide.stem, entry.id),
                 truth=_window_truth(supervision, where),
                 view=entry.view,
             )

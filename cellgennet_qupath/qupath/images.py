@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from ..core.errors import SlideError
 from ..slides.reader import SlideReader, open_slide
 from .project import ImageEntry
+
+
+def distinct_names(entries: Sequence[ImageEntry]) -> list[str]:
+    """A name for each image that no other one has: its own, with its id where several have that."""
+    times = Counter(entry.name for entry in entries)
+    return [entry.name if times[entry.name] == 1 else f"{entry.name} (id {entry.id})" for entry in entries]
 
 
 def open_image(entry: ImageEntry) -> SlideReader:

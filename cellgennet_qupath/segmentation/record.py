@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -221,17 +222,17 @@ def waiting_nuclei(project: Project) -> str:
     """One line about nuclei in files of this tool that QuPath has not imported; "" if there are none."""
     if not isinstance(project, FilesBackend):
         return ""
-    waiting: dict[str, int] = {}
+    waiting: Counter[str] = Counter()
     for entry in project.entries:
         record, data = read_record(project, entry), project.data_file(entry)
         if record is None or not record.count or not record.path(project).is_file():
             continue
         saved = data.stat().st_mtime_ns if data.is_file() else 0
         if record.path(project).stat().st_mtime_ns > saved:
-            waiting[entry.name] = record.count
+            waiting[entry.name] += record.count
     if not waiting:
         return ""
-    count, names = sum(waiting.values()), _some(list(waiting))
+    count, names = waiting.total(), _some(list(waiting))
     return (
         f"Segmented, and not saved in QuPath since: {count} nuclei in {names}. "
         "In QuPath, run cellgennet_import_detections.groovy."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from ..core.errors import SupervisionError
 from ..core.progress import Remembering, Reporter
 from ..geometry.coordinates import grid_size
 from ..geometry.rectangle import Rectangle
-from ..qupath.images import open_image
+from ..qupath.images import distinct_names, open_image
 from ..qupath.project import ImageEntry, Project
 from ..slides.judgement import judge_slide
 from ..slides.normalisation import estimate
@@ -146,7 +146,8 @@ def load_training_data(
     """
     reporter = listener = Remembering(reporter)
     readable: list[_Readable] = []
-    for entry in project.entries:
+    names = distinct_names(project.entries)
+    for entry in (replace(entry, name=name) for entry, name in zip(project.entries, names, strict=True)):
         try:
             with open_image(entry) as reader:
                 size = (reader.width, reader.height)

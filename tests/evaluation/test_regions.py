@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,7 @@ from cellgennet_qupath.core.config import ClassNames
 from cellgennet_qupath.core.errors import SupervisionError, UsageError
 from cellgennet_qupath.evaluation.label_images import read_labels
 from cellgennet_qupath.evaluation.regions import folder_regions, project_regions
+from cellgennet_qupath.evaluation.result_files import find_result
 from cellgennet_qupath.qupath.project import Annotation, ImageEntry, ObjectCounts
 from tests.helpers import Recorder, annotation
 
@@ -133,6 +134,30 @@ def test_windows_around_validation_regions(project: Project) -> None:
     assert unknown[60, 85]
     assert not unknown[30, 30]
     assert abs((true > 0).sum() - np.pi * 81) < 10
+
+
+def test_images_of_one_name_are_evaluated_each(project: Project, tmp_path: Path) -> None:
+    (first,) = project.entries
+    other = tmp_path / "2.png"
+    assert cv2.imwrite(str(other), np.full((400, 500, 3), 200, np.uint8))
+    project.entries.append(replace(first, id="2", slide=other, uri=other.as_uri()))
+    project.entries.append(replace(first, id="3", name="slide 1 (id 2) #1"))
+    project.drawn |= {"2": project.drawn["1"], "3": project.drawn["1"][:3]}
+    regions = project_regions(project, ClassNames())  # type: ignore[arg-type]
+    assert [region.name for region in regions] == [
+        "slide 1 (id 1) #1",
+        "slide 1 (id 1) #2",
+        "slide 1 (id 2) #1 (id 2)",
+        "slide 1 (id 2) #2",
+        "slide 1 (id 2) #1 (id 3)",
+    ]
+    assert len({region.image for region in regions}) == 3
+    # Results of other tools are found by what only one of the images has.
+    (tmp_path / "r").mkdir()
+    for name in ("1", "2", "slide 1 (id 2) #1"):
+        (tmp_path / "r" / f"{name}.geojson").write_text("[]", encoding="utf-8")
+    found = [find_result(tmp_path / "r", region) for region in regions]
+    assert [one and one.path.stem for one in found] == ["1", "1", "2", "2", "slide 1 (id 2) #1"]
 
 
 def test_a_project_without_validation_regions(project: Project) -> None:

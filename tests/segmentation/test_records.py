@@ -298,3 +298,14 @@ def test_nuclei_that_qupath_has_not_imported_are_counted(folder: Path) -> None:
         later = detections(folder).stat().st_mtime_ns + 1_000_000_000
         os.utime(data, ns=(later, later))
         assert waiting_nuclei(project) == ""
+
+
+def test_waiting_nuclei_of_images_of_one_name_are_added_up(folder: Path) -> None:
+    file = folder / "project.qpproj"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["images"].append({**content["images"][0], "entryID": 2})
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with FilesBackend(folder, writable=True) as project:
+        first, second = segment_project(project, model(), SegmentOptions(tile=128, mpp=0.25))
+        assert first.name == second.name
+        assert f" {first.count + second.count} nuclei in {first.name}." in waiting_nuclei(project)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -64,6 +64,18 @@ def load(project: Folder, config: Config, mpp: float | None, reporter: Reporter)
 def region(x: int = 20, y: int = 30, path_class: str = "Training") -> list[Annotation]:
     discs = [shapely.Point(x + 20 + 25 * i, y + 25).buffer(8) for i in range(3)]
     return [annotation(shapely.box(x, y, x + 100, y + 60), path_class), *(annotation(disc) for disc in discs)]
+
+
+def test_images_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    project.add(*region())
+    project.add(*region(path_class="Validation"))
+    project.entries = [replace(entry, name="slide") for entry in project.entries]
+    data = load(project, CONFIG, None, Silent())
+    assert [window.source for window in [*data.training, *data.validation]] == [
+        "slide (id 1)",
+        "slide (id 2)",
+    ]
 
 
 def test_windows_hold_what_was_drawn(tmp_path: Path) -> None:
