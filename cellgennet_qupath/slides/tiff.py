@@ -40,6 +40,8 @@ _RAW_COLOURS = (1, 5, 8, 32773, 32946, 33003, 33004, 33005, 34712, 34925, 50000)
 """Compressions whose decoders return samples as stored; those of JPEG, WebP and JPEG XL return RGB."""
 _LOOKED_AT = 4_000_000
 _STRIPS = 8
+_THUMBNAIL = 4
+"""An image of so many times the pixels of the first is probably the slide, and the first its thumbnail."""
 _MOST_PAGES = 64
 """Pages among which levels are looked for: pyramids come first, and stacks have thousands."""
 _MACRO = 9
@@ -97,7 +99,7 @@ class TiffSource:
             self._arrays: dict[tuple[int, int], Any] = {}
             self.mpp = stated_mpp(self._tiff, series, properties)
             self._check_complete()
-            self.notes: tuple[str, ...] = ()
+            self.notes: tuple[str, ...] = () if series or layout else _larger_image(found)
             self._format = self._sample_format()
         except BaseException:
             self._tiff.close()
@@ -158,7 +160,7 @@ class TiffSource:
         channels = sizes.pop("S", 1) * sizes.pop("C", 1)
         planes = int(np.prod([size for axis, size in sizes.items() if axis not in "YX"]))
         if planes > 1:
-            self.notes = (planes_note(planes),)
+            self.notes += (planes_note(planes),)
         photometric = page.photometric
         kinds = tifffile.PHOTOMETRIC
         alphas = [tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA]
@@ -276,6 +278,20 @@ def _pages(tiff: tifffile.TiffFile, first: tifffile.TiffPage) -> Iterator[tifffi
 
 def _extent(level: tifffile.TiffPageSeries) -> tuple[int, int]:
     return int(level.shape[level.axes.index("X")]), int(level.shape[level.axes.index("Y")])
+
+
+def _larger_image(found: list[tifffile.TiffPageSeries]) -> tuple[str, ...]:
+    """What to report of a file whose first image is small beside another one, as a thumbnail is."""
+    sizes = [_extent(one) if {"X", "Y"} <= set(one.axes) else (0, 0) for one in found]
+    areas = [width * height for width, height in sizes]
+    largest = areas.index(max(areas))
+    if areas[largest] < _THUMBNAIL * areas[0]:
+        return ()
+    (width, height), (x, y) = sizes[0], sizes[largest]
+    return (
+        f"is read in its first image ({width} x {height} px), though image {largest + 1} of the file is "
+        f"larger ({x} x {y} px): if that is the slide, export it as a file of its own",
+    )
 
 
 def _tile(level: tifffile.TiffPageSeries) -> tuple[int, int] | None:

@@ -179,6 +179,21 @@ def test_fewer_bits_in_16(tmp_path: Path, bits: int, kind: str) -> None:
     assert np.abs(read[1:] - image[1:]).max() <= 1
 
 
+@pytest.mark.parametrize("sizes", [(64, 300), (300, 64), (200, 300), (64, 40, 300)])
+def test_a_larger_image_behind_the_first_is_reported(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    path = tmp_path / "a.tif"
+    for number, size in enumerate(sizes):
+        tifffile.imwrite(path, noise(size, size), photometric="rgb", metadata=None, append=number > 0)
+    with open_slide(path) as reader:
+        assert (reader.width, reader.height) == (sizes[0], sizes[0])
+        assert bool(reader.notes) == (sizes[0] == 64)
+        if sizes[0] == 64:
+            assert f"first image (64 x 64 px), though image {len(sizes)} of the file is" in reader.notes[0]
+    with open_slide(path, series=len(sizes) - 1) as reader:
+        assert reader.width == sizes[-1]
+        assert not reader.notes
+
+
 def test_a_dark_picture_is_not_taken_for_few_bits() -> None:
     assert [bits_used(n) for n in (0, 255, 256, 1023, 1024, 4095, 4096, 16383, 16384, 65535)] == [
         16, 16, 10, 10, 12, 12, 14, 14, 16, 16,
