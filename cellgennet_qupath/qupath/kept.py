@@ -50,6 +50,8 @@ class KeptFiles:
                     reporter.warn(f"{entry.name}: {file} {why}, so it is not used.")
         if writable:
             self._remember(entries)
+        for line in self._not_read(entries):
+            reporter.warn(line)
 
     def detections(self, entry: ImageEntry) -> Path:
         """Where the detections of an entry are kept."""
@@ -70,6 +72,27 @@ class KeptFiles:
     def is_usable(self, file: Path) -> bool:
         """Whether a file is there and was not made from another slide."""
         return file not in self._foreign and file.is_file()
+
+    def _not_read(self, entries: Sequence[ImageEntry]) -> Iterator[str]:
+        """One line about files of annotations that belong to no image, and one for each image with two."""
+        folder = self.work_folder / ANNOTATIONS
+        if not folder.is_dir():
+            return
+        own = {f"{entry.id}{ending}" for entry in entries for ending in _ENDINGS}
+        present = sorted(file.name for file in folder.iterdir() if file.is_file())
+        others = [name for name in present if name not in {*own, _SEEN} and not name.startswith(".")]
+        if others and entries:
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+            first = entries[0]
+            yield (
+                f"{folder}: not read: {', '.join(others[:3])}{more}. Files of annotations have the id of an "
+                f"image as name, such as {first.id}.geojson for {first.name} (see `cellgennet inspect`)."
+            )
+        for entry in entries:
+            files = self.annotations(entry)
+            if len(files) > 1:
+                names = " and ".join(file.name for file in files)
+                yield f"{entry.name}: has two files of annotations ({names} in {folder}); one is read."
 
     def _annotation_files(self, entry: ImageEntry) -> list[Path]:
         places = (self.work_folder / ANNOTATIONS / f"{entry.id}{ending}" for ending in _ENDINGS)

@@ -201,3 +201,30 @@ def test_nothing_that_was_set_aside_is_replaced(tmp_path: Path) -> None:
     for content in "abc":
         set_aside(tmp_path, make_slide(tmp_path / "detections" / "1", content.encode()))
     assert sorted(f.read_text() for f in tmp_path.glob("set-aside/*/detections/1")) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["1.geojson"], None),
+        (["1.geojson.gz", "seen.json", ".DS_Store"], None),
+        (["liver.tif.geojson"], "not read: liver.tif.geojson. Files of annotations have the id"),
+        (
+            ["1.GEOJSON", "1.json", "2.geojson", "a", "b"],
+            "not read: 1.GEOJSON, 1.json, 2.geojson and 2 more.",
+        ),
+        (["1.geojson", "1.geojson.gz"], r"two files of annotations \(1.geojson and 1.geojson.gz in"),
+    ],
+)
+def test_files_of_annotations_that_are_not_read_are_reported(
+    tmp_path: Path, names: list[str], said: str | None
+) -> None:
+    folder = make_project(tmp_path / "p", make_slide(tmp_path / "liver.tif", b"liver"))
+    for name in names:
+        make_slide(folder / "cellgennet" / "annotations" / name, b"[]")
+    listener = Recorder()
+    FilesBackend(folder, reporter=listener).close()
+    assert len(listener.warnings) == (said is not None)
+    if said is not None:
+        with pytest.raises(AssertionError, match=said):
+            raise AssertionError(listener.warnings[0])
