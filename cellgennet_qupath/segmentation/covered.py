@@ -11,10 +11,17 @@ from .plan import union_of
 from .record import Record
 
 
-def covered_text(area: shapely.Geometry, size: tuple[int, int]) -> str:
-    """An area of an image as a record keeps it: well-known text, "" for the whole image."""
+def covered_text(area: shapely.Geometry, size: tuple[int, int], restricted: bool) -> str:
+    """An area of an image as a record keeps it: well-known text, "" for the whole image.
+
+    restricted : the run looked inside some objects only. The text is then never empty, because early records
+                 of such runs, which did not keep the area, have an empty one.
+    """
     whole = shapely.box(0, 0, *size)
-    return "" if shapely.covers(area, whole) else shapely.to_wkt(area, rounding_precision=2)
+    if shapely.covers(area, whole):
+        return shapely.to_wkt(whole) if restricted else ""
+    text: str = shapely.to_wkt(area, rounding_precision=2)
+    return text
 
 
 def covered_area(

@@ -146,7 +146,7 @@ def _covered(run: Run, image: Prepared, earlier: Record | None) -> str:
         objects = [*run.project.annotations(image.entry), *run.project.cores(image.entry)]
         before = covered_area(earlier, image.size, objects)
         area = area if before is None else shapely.union(area, before)
-    return covered_text(area, image.size)
+    return covered_text(area, image.size, bool(run.options.inside))
 
 
 def _record(

@@ -41,7 +41,7 @@ class Record:
     nuclei   : digest of the nuclei written; "" if unknown.
     current  : False once a restart has begun, so that the image is done again.
     covered  : the area in which these nuclei, and those kept beside them, were looked for, as well-known
-               text; "" for the whole image.
+               text; "" for the whole image (with ``within`` or ``inside``: not known).
     """
 
     origin: dict[str, Any]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import shapely
@@ -216,6 +218,22 @@ def test_records_keep_the_area_in_which_nuclei_were_looked_for(project: MemoryPr
     assert covered_mm2(project) == pytest.approx(440 * 300 * pixel)
     segment(project, within_ids=["b"], existing="keep")  # skipped: there is no such annotation
     assert covered_mm2(project) == pytest.approx(440 * 300 * pixel)
+
+
+@pytest.mark.parametrize("second", [{"within": "Stroma"}, {"within_ids": ["b"]}])
+def test_areas_that_add_up_to_the_whole_image_are_the_whole_image(
+    project: MemoryProject, second: dict[str, Any]
+) -> None:
+    entry = project.add("one", picture())
+    annotations = [
+        Annotation("a", shapely.box(0, 0, 220, 300), "Rectangle", "Tumor"),
+        Annotation("b", shapely.box(200, 0, 440, 300), "Rectangle", "Stroma"),
+    ]
+    project.drawn[entry.id] = annotations
+    segment(project, within="Tumor")
+    segment(project, existing="keep", **second)
+    area = covered_area(read_record(project, entry), (440, 300), annotations)
+    assert shapely.area(area) == 440 * 300
 
 
 def test_nuclei_that_are_gone_cover_nothing(project: MemoryProject) -> None:

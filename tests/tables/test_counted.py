@@ -125,7 +125,7 @@ def test_cores_are_named_as_by_qupath(tmp_path: Path, version: str, core: str, m
 
 def looked_in(project: MemoryProject, area: shapely.Geometry, **more: Any) -> None:
     """Record that nuclei were last looked for in this part of the first image."""
-    text = covered_text(area, (100, 100))
+    text = covered_text(area, (100, 100), restricted=False)
     record = Record({}, {}, {}, more.pop("within", None), 3, "x", "", "", "", "", "", covered=text, **more)
     write_record(project, project.entries[0], record)  # type: ignore[arg-type]
 
