@@ -26,7 +26,7 @@ from .kept import KeptFiles
 from .locate import SizeOf, find_slides
 from .lock import ProjectLock
 from .origin import origin_of, set_aside
-from .parents import parents_within
+from .parents import ParentsOf, parents_or_earlier, parents_within
 from .project import (
     ROOT,
     WORK_FOLDER,
@@ -187,12 +187,14 @@ class FilesBackend:
         """
         self.require_writable()
         file = self.detections_file(entry)
+        stored = nuclei  # nuclei that come from a file keep their parents
         if options.existing == "keep" and self._kept.is_usable(file):
-            nuclei = Beside(self._readable_detections(entry, file), nuclei)
+            stored = self._readable_detections(entry, file)
+            nuclei = Beside(stored, nuclei)
         elif options.checked is not None:
             with suppress(EntryDataError):  # QuPath's own data have them, and the script leaves them there
                 nuclei = Beside(self.checked_detections(entry, options.checked), nuclei)
-        parents = None
+        parents: ParentsOf | None = None
         cores = self.cores(entry)
         if options.within or cores:
             parents = partial(
@@ -202,6 +204,8 @@ class FilesBackend:
                 within=options.within,
                 version=self.version,
             )
+        if isinstance(stored, StoredNuclei):
+            parents = partial(parents_or_earlier, stored.parents_of, parents)
         count = write_detections(
             file,
             nuclei,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +20,19 @@ NEAR = 1.0
 
 _BY_CELL = (0, 6)
 """The first version of QuPath in which the centroid of a cell, not of its nucleus, decides on its parent."""
+
+
+ParentsOf = Callable[[Nuclei], NDArray[np.object_]]
+"""Returns the ids of the parents of nuclei, "" for none."""
+
+
+def parents_or_earlier(earlier: ParentsOf, now: ParentsOf | None, nuclei: Nuclei) -> NDArray[np.object_]:
+    """(n,) ids of the parents of nuclei now, and of those without one the ``earlier`` one."""
+    before = earlier(nuclei)
+    if now is None:
+        return before
+    parents = now(nuclei)
+    return np.where(parents == "", before, parents)
 
 
 def parents_within(

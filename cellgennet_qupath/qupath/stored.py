@@ -24,13 +24,33 @@ class StoredNuclei:
     def __init__(self, file: Path, columns_file: Path | None = None) -> None:
         self._file, self._columns_file = file, columns_file
         self._count, names = 0, dict[str, None]()
-        for nuclei, _ in detection_chunks(file, columns_file):
+        known: dict[str, int] = {}
+        keys: list[NDArray[np.bytes_]] = [np.zeros(0, "S36")]
+        numbers: list[int] = []
+        for nuclei, parents in detection_chunks(file, columns_file):
             self._count += len(nuclei)
             names |= dict.fromkeys(map(str, nuclei.measurements.columns))
+            rows = np.flatnonzero(parents != "")
+            if len(rows):
+                keys.append(_keys(nuclei.take(rows)))
+                numbers += [known.setdefault(parent, len(known)) for parent in parents[rows].tolist()]
         self._names = list(names)
+        every = np.concatenate(keys)
+        order = np.argsort(every, kind="stable")
+        self._with_parents, self._numbers = every[order], np.array(numbers, np.int32)[order]
+        self._parents = np.array([*known, ""], dtype=object)
 
     def __len__(self) -> int:
         return self._count
+
+    def parents_of(self, nuclei: Nuclei) -> NDArray[np.object_]:
+        """(n,) ids of the parents that nuclei of these ids have in the file, "" for none."""
+        keys = _keys(nuclei)
+        number = np.full(len(keys), -1)
+        rows = np.flatnonzero(_among(keys, self._with_parents))
+        number[rows] = self._numbers[np.searchsorted(self._with_parents, keys[rows])]
+        parents: NDArray[np.object_] = self._parents[number]
+        return parents
 
     def chunks(self) -> Iterator[Nuclei]:
         """The nuclei in the file's order."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import shapely
 
 from cellgennet_qupath.qupath.files import FilesBackend
+from cellgennet_qupath.qupath.project import ROOT
 from cellgennet_qupath.qupath.replaced import MOST_KEPT, kept_detections, record_beside
 from cellgennet_qupath.segmentation.covered import covered_area
 from cellgennet_qupath.segmentation.record import Record, measured_in, read_record
@@ -94,3 +96,24 @@ def test_records_are_deleted_with_the_copies_that_they_are_about(folder: Path) -
         }
     restored(folder)
     assert not record_beside(kept[-1]).exists()
+
+
+def parents(folder: Path) -> Counter[str]:
+    with FilesBackend(folder) as project:
+        (entry,) = project.entries
+        return Counter(str(one) for chunk in project.detection_chunks(entry) for one in chunk.parents)
+
+
+def test_nuclei_that_are_kept_or_restored_keep_their_parents(folder: Path) -> None:
+    boxes = {"Tumor": shapely.box(0, 0, 220, 300), "Stroma": shapely.box(230, 0, 440, 300)}
+    annotate(folder, 1, [feature(box, name) for name, box in boxes.items()])
+    tumour = run(folder, within="Tumor")[0].count
+    both = run(folder, within="Stroma", existing="keep")[0].count
+    assert parents(folder) == {"Annotation (Tumor)": tumour, "Annotation (Stroma)": both - tumour}
+    run(folder)
+    assert set(parents(folder)) == {ROOT}
+    restored(folder)
+    assert parents(folder) == {"Annotation (Tumor)": tumour, "Annotation (Stroma)": both - tumour}
+    # Nuclei of an annotation that is gone are the image's.
+    annotate(folder, 1, [feature(boxes["Tumor"], "Tumor")])
+    assert parents(folder) == {"Annotation (Tumor)": tumour, ROOT: both - tumour}
