@@ -19,6 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from ..core.errors import SupervisionError
+from ..slides.orientation import UPRIGHT, orientation_of
 
 LABEL_ENDINGS = (".png", ".tif", ".tiff", ".npy")
 """Endings of label images, also in capital letters."""
@@ -36,6 +37,9 @@ _SPECK = 4
 """Parts of fewer samples are not counted."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PALETTE = 3
+_SHADES = 16
+_JPEG = (6, 7, 33007)
+"""Compressions of TIFF that change values."""
 
 
 def label_size(path: Path, planes: int = 1) -> tuple[int, int, int]:
@@ -50,6 +54,19 @@ def label_size(path: Path, planes: int = 1) -> tuple[int, int, int]:
     if kind not in "biuf":
         raise _not_labels(path, "does not hold numbers")
     return stack[2], stack[1], stack[0]
+
+
+def check_turned(path: Path, image: Path) -> None:
+    """Raises SupervisionError where a label image states another orientation than its image, as neither is
+    turned when it is read.
+    """
+    own = orientation_of(path)
+    if own not in (UPRIGHT, orientation_of(image)):
+        raise SupervisionError(
+            path,
+            f"has an orientation tag ({own}) that {image.name} does not have, so they may not fit",
+            "Save it without the tag, with its samples in the order of the image's",
+        )
 
 
 def read_labels(path: Path, planes: int = 1) -> NDArray[np.int32]:
@@ -158,7 +175,14 @@ def _header(path: Path) -> tuple[tuple[int, ...], str]:
         channels = {0: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}[colour]
         return ((height, width) if channels == 1 else (height, width, channels)), "u"
     with tifffile.TiffFile(path) as tiff:
-        return tiff.series[0].shape, np.dtype(tiff.series[0].dtype).kind
+        series = tiff.series[0]
+        if series.keyframe.compression in _JPEG:
+            raise SupervisionError(
+                path,
+                "is compressed as JPEG, which changes the numbers of nuclei",
+                "Save it without compression, or with LZW or Deflate",
+            )
+        return series.shape, np.dtype(series.dtype).kind
 
 
 def _pixels(path: Path) -> NDArray[Any]:
@@ -166,7 +190,7 @@ def _pixels(path: Path) -> NDArray[Any]:
     if ending == ".npy":
         return np.array(_numpy(path))
     if ending != ".png":
-        return np.asarray(tifffile.imread(path))
+        return _tiff(path)
     # Python reads the file, because OpenCV cannot open every path on Windows.
     content = path.read_bytes()
     if content[25] == _PALETTE:
@@ -175,6 +199,33 @@ def _pixels(path: Path) -> NDArray[Any]:
     if pixels is None:
         raise ValueError("cannot be decoded")
     return np.asarray(pixels)
+
+
+def _tiff(path: Path) -> NDArray[Any]:
+    """Numbers of a TIFF. Writers invert them where "white is zero", and ImageJ only shows them inverted; a
+    palette's colours may begin with another one than the background. What there is most of decides.
+    """
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        page, pixels = series.keyframe, np.asarray(series.asarray())
+        colours = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
+    if pixels.dtype.kind not in "bu":
+        return pixels
+    zeros = np.count_nonzero(pixels == 0)
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        highest = pixels.dtype.type(2**page.bitspersample - 1)
+        return pixels ^ highest if np.count_nonzero(pixels == highest) > zeros else pixels
+    if colours is not None:
+        black = np.flatnonzero(~colours.any(axis=0))
+        counts = [(np.count_nonzero(pixels == index), index) for index in black[:_SHADES]]
+        most, index = max(counts, default=(0, 0))
+        return _exchanged(pixels, int(index)) if most > zeros else pixels
+    return pixels
+
+
+def _exchanged(labels: NDArray[Any], background: int) -> NDArray[np.int32]:
+    """Labels whose background has another number: that becomes 0, and the others move up by one."""
+    return np.where(labels == background, 0, labels.astype(np.int32) + 1).astype(np.int32)
 
 
 def _numpy(path: Path) -> NDArray[Any]:
@@ -213,8 +264,7 @@ def _indices(path: Path, content: bytes) -> NDArray[np.int32]:
     used = [i for i in black if (labels == i).any()]
     if len(used) != 1:
         raise _not_labels(path, "is an image of colours, none of which is known to be the background")
-    # The background is not the first colour: exchange both, and move the others up by one number.
-    return np.where(labels == used[0], 0, labels + 1).astype(np.int32)
+    return _exchanged(labels, used[0])
 
 
 def _whole(path: Path, values: NDArray[np.floating]) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ..core.errors import EntryDataError, SupervisionError
-from .label_images import label_size, read_labels, used_twice
+from .label_images import check_turned, label_size, read_labels, used_twice
 from .prediction import Prediction, rasterized
 from .regions import EvaluationRegion
 from .result_files import ResultFile, belongs_to_two, check_alone, find_result
@@ -139,6 +139,7 @@ def _check_size(file: ResultFile, region: EvaluationRegion) -> _Fit:
             f"{region.image_size[1]} px)",
             "Write it at full resolution",
         )
+    check_turned(file.path, region.slide)
     return _Fit(size != list(region.image_size), planes)
 
 

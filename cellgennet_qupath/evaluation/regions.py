@@ -32,7 +32,7 @@ from ..slides.judgement import judge_slide
 from ..slides.pixel_size import resolve_mpp
 from ..slides.reader import SlideReader, open_slide, slide_size
 from ..slides.view import AS_STORED, View
-from .label_images import LABEL_ENDINGS, label_size, read_labels
+from .label_images import LABEL_ENDINGS, check_turned, label_size, read_labels
 from .manifest import listed, read_manifest
 
 _MARGIN = 32
@@ -223,6 +223,7 @@ def _folder_region(
                 f"differs in size from {image.name} ({own[0]} x {own[1]} px, {size[0]} x {size[1]} px)",
                 "Save it at full resolution",
             )
+        check_turned(labels, image)
         true = read_labels(labels)
         unknown = true < 0
         return np.maximum(true, 0), unknown if unknown.any() else None

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import shapely
+
 from ..bundle import Bundle
 from ..qupath.project import WrittenDetections
 from .assemble import SlideNuclei
@@ -118,7 +120,7 @@ def _why_nothing(task: SlideTask, nuclei: SlideNuclei, has_tiles: bool, mpp: flo
     if not task.area.tissue.tissue.any():
         return "no tissue was found on the slide"
     if not has_tiles:
-        return "no tissue was found inside the annotations"
+        return _why_no_tiles(task)
     if mpp is not None and not _PLAUSIBLE[0] <= mpp <= _PLAUSIBLE[1]:
         return f"its pixel size is probably wrong ({size}); correct it in QuPath (Image tab)"
     if nuclei.highest <= task.model.decoding.foreground:
@@ -126,4 +128,27 @@ def _why_nothing(task: SlideTask, nuclei: SlideNuclei, has_tiles: bool, mpp: flo
             f"nothing looked like a nucleus (foreground probability at most {nuclei.highest:.2f}, "
             f"{task.model.decoding.foreground:g} is needed); check the stain and the pixel size ({size})"
         )
-    return f"all candidates were too small, too wide or too faint; check the pixel size ({size})"
+    causes = ["too small", "too wide", "too faint", *_chosen_causes(task)]
+    return f"all candidates were {', '.join(causes[:-1])} or {causes[-1]}; check the pixel size ({size})"
+
+
+def _why_no_tiles(task: SlideTask) -> str:
+    within = task.area.within
+    if within is None:
+        return "no tissue is left to segment"
+    if not shapely.intersects(within, shapely.box(0, 0, task.pixels.width, task.pixels.height)):
+        return "the annotations are beside the image"
+    return "no tissue was found inside the annotations"
+
+
+def _chosen_causes(task: SlideTask) -> list[str]:
+    """Why a candidate may have been left out because of what a user chose."""
+    limits = task.model.limits
+    causes = []
+    if limits.area_um2:
+        causes.append(f"below the least area ({limits.area_um2:g} µm²)")
+    if limits.probability:
+        causes.append(f"below the threshold ({limits.probability:g})")
+    if task.area.within is not None:
+        causes.append("centred outside the annotations")
+    return causes

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import SlideError
-from .samples import SampleFormat, bits_used, notes_on
+from .orientation import exif_orientation, orientation_note
+from .samples import TRANSPARENT, SampleFormat, bits_used, notes_on
 from .source import RE_EXPORT, Stored
 
 
@@ -42,8 +43,13 @@ class PictureSource:
             raise SlideError(path, f"has {raw.dtype} pixels", "Export it as 8-bit RGB")
         largest = int(pixels[..., :3].max(initial=0))
         bits = 8 if raw.dtype == np.uint8 else bits_used(largest)
-        self.notes: tuple[str, ...] = () if raw.dtype == np.uint8 else notes_on(largest, 16)
-        form = SampleFormat(high=float(2**bits - 1), alpha=channels in (2, 4) and bits in (8, 16))
+        self.notes = orientation_note(exif_orientation(data.tobytes()))
+        self.notes += () if raw.dtype == np.uint8 else notes_on(largest, 16)
+        alpha = channels in (2, 4) and bits in (8, 16)
+        if alpha and not pixels[..., -1].any():
+            alpha = False
+            self.notes += (TRANSPARENT,)
+        form = SampleFormat(high=float(2**bits - 1), alpha=alpha)
         self._pixels = form.to_rgb(pixels)
         self.levels = [Stored((self._pixels.shape[1], self._pixels.shape[0]))]
 

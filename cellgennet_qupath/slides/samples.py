@@ -1,7 +1,7 @@
 """Stored samples become 8-bit RGB in one way, whatever file they come from.
 
 - grey becomes three equal channels; "white is zero" is inverted;
-- alpha is composited over white; other extra samples are ignored;
+- alpha is composited over white, unless it is 0 everywhere; other extra samples are ignored;
 - YCbCr that a decoder leaves as it is (JPEG 2000 of Aperio, 33003) becomes RGB;
 - 8-bit samples are taken as they are, whatever range the file states;
 - other integers are scaled to 0..255 from a fixed range: the one that the file states, else the bits that its
@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BIT_DEPTHS = (10, 12, 14, 16)
+TRANSPARENT = "is wholly transparent: its colours are read as if it were not"
+"""What to report of an image whose alpha is 0 everywhere, as programs write that do not use alpha."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,14 @@ def bits_used(largest: int) -> int:
 
 def notes_on(largest: int, bits: int) -> tuple[str, ...]:
     """What to report of a picture whose largest sample of so many bits is this one (see ``bits_used``)."""
-    if not 0 < largest < 2**8:
-        return ()
-    note = (
-        f"is nearly black, as none of its {bits}-bit samples is above 255: if these are 8 bits, export it as "
-    )
-    return (f"{note}8-bit RGB",)
+    if 0 < largest < 2**8:
+        return (
+            f"is nearly black, as none of its {bits}-bit samples is above 255: if these are 8 bits, "
+            "export it as 8-bit RGB",
+        )
+    if 2**16 <= largest < 2 ** (bits - 4):
+        return (
+            f"is dark, as none of its {bits}-bit samples is above {largest}: if that is white, export it as "
+            "8-bit RGB",
+        )
+    return ()

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from ..core.errors import SlideError
 from ..core.lazy import lazy
 from .levels import level_step
+from .orientation import orientation_note, tiff_orientation
 from .pixel_size import stated_mpp
-from .samples import SampleFormat, bits_used, notes_on
+from .samples import TRANSPARENT, SampleFormat, bits_used, notes_on
 from .source import RE_EXPORT, Stored, planes_note
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ class TiffSource:
             self._arrays: dict[tuple[int, int], Any] = {}
             self.mpp = stated_mpp(self._tiff, series, properties)
             self._check_complete()
-            self.notes: tuple[str, ...] = () if series or layout else _larger_image(found)
+            self.notes = orientation_note(tiff_orientation(self._parts[0].levels[0].keyframe))
+            self.notes += () if series or layout else _larger_image(found)
             self._format = self._sample_format()
         except BaseException:
             self._tiff.close()
@@ -174,16 +176,20 @@ class TiffSource:
                 "which is neither RGB nor grey",
                 "Export it as an RGB OME-TIFF",
             )
-        low, high = self._value_range(page)
+        low, high = self._value_range(page, colours)
+        alpha = extra in alphas
+        if alpha and not self._largest_sample(slice(colours, colours + 1)):
+            alpha = False
+            self.notes += (TRANSPARENT,)
         return SampleFormat(
             low=low,
             high=high,
             inverted=photometric == kinds.MINISWHITE,
-            alpha=extra in alphas,
+            alpha=alpha,
             premultiplied=extra == tifffile.EXTRASAMPLE.ASSOCALPHA,
         )
 
-    def _value_range(self, page: tifffile.TiffPage) -> tuple[float, float]:
+    def _value_range(self, page: tifffile.TiffPage, colours: int) -> tuple[float, float]:
         if page.dtype == np.uint8 and page.bitspersample == 8:
             return 0.0, 255.0
         stated = [page.tags.valueof(name) for name in ("SMinSampleValue", "SMaxSampleValue")]
@@ -196,19 +202,20 @@ class TiffSource:
             )
         bits = page.bitspersample
         if bits in (16, 32):
-            largest = self._largest_sample()
+            largest = self._largest_sample(slice(colours))
             self.notes += notes_on(largest, bits)
             bits = bits_used(largest) if largest < 2**16 else bits
         return 0.0, float(2**bits - 1)
 
-    def _largest_sample(self) -> int:
-        """The largest of some samples: the coarsest level if it is small, else strips over all of level 0."""
+    def _largest_sample(self, channels: slice) -> int:
+        """The largest of some samples of these channels: of the coarsest level, or of strips all over it."""
         levels = self._parts[0].levels
         level = len(levels) - 1
         width, height = _extent(levels[level])
         rows = max(1, min(height, _LOOKED_AT // width // _STRIPS))
         starts = np.unique(np.linspace(0, height - rows, _STRIPS).round().astype(int)).tolist()
-        return max(int(self._read_array(0, level, 0, y, width, y + rows).max(initial=0)) for y in starts)
+        strips = (self._read_array(0, level, 0, y, width, y + rows) for y in starts)
+        return max(int(strip[..., channels].max(initial=0)) for strip in strips)
 
 
 def _opened(path: Path) -> tuple[tifffile.TiffFile, Mapping[str, Any]]:

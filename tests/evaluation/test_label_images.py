@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cellgennet_qupath.core.errors import SupervisionError
 from cellgennet_qupath.evaluation.label_images import (
+    check_turned,
     label_size,
     parts_of_one_object,
     read_labels,
@@ -118,6 +119,50 @@ def test_the_indices_of_a_palette_are_the_numbers(tmp_path: Path) -> None:
         read_labels(file)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_white_is_zero(tmp_path: Path, dtype: type, inverted: bool) -> None:
+    # ImageJ only shows such numbers inverted; other programs store them so.
+    file = tmp_path / "w.tif"
+    labels = numbered(1, 2, 3, 4, dtype=dtype)
+    tifffile.imwrite(file, ~labels if inverted else labels, photometric="miniswhite")
+    assert (read_labels(file) == DISCS).all()
+
+
+def test_white_is_zero_with_one_bit(tmp_path: Path) -> None:
+    for inverted in (False, True):
+        file = tmp_path / "w.tif"
+        tifffile.imwrite(file, (DISCS == 1) ^ inverted, photometric="miniswhite")
+        assert (read_labels(file) == (DISCS == 1)).all()
+
+
+def test_the_background_of_a_palette_in_tiff(tmp_path: Path) -> None:
+    file = tmp_path / "p.tif"
+    colours = np.arange(1, 1 + 3 * 256, dtype=np.uint16).reshape(3, 256)
+    colours[:, 0] = 65535  # as in ImageJ's glasbey, where black may be a nucleus
+    colours[:, 2] = 0
+    tifffile.imwrite(file, DISCS.astype(np.uint8), photometric="palette", colormap=colours)
+    assert (read_labels(file) == DISCS).all()
+    moved = np.array([2, 0, 1, 3, 4], np.uint8)[DISCS]
+    tifffile.imwrite(file, moved, photometric="palette", colormap=colours)
+    read = read_labels(file)
+    assert not read[DISCS == 0].any()
+    assert len(np.unique(read)) == 5
+
+
+def test_orientation_of_image_and_labels(tmp_path: Path) -> None:
+    image, labels = tmp_path / "i.tif", tmp_path / "l.tif"
+    for own, other, fits in ((1, 1, True), (1, 3, True), (3, 3, True), (3, 1, False), (6, 8, False)):
+        for file, orientation in ((labels, own), (image, other)):
+            tags = [(274, 3, 1, orientation, True)]
+            tifffile.imwrite(file, DISCS.astype(np.uint8), photometric="minisblack", extratags=tags)
+        if fits:
+            check_turned(labels, image)
+        else:
+            with pytest.raises(SupervisionError, match=r"l\.tif: has an orientation tag .* i\.tif does not"):
+                check_turned(labels, image)
+
+
 def _png(labels: NDArray[Any]) -> Callable[[Path], object]:
     return lambda file: cv2.imwrite(str(file), labels)
 
@@ -138,6 +183,11 @@ FRACTIONS = (DISCS / 4).astype(np.float32)
 @pytest.mark.parametrize(
     ("name", "write", "why"),
     [
+        (
+            "jpeg.tif",
+            lambda file: tifffile.imwrite(file, DISCS.astype(np.uint8), compression="jpeg"),
+            "compressed as JPEG, which changes the numbers",
+        ),
         ("rgb.png", _png(COLOURED), r"planes \(60 x 80 x 3\).*one channel of whole numbers"),
         ("rgba.png", _png(np.dstack([COLOURED, np.full(DISCS.shape, 255, np.uint8)])), "several channels"),
         ("rgb.tif", _tif(COLOURED), "several channels"),

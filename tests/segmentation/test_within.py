@@ -40,6 +40,26 @@ def test_parts_that_overlap_are_all_within(project: MemoryProject) -> None:
     assert result.count == len(DISCS)
 
 
+def test_why_annotations_hold_no_nuclei(project: MemoryProject) -> None:
+    entry = project.add("one", picture())
+    for x, why in ((63.0, "too faint or centred outside the annotations"), (5000.0, "beside the image")):
+        box = shapely.box(x, 40, x + 4, 44)
+        project.drawn[entry.id] = [Annotation("a", box, "Rectangle", "Tumor")]
+        (result,) = segment(project, within="Tumor")
+        assert (result.status, result.count) == ("done", 0)
+        assert why in result.reason
+    project.drawn[entry.id] = [Annotation("a", shapely.box(-9000, -9000, 9000, 9000), "Rectangle", "Ignore*")]
+    (result,) = segment(project)
+    assert result.reason.startswith("no tissue is left to segment (ignored")
+
+
+def test_why_limits_leave_no_nuclei(project: MemoryProject) -> None:
+    project.add("one", picture())
+    (result,) = segment(project, threshold=1.0, min_area=500)
+    assert (result.status, result.count) == ("done", 0)
+    assert "too faint, below the least area (500 µm²) or below the threshold (1)" in result.reason
+
+
 def test_only_the_first_plane_is_segmented_within_annotations(project: MemoryProject) -> None:
     one, two = project.add("stack", picture()), project.add("plain", picture())
     above = Annotation("a", shapely.box(0, 0, 130, 300), "Rectangle", "Tumor", plane=Plane(z=2))

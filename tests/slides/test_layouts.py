@@ -219,6 +219,41 @@ def test_8_bit_samples_in_larger_numbers_are_reported(tmp_path: Path, kind: str,
                 assert np.array_equal(reader.read_grid(0, 0, 64, 64, 1.0), image)
 
 
+def test_a_dark_picture_in_32_bits_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, noise(64, 64).astype(np.uint32) * 4000, photometric="rgb", metadata=None)
+    with open_slide(path) as reader:
+        assert "none of its 32-bit samples is above 1020000" in reader.notes[0]
+
+
+@pytest.mark.parametrize("alpha", [4095, 65535])
+def test_alpha_does_not_decide_how_many_bits_colours_use(tmp_path: Path, alpha: int) -> None:
+    path = tmp_path / "a.tif"
+    image = noise(64, 64)
+    stored = np.dstack([image.astype(np.uint16) * 16 + 15, np.full((64, 64), alpha, np.uint16)])
+    tifffile.imwrite(path, stored, photometric="rgb", metadata=None, extrasamples=["unassalpha"])
+    with open_slide(path) as reader:
+        assert np.abs(reader.read_grid(0, 0, 64, 64, 1.0).astype(int) - image).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("seen", [False, True])
+def test_an_image_that_is_wholly_transparent_has_its_colours(tmp_path: Path, name: str, seen: bool) -> None:
+    image, path = noise(64, 64), tmp_path / name
+    alpha = np.zeros((64, 64), np.uint8)
+    alpha[:8] = 255 * seen
+    if name == "a.png":
+        path.write_bytes(cv2.imencode(".png", np.dstack([image[..., ::-1], alpha]))[1].tobytes())
+    else:
+        stored = np.dstack([image, alpha])
+        tifffile.imwrite(path, stored, photometric="rgb", metadata=None, extrasamples=["unassalpha"])
+    with open_slide(path) as reader:
+        assert any("wholly transparent" in note for note in reader.notes) != seen
+        pixels = reader.read_grid(0, 0, 64, 64, 1.0)
+        assert np.array_equal(pixels[:8], image[:8])
+        assert np.array_equal(pixels[8:], np.full_like(image[8:], 255) if seen else image[8:])
+
+
 def test_8_bit_samples_are_taken_as_they_are(tmp_path: Path) -> None:
     image = noise(64, 64)
     path = tmp_path / "a.tif"
