@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import SlideError
-from .samples import SampleFormat
+from .samples import SampleFormat, bits_used, notes_on
 from .source import AS_OME_TIFF, Stored, planes_note
 
+_LOOKED_AT = 2000
+"""Pixels along each side of the coarsest level from which the bits that samples use are told."""
 MARK = (128, b"DICM")
 """Where a DICOM file holds which bytes."""
 
@@ -40,15 +43,29 @@ class DicomSource:
         spacing = pyramid.mpp
         self.mpp: tuple[float, float] | None = (float(spacing.width), float(spacing.height))
         planes = len(self._levels[0].focal_planes)
-        self.notes = (planes_note(planes),) if planes > 1 else ()
+        self.notes: tuple[str, ...] = (planes_note(planes),) if planes > 1 else ()
+        paths = len(self._levels[0].optical_paths)
+        if paths > 1:
+            self.notes += (f"has {paths} optical paths (channels), of which one is read",)
         self._plane = min(self._levels[0].focal_planes, default=None)
         self._form = SampleFormat()
+        bits = int(self._levels[0].default_instance.image_data.bits)
+        if bits > 8:
+            width, height = self.levels[-1].size
+            window = self._raw(len(self.levels) - 1, 0, 0, min(width, _LOOKED_AT), min(height, _LOOKED_AT))
+            largest = int(window.max(initial=0))
+            self.notes += notes_on(largest, bits)
+            self._form = SampleFormat(high=float(2 ** min(bits, bits_used(largest)) - 1))
 
     def read(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
-        pixels = self._slide.read_region(
-            (x0, y0), self._levels[level].level, (x1 - x0, y1 - y0), z=self._plane, as_array=True
+        return self._form.to_rgb(self._raw(level, x0, y0, x1, y1))
+
+    def _raw(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[Any]:
+        return np.asarray(
+            self._slide.read_region(
+                (x0, y0), self._levels[level].level, (x1 - x0, y1 - y0), z=self._plane, as_array=True
+            )
         )
-        return self._form.to_rgb(np.asarray(pixels))
 
     def close(self) -> None:
         self._slide.close()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..core.errors import SlideError
 from ..core.lazy import lazy
 from .pixel_size import unit_of_length
-from .samples import SampleFormat, bits_used
+from .samples import SampleFormat, bits_used, notes_on
 from .source import AS_OME_TIFF, Stored, planes_note
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class OmeZarrSource:
                 "Export it as an RGB OME-TIFF",
             )
         planes = sizes.get("z", 1) * sizes.get("t", 1)
-        self.notes = (planes_note(planes),) if planes > 1 else ()
+        self.notes: tuple[str, ...] = (planes_note(planes),) if planes > 1 else ()
         self.levels = [Stored(self._size(array)) for array in self._arrays]
         self.mpp = _pixel_size(scales, self._axes)
         self._form = SampleFormat(high=self._highest())
@@ -75,13 +75,14 @@ class OmeZarrSource:
         dtype = self._arrays[0].dtype
         if dtype == np.uint8:
             return 255.0
-        if dtype != np.uint16:
+        if (dtype.kind, dtype.itemsize) != ("u", 2):  # of either order of bytes
             raise SlideError(self._path, f"has {dtype} pixels", "Export it as 8-bit RGB")
         width, height = self.levels[-1].size
         rows = min(height, max(1, _LOOKED_AT // width))
         top = (height - rows) // 2
-        largest = self._raw(len(self._arrays) - 1, 0, top, width, top + rows).max(initial=0)
-        return float(2 ** bits_used(int(largest)) - 1)
+        largest = int(self._raw(len(self._arrays) - 1, 0, top, width, top + rows).max(initial=0))
+        self.notes += notes_on(largest, 16)
+        return float(2 ** bits_used(largest) - 1)
 
 
 def _image(path: Path, series: int) -> zarr.Group:

@@ -184,6 +184,45 @@ def test_axes_of_a_zarr(axes: str, shape: tuple[int, ...], tmp_path: Path) -> No
     assert np.array_equal(read, image if channels == 3 else image[..., :1].repeat(3, 2))
 
 
+@pytest.mark.parametrize(("dtype", "factor"), [(">u2", 257), ("<u2", 257), (">u2", 1)])
+def test_a_zarr_in_16_bits_of_either_order(tmp_path: Path, dtype: str, factor: int) -> None:
+    image, path = marked()[0], tmp_path / "a.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    group.create_array("0", data=(image.transpose(2, 0, 1).astype(np.uint16) * factor).astype(dtype))
+    group.attrs["multiscales"] = [{"version": "0.3", "axes": ["c", "y", "x"], "datasets": [{"path": "0"}]}]
+    with open_slide(path) as reader:
+        if factor == 1:
+            assert "none of its 16-bit samples is above 255" in reader.notes[0]
+        else:
+            assert not reader.notes
+            assert np.array_equal(reader.read_grid(0, 0, *SIZE, 1.0), image)
+
+
+def _made_grey(folder: Path, bits: int) -> None:
+    """DICOM files in RGB become monochrome, of 16 bits of which so many are used; the values are of green."""
+    pydicom = pytest.importorskip("pydicom")
+    for file in folder.iterdir():
+        d = pydicom.dcmread(file)
+        shape = (int(d.NumberOfFrames), d.Rows, d.Columns, 3)
+        green = np.frombuffer(d.PixelData, np.uint8)[: int(np.prod(shape))].reshape(shape)[..., 1]
+        scaled = np.rint(green * ((2**bits - 1) / 255)).astype(np.uint16)
+        d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
+        del d.PlanarConfiguration
+        d.BitsAllocated, d.BitsStored, d.HighBit = 16, 16, 15
+        d.PixelData = scaled.tobytes()
+        d.save_as(file)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_a_dicom_of_more_than_8_bits(tmp_path: Path, bits: int) -> None:
+    pytest.importorskip("wsidicom")
+    image = marked()[0]
+    path = write_dicom(tmp_path / "d", image)
+    _made_grey(path.parent, bits)
+    with open_slide(path) as reader:
+        assert np.array_equal(reader.read_grid(0, 0, *SIZE, 1.0), image[..., 1:2].repeat(3, 2))
+
+
 def test_a_zarr_of_five_channels_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     group = zarr.open_group(path, mode="w", zarr_format=2)
