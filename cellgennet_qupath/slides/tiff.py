@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -63,8 +64,8 @@ class _Part:
 class TiffSource:
     """One image of a TIFF file.
 
-    Missing tiles (without bytes, as scanners write them for plain glass) and the canvas between the scanned
-    areas of an SCN are white.
+    Missing tiles and strips (without bytes, as scanners write them for plain glass) and the canvas between
+    the scanned areas of an SCN are white.
 
     series : index of the image as the file counts them; the canvas of all areas, for 0 of an SCN.
     apart  : do not compose the areas of an SCN, as Bio-Formats does not.
@@ -149,6 +150,12 @@ class TiffSource:
         for part in self._parts:
             for level in part.levels:
                 page = level.keyframe
+                if any(one is None for one in _first_plane(level)):
+                    raise SlideError(
+                        self._path,
+                        "lacks pixels: its metadata names pages, or other files, that are not there",
+                        "Put the files that belong together into one folder, or export it again",
+                    )
                 ends = (o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False))
                 if max(ends, default=0) > size:
                     raise SlideError(
@@ -287,6 +294,17 @@ def _extent(level: tifffile.TiffPageSeries) -> tuple[int, int]:
     return int(level.shape[level.axes.index("X")]), int(level.shape[level.axes.index("Y")])
 
 
+def _first_plane(level: tifffile.TiffPageSeries) -> list[tifffile.TiffPage | None]:
+    """The pages with the channels of the first plane, None for one that is not there."""
+    pages = list(level.pages)
+    outer = level.shape[: len(level.shape) - len(level.keyframe.shape)]
+    if len(pages) != math.prod(outer):  # in one piece, as ImageJ writes large stacks
+        return []
+    number = np.arange(len(pages)).reshape(outer)
+    first = number[tuple(slice(None) if axis == "C" else 0 for axis in level.axes[: len(outer)])]
+    return [pages[at] for at in np.ravel(first).tolist()]
+
+
 def _larger_image(found: list[tifffile.TiffPageSeries]) -> tuple[str, ...]:
     """What to report of a file whose first image is small beside another one, as a thumbnail is."""
     sizes = [_extent(one) if {"X", "Y"} <= set(one.axes) else (0, 0) for one in found]
@@ -313,12 +331,17 @@ def _is_raw_ycbcr(page: tifffile.TiffPage) -> bool:
 
 
 def _whiten_missing(rgb: NDArray[np.uint8], page: tifffile.TiffPage, x0: int, y0: int) -> None:
-    if not page.is_tiled or all(page.databytecounts):
+    if all(page.databytecounts):
         return
-    tile_w, tile_h = page.tilewidth, page.tilelength
+    if page.is_tiled:
+        tile_w, tile_h = page.tilewidth, page.tilelength
+    else:
+        tile_w, tile_h = page.imagewidth, min(page.rowsperstrip, page.imagelength)
     across = -(-page.imagewidth // tile_w)
     down = -(-page.imagelength // tile_h)
-    for number, count in enumerate(page.databytecounts[: across * down]):
+    planes = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
+    for number, count in enumerate(page.databytecounts[: across * down * planes]):
         if count == 0:
-            top, left = (number // across) * tile_h - y0, (number % across) * tile_w - x0
+            row, column = divmod(number % (across * down), across)
+            top, left = row * tile_h - y0, column * tile_w - x0
             rgb[max(0, top) : max(0, top + tile_h), max(0, left) : max(0, left + tile_w)] = 255

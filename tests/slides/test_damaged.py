@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +29,57 @@ def test_missing_tiles_are_white(tmp_path: Path) -> None:
     assert np.array_equal(read(path), expected)
     with open_slide(path) as reader:
         assert np.array_equal(reader.read_grid(40, 40, 40, 20, 1.0), expected[40:60, 40:80])
+
+
+@pytest.mark.parametrize("layout", ["strips", "planes", "strips of planes"])
+def test_missing_strips_and_planes_of_tiles_are_white(tmp_path: Path, layout: str) -> None:
+    path, image = tmp_path / "a.tif", np.full((128, 192, 3), 90, np.uint8)
+    stored = image if layout == "strips" else np.moveaxis(image, 2, 0)
+    parts: dict[str, Any] = {"tile": (64, 64)} if layout == "planes" else {"rowsperstrip": 16}
+    parts |= {"compression": "zlib"}
+    plane = "contig" if layout == "strips" else "separate"
+    tifffile.imwrite(path, stored, photometric="rgb", planarconfig=plane, metadata=None, **parts)
+    name = "TileByteCounts" if layout == "planes" else "StripByteCounts"
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tag = tiff.pages[0].tags[name]
+        counts = list(tag.value)
+        missing = 4 if layout == "strips" else len(counts) // 3 + 4  # of green alone
+        counts[missing] = 0
+        tag.overwrite(counts)
+    with open_slide(path) as reader:
+        read = reader.read_grid(0, 0, 192, 128, 1.0)
+        part = reader.read_grid(70, 65, 20, 14, 1.0)
+    expected = image.copy()
+    expected[(slice(64, 128), slice(64, 128)) if layout == "planes" else slice(64, 80)] = 255
+    assert np.array_equal(read, expected)
+    assert (part == 255).all()
+
+
+@pytest.mark.parametrize("missing", [(), ("c1",), ("c2",), ("c1", "c2")])
+def test_channels_in_files_of_their_own(tmp_path: Path, missing: tuple[str, ...]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    data = "".join(
+        f'<TiffData FirstC="{c}" IFD="0" PlaneCount="1"><UUID FileName="c{c}.ome.tif">urn:uuid:{c}</UUID>'
+        "</TiffData>"
+        for c in range(3)
+    )
+    channels = "".join(f'<Channel ID="Channel:0:{c}" SamplesPerPixel="1"/>' for c in range(3))
+    for c in range(3):
+        xml = (
+            '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{c}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" '
+            f'Type="uint8" SizeX="30" SizeY="20" SizeC="3" SizeZ="1" SizeT="1">{channels}{data}</Pixels>'
+            "</Image></OME>"
+        )
+        path = tmp_path / f"c{c}.ome.tif"
+        if f"c{c}" not in missing:
+            tifffile.imwrite(path, image[..., c], photometric="minisblack", description=xml, metadata=None)
+    if missing:
+        with pytest.raises(SlideError, match=r"c0\.ome\.tif: lacks pixels.* other files, that are not there"):
+            open_slide(tmp_path / "c0.ome.tif")
+        return
+    with open_slide(tmp_path / "c0.ome.tif") as reader:
+        assert np.array_equal(reader.read_grid(0, 0, 30, 20, 1.0), image)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
