@@ -21,6 +21,8 @@ _LEAST_TEXTURE = 4.0
 """Grey values: a difference that rounding and lossy codecs explain."""
 _UNLIKE = 0.75
 """Share of a level's contrast that the next finer level may leave unexplained. Other content: 1.4."""
+_OTHER_COLOUR = 10.0
+"""Grey values by which the mean of a channel may differ: more than lossy codecs and sharpening change it."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def level_step(
 
 
 def shift(pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> tuple[float, float] | None:
-    """How far a level is shifted, (x, y) in its own pixels; None if it holds another image.
+    """How far a level is shifted, (x, y) in its own pixels; None if it holds another image or other colours.
 
     pairs : windows of the level, and the means of the next finer level over the same pixels; uint8
             (rows, columns, 3). Positive: its pixels show what lies further right and down.
@@ -107,6 +109,8 @@ def shift(pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> tuple
     matrix, products = np.zeros((2, 2)), np.zeros(2)
     difference = contrast = 0.0
     count = 0
+    if _colour_change(pairs) > _OTHER_COLOUR:
+        return None
     for level, mean in pairs:
         seen, wanted = (
             cv2.GaussianBlur(window.astype(np.float32).mean(axis=2), (0, 0), 1.0)[2:-2, 2:-2]
@@ -130,3 +134,10 @@ def shift(pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> tuple
     if math.sqrt(unexplained / count) > _LEAST_TEXTURE + _UNLIKE * math.sqrt(contrast / count):
         return None
     return float(moved[0]), float(moved[1])
+
+
+def _colour_change(pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> float:
+    """The largest difference of a channel's mean over all pairs of windows."""
+    sums = [(level.astype(np.float64) - mean).sum(axis=(0, 1)) for level, mean in pairs]
+    pixels = sum(level.shape[0] * level.shape[1] for level, _ in pairs)
+    return float(np.abs(sum(sums)).max()) / pixels if pixels else 0.0

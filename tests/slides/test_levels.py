@@ -80,6 +80,10 @@ def test_another_picture_is_not_a_level_and_glass_is_not_shifted() -> None:
     assert shift([(glass, glass)]) == (0, 0)
     assert shift([(glass, glass // 2)]) is None
     assert shift([]) == (0, 0)
+    # Channels in another order have the same grey values.
+    pink = np.clip(noise(64, 64).astype(int) // 4 + (150, 90, 130), 0, 255).astype(np.uint8)
+    assert shift([(pink, pink)]) is not None
+    assert shift([(pink[..., ::-1], pink)]) is None
 
 
 def _first(image: Pixels, step: int) -> Pixels:
