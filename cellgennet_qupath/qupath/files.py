@@ -193,7 +193,10 @@ class FilesBackend:
             nuclei = Beside(stored, nuclei)
         elif options.checked is not None:
             with suppress(EntryDataError):  # QuPath's own data have them, and the script leaves them there
-                nuclei = Beside(self.checked_detections(entry, options.checked), nuclei)
+                staying = self.checked_detections(entry, options.checked)
+                nuclei = Beside(staying, nuclei)
+                if len(staying):
+                    stored = StoredNuclei(file, self.columns_file(entry), options.checked)
         parents: ParentsOf | None = None
         cores = self.cores(entry)
         if options.within or cores:

@@ -8,9 +8,11 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from ..nuclei import Nuclei, NucleiChunks, empty
+from .checked import in_area
 from .formats.detections import detection_chunks, qupath_id
 
 
@@ -18,10 +20,12 @@ class StoredNuclei:
     """The nuclei of a file of detections, one chunk in memory at a time (see ``NucleiChunks``).
 
     The file is read once to check it, and again for each call of ``chunks``; until that has ended it must not
-    change. Raises EntryDataError.
+    change. ``parents_in``: an area outside which the parents do not matter. Raises EntryDataError.
     """
 
-    def __init__(self, file: Path, columns_file: Path | None = None) -> None:
+    def __init__(
+        self, file: Path, columns_file: Path | None = None, parents_in: shapely.Geometry | None = None
+    ) -> None:
         self._file, self._columns_file = file, columns_file
         self._count, names = 0, dict[str, None]()
         known: dict[str, int] = {}
@@ -31,6 +35,8 @@ class StoredNuclei:
             self._count += len(nuclei)
             names |= dict.fromkeys(map(str, nuclei.measurements.columns))
             rows = np.flatnonzero(parents != "")
+            if parents_in is not None:
+                rows = rows[in_area(nuclei.take(rows), parents_in)]
             if len(rows):
                 keys.append(_keys(nuclei.take(rows)))
                 numbers += [known.setdefault(parent, len(known)) for parent in parents[rows].tolist()]

@@ -11,7 +11,14 @@ import shapely
 from cellgennet_qupath.nuclei import Nuclei, concat
 from cellgennet_qupath.qupath.checked import in_area
 from cellgennet_qupath.qupath.open import Backend, open_project
-from cellgennet_qupath.qupath.project import ExistingPolicy, WriteOptions
+from cellgennet_qupath.qupath.project import (
+    ROOT,
+    ExistingPolicy,
+    ImageEntry,
+    Project,
+    Within,
+    WriteOptions,
+)
 from tests.qupath.backends import assert_equal, needs_qupath, nuclei, with_cells
 from tests.qupath.in_qupath import InQuPath, executable, image_names
 
@@ -57,6 +64,27 @@ def test_what_is_in_a_checked_area_stays(
             assert others > 0
             gone = 0 if existing == "replace-own" else _outside(project)
             assert opened.counts(one).detections == len(found) + others - gone
+
+
+def test_what_stays_keeps_its_parent(project: Path) -> None:
+    """Without QuPath; in QuPath it stays where it is in the hierarchy."""
+    with open_project(project, "files", writable=True) as opened:
+        one = opened.entries[0]
+        within = Within(ids=tuple(a.id for a in opened.annotations(one) if a.path_class == "Training"))
+        opened.write_detections(one, nuclei(), WriteOptions(within=within))
+        before = _parents(opened, one)
+        assert set(before.values()) > {ROOT}
+        opened.write_detections(one, new_ones(), WriteOptions("replace-own", checked=CHECKED))
+        after = _parents(opened, one)
+        checked = opened.checked_detections(one, CHECKED).ids.astype(str)
+        assert {before[identifier] for identifier in checked} > {ROOT}
+        assert all(before[identifier] == after[identifier] for identifier in checked)
+        assert {after[identifier] for identifier in {*after} - {*checked}} == {ROOT}
+
+
+def _parents(opened: Project, one: ImageEntry) -> dict[str, str]:
+    chunks = list(opened.detection_chunks(one))
+    return {str(i): str(p) for c in chunks for i, p in zip(c.nuclei.ids, c.parents, strict=True)}
 
 
 def _as_wide(staying: Nuclei, found: Nuclei) -> Nuclei:
