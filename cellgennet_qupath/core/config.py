@@ -21,6 +21,11 @@ Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 Architecture = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "unet"]
 
 
+def _has_flag(value: object) -> bool:
+    """No setting is yes or no, which would count as 1 or 0 where a number is meant."""
+    return any(isinstance(one, bool) for one in (value if isinstance(value, list | tuple) else [value]))
+
+
 class Section(BaseModel):
     """A group of settings. A renamed setting keeps its old name as its ``serialization_alias``.
 
@@ -43,9 +48,19 @@ class Section(BaseModel):
         if not isinstance(raw, dict):
             return raw
         old = cls.old_names()
+        old = cls.old_names()
+        known = {*old, *cls.model_fields}
+        flags = [key for key, value in raw.items() if key in known and _has_flag(value)]
+        if flags:
+            raise ValueError(
+                f"`{flags[0]}` has yes, no, on, off, true or false: write a number, or a name in quotes"
+            )
         # A setting given under both names is left as it is, and so rejected as unknown.
         return {old[key] if key in old and old[key] not in raw else key: raw[key] for key in raw}
 
+
+FIXED_CLASSES = ("Corrected", "Suggested")
+"""Classes whose meaning cannot be changed: regions in which detections were checked, and suggestions."""
 
 Name = Annotated[str, Field(min_length=1)]
 Patterns = Name | Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -70,6 +85,8 @@ class ClassNames(Section):
         named += [("ignore", self.ignore), *(("nucleus", name) for name in dict.fromkeys(self.nucleus_names))]
         meanings: dict[str, str] = {}
         for meaning, name in named:
+            if name in FIXED_CLASSES:
+                raise ValueError(f"`{meaning}` cannot be {name}: that class has a meaning of its own")
             other = meanings.setdefault(name, meaning)
             if other != meaning:
                 raise ValueError(f"`{other}` and `{meaning}` are the same class ({name})")

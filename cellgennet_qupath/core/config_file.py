@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ def load_config(path: Path | None, reporter: Reporter = SILENT) -> Config:
     except NotPlainError as error:
         raise ConfigError(path, error.reason, "Give a YAML file of settings") from error
     except YamlError as error:
+        advice = "Check the indentation and the colons" if error.is_syntax else "Correct the file"
+        raise ConfigError(path, str(error), advice) from error
         raise ConfigError(path, str(error), "Check the indentation and the colons") from error
     if raw is None:
         return Config()
@@ -61,21 +64,26 @@ def config_from(raw: object, source: object) -> Config:
         return Config.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        problem = _in_words(first["type"], first["loc"], first["input"]) or first["msg"]
-        problem = problem.removeprefix("Value error, ")
-        problem = problem[:1].lower() + problem[1:]
+        # What follows are the kinds of value that a setting may have.
+        place = first["loc"][:2]
+        key = ".".join(str(part) for part in place)
+        kinds = dict.fromkeys(one["msg"] for one in error.errors() if one["loc"][:2] == place)
+        messages = [message.removeprefix("Value error, ") for message in kinds]
+        problem = _in_words(first["type"], first["loc"], first["input"])
+        problem = problem or ", or ".join(message[:1].lower() + message[1:] for message in messages)
         raise ConfigError(
             source, f"`{key}`: {problem}" if key else problem, "See docs/configuration.md"
         ) from error
 
 
 def _in_words(kind: str, place: tuple[int | str, ...], value: object) -> str:
-    """What is wrong with a setting that is misspelt or has a decimal comma; "" for anything else."""
+    """What is wrong with a setting that is misspelt or not written as meant; "" for anything else."""
     if kind == "extra_forbidden":
         near = _similar(tuple(str(part) for part in place))
         hint = f"; did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
         return f"there is no such setting{hint}"
+    if kind == "string_type" and isinstance(value, int | float | date):
+        return f"{value} is a number or a date in YAML; put the name in quotation marks"
     comma = re.fullmatch(r"\s*([+-]?\d+),(\d+)\s*", value) if isinstance(value, str) else None
     return f"{value} has a decimal comma; write {comma[1]}.{comma[2]}" if comma else ""
 

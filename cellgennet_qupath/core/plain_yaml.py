@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,21 @@ MOST_BYTES = 256 * 1024
 _MOST_NODES = 50_000
 _MOST_ALIASES = 100
 _DEEPEST = 40
+_NOT_YAML = "is not valid YAML"
+
+_OTHER_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
+"""Numbers that YAML 1.1 reads in base 8 (``010`` is 8) or 60 (``1:30`` is 90)."""
 
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class YamlError(ValueError):
     """A text that is not YAML, or not plain values of bounded size; the message says why."""
+
+    @property
+    def is_syntax(self) -> bool:
+        """Whether the text is not YAML at all."""
+        return self.args == (_NOT_YAML,)
 
 
 def read_yaml(path: Path) -> Any:
@@ -51,7 +61,7 @@ def parse_yaml(text: str) -> Any:
         raise
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         # Beside its own errors the library raises these for tagged or impossible values (month 13).
-        raise YamlError("is not valid YAML") from error
+        raise YamlError(_NOT_YAML) from error
     except RecursionError as error:
         raise YamlError("is nested too deeply") from error
 
@@ -85,6 +95,16 @@ def _check_names(node: yaml.MappingNode) -> None:
             names.add(key.value)
 
 
+def _check_number(node: yaml.ScalarNode) -> None:
+    """Few know in which base the library reads some numbers, and it says nothing."""
+    numbers = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+    if node.tag in numbers and _OTHER_NUMBER.fullmatch(node.value):
+        raise YamlError(
+            f"has `{node.value:.40}`, which YAML does not read as it looks: leave out zeros before a number, "
+            "and put texts in quotation marks"
+        )
+
+
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
     """How many values a node unfolds to. A node that contains itself has no size and is refused."""
     if id(node) in known:
@@ -96,6 +116,8 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
     children: list[yaml.Node] = []
     if isinstance(node, yaml.SequenceNode):
         children = list(node.value)
+    elif isinstance(node, yaml.ScalarNode):
+        _check_number(node)
     elif isinstance(node, yaml.MappingNode):
         _check_names(node)
         children = [part for pair in node.value for part in pair]

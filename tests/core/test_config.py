@@ -10,11 +10,13 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cellgennet_qupath.annotations.classes import CORRECTED
 from cellgennet_qupath.bundle import load_bundle, named_bundle
-from cellgennet_qupath.core.config import Config
+from cellgennet_qupath.core.config import FIXED_CLASSES, Config
 from cellgennet_qupath.core.config_file import config_from, config_of_bundle, load_config
 from cellgennet_qupath.core.errors import ConfigError
 from cellgennet_qupath.core.progress import SILENT, Remembering
+from cellgennet_qupath.qupath.suggested import SUGGESTED
 from cellgennet_qupath.segmentation.decode import DecodingConfig
 
 OLD = "pseudo:\n  sharpness: 2\n  miss_doubt: 0.5\nloss:\n  contact: 4\n"
@@ -159,3 +161,55 @@ def test_sections_without_settings_and_names_inside_patterns_are_fine(tmp_path: 
 def test_a_bundle_whose_classes_contradict_each_other_opens() -> None:
     config, ignored = config_of_bundle({"classes": {"training": "A", "validation": "A"}, "seed": 3})
     assert (config.classes.training, config.seed, ignored) == ("Training", 3, ["classes"])
+
+
+@pytest.mark.parametrize("text", ["seed: 010", "seed: 1:30", "mpp: 1:15", "student: {epochs: 012}"])
+def test_numbers_that_yaml_reads_in_another_base_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="does not read as it looks"):
+        load_config(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "text", ["seed: 0", "seed: 08", "mpp: 0.25", "mpp: .5", "student: {epochs: '010'}", "mpp: 2.5e-1"]
+)
+def test_plain_numbers_are_read(tmp_path: Path, text: str) -> None:
+    load_config(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed: yes",
+        "loss: {distillation: off}",
+        "classes: {nucleus: [Nucleus, no]}",
+        "pseudo: {sharpness: on}",
+    ],
+)
+def test_yes_and_no_are_no_numbers_and_no_names(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="yes, no, on, off"):
+        load_config(written(tmp_path, text))
+
+
+def test_an_unknown_switch_of_a_newer_bundle_is_left_out_alone() -> None:
+    config, ignored = config_of_bundle({"loss": {"fancy": True, "bce": 0.5}})
+    assert (config.loss.bce, ignored) == (0.5, ["loss.fancy"])
+
+
+@pytest.mark.parametrize("text", ["classes: {training: 12}", "classes: {nucleus: 2024-01-01}"])
+def test_a_name_of_digits_needs_quotation_marks(tmp_path: Path, text: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"`classes\.(training|nucleus)`: .* put the name in quotation marks"
+    ):
+        load_config(written(tmp_path, text))
+
+
+def test_all_kinds_of_value_that_a_setting_may_have_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"`adaptation\.scale`: input should be 'auto', or .* equal to 2"):
+        load_config(written(tmp_path, "adaptation: {scale: 3}"))
+
+
+def test_classes_with_a_fixed_meaning_are_not_given_another(tmp_path: Path) -> None:
+    assert set(FIXED_CLASSES) == {CORRECTED, SUGGESTED}
+    for text in ("{nucleus: [Nucleus, Suggested]}", "{training: Corrected}", "{ignore: Corrected}"):
+        with pytest.raises(ConfigError, match="a meaning of its own"):
+            load_config(written(tmp_path, f"classes: {text}"))
