@@ -8,13 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .next_step import quoted
 from .options import json_option, print_json
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
 
 
-@click.group("models", invoke_without_command=True)
+class _Models(click.Group):
+    """A group that says how folders are listed to who names one instead of a subcommand."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if "Did you mean" in error.message and not Path(args[0]).exists():
+                raise
+            folder = args[0] if Path(args[0]).is_dir() else "FOLDER"
+            hint = f"To list the bundles in a folder: cellgennet models list {quoted(folder)}"
+            raise click.UsageError(f"{error.message} {hint}", ctx) from error
+
+
+@click.group("models", cls=_Models, invoke_without_command=True)
 @json_option
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:

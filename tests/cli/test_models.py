@@ -81,3 +81,15 @@ def test_notes_for_readers_may_be_added_to_a_card(capsys: pytest.CaptureFixture[
     card.write_text(text.replace("species:\n- human\n", "species: [rat]\n"), encoding="utf-8")
     _, out, _ = invoke(capsys, "models", "--json")
     assert json.loads(out)["models"][1]["species"] == ["rat"]
+
+
+def test_a_folder_without_a_subcommand_is_answered_with_the_one_that_is_meant(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "my models").mkdir()
+    code, _, err = invoke(capsys, "models", "my models")
+    assert (code, 'cellgennet models list "my models"' in err) == (2, True)
+    code, _, err = invoke(capsys, "models", "nothing.cgn")
+    assert (code, "cellgennet models list FOLDER" in err) == (2, True)
+    code, _, err = invoke(capsys, "models", "lst")
+    assert (code, "models list" in err, "list" in err) == (2, False, True)
