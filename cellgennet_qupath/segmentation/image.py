@@ -117,7 +117,7 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
     return result
 
 
-_DONE = ("unchanged", "edited")
+_DONE = ("unchanged", "restored", "edited")
 _DONE_BEFORE = "done.json"
 """Mark of a finished image, left by versions without records."""
 
@@ -186,6 +186,9 @@ def _earlier(run: Run, entry: ImageEntry, record: Record, present: Present) -> I
             f"its nuclei were edited since ({present.count} now, {record.count} written) and are kept; "
             "--restart segments it again"
         )
+    elif present.state == "restored":
+        note = f"its {present.count} restored nuclei are kept; --restart segments it again"
+    if note:
         run.reporter.warn(f"{entry.name}: {note}.")
     return ImageResult(
         id=entry.id,
@@ -206,6 +209,11 @@ def _report_edits(run: Run, entry: ImageEntry, record: Record, present: Present)
         run.reporter.warn(
             f"{entry.name}: its nuclei were edited since they were written ({present.count} now, "
             f"{record.count} written). They will be replaced; a copy is kept (`cellgennet restore`)."
+        )
+    elif present.state == "restored" and run.options.existing != "keep":
+        run.reporter.warn(
+            f"{entry.name}: its {present.count} restored nuclei will be replaced; a copy is kept "
+            "(`cellgennet restore`)."
         )
     if present.state == "damaged":
         run.reporter.warn(f"{entry.name}: {record.path(run.project)} is damaged, so the image is done again.")

@@ -42,6 +42,7 @@ class Record:
     current  : False once a restart has begun, so that the image is done again.
     covered  : the area in which these nuclei, and those kept beside them, were looked for, as well-known
                text; "" for the whole image (with ``within`` or ``inside``: not known).
+    restored : whether `restore` put them back since.
     """
 
     origin: dict[str, Any]
@@ -59,6 +60,7 @@ class Record:
     current: bool = field(default=True)
     inside: list[str] = field(default_factory=list)
     covered: str = ""
+    restored: bool = False
 
     def path(self, project: Project) -> Path:
         """The file of the nuclei."""
@@ -69,12 +71,12 @@ class Record:
 class Present:
     """The nuclei that an image has now, compared with its record.
 
-    state : "unchanged"; "edited" by a person; "gone" if this tool's nuclei are no longer there; "damaged"
-            if their file cannot be read.
+    state : "unchanged"; "restored" and not changed since; "edited" by a person; "gone" if this tool's nuclei
+            are no longer there; "damaged" if their file cannot be read.
     count : this tool's nuclei that are there.
     """
 
-    state: Literal["unchanged", "edited", "gone", "damaged"]
+    state: Literal["unchanged", "restored", "edited", "gone", "damaged"]
     count: int = 0
 
 
@@ -142,8 +144,9 @@ def present_nuclei(project: Project, entry: ImageEntry, record: Record) -> Prese
     file = record.path(project)
     if not file.is_file():
         return Present("gone")
+    whole: Literal["unchanged", "restored"] = "restored" if record.restored else "unchanged"
     if record.checksum and file_checksum(file) == record.checksum:
-        return Present("unchanged", record.count)
+        return Present(whole, record.count)
     try:
         now = project.detections(entry)
     except EntryDataError:
@@ -152,7 +155,7 @@ def present_nuclei(project: Project, entry: ImageEntry, record: Record) -> Prese
         return Present("gone")
     # QuPath's own file also changes with annotations; ours contains nothing but nuclei.
     same = project.backend not in ("files", "images") and record.nuclei == digest_of(now)
-    return Present("unchanged" if same else "edited", len(now))
+    return Present(whole if same else "edited", len(now))
 
 
 class Digesting:

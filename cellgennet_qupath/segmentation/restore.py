@@ -6,7 +6,15 @@ from dataclasses import replace
 
 from ..qupath.project import ImageEntry, Project, WrittenDetections
 from ..qupath.replaced import kept_detections, record_beside, restore_detections
-from .record import Record, place_of, read_record, read_record_file, write_record
+from .record import (
+    Record,
+    digest_of,
+    file_checksum,
+    place_of,
+    read_record,
+    read_record_file,
+    write_record,
+)
 
 
 def restore_image(project: Project, entry: ImageEntry) -> WrittenDetections | None:
@@ -20,11 +28,15 @@ def restore_image(project: Project, entry: ImageEntry) -> WrittenDetections | No
     last = read_record(project, entry)
     written = restore_detections(project, entry)
     if written is not None and last is not None:
-        write_record(project, entry, _restored(project, last, made, written))
+        in_own_file = project.backend in ("files", "images")
+        digest = "" if in_own_file else digest_of(project.detections(entry))
+        write_record(project, entry, _restored(project, last, made, written, digest))
     return written
 
 
-def _restored(project: Project, last: Record, made: Record | None, written: WrittenDetections) -> Record:
+def _restored(
+    project: Project, last: Record, made: Record | None, written: WrittenDetections, digest: str
+) -> Record:
     """The record of restored detections: of the run that ``made`` them, None where that is not known.
 
     The inputs stay those of the last run: its command, given again, keeps what a user has restored.
@@ -38,6 +50,7 @@ def _restored(project: Project, last: Record, made: Record | None, written: Writ
         mm2=None if made is None else made.mm2,
         count=written.count,
         file=place_of(project, written.file),
-        checksum="",
-        nuclei="",
+        checksum=file_checksum(written.file),
+        nuclei=digest,
+        restored=True,
     )

@@ -18,6 +18,7 @@ from cellgennet_qupath.segmentation.restore import restore_image
 
 from ..projects import annotate, feature
 from .fakes import model
+from .test_records import edit
 from .test_records import folder as folder
 from .test_records import run
 
@@ -71,7 +72,19 @@ def test_the_command_that_replaced_restored_nuclei_keeps_them_when_it_is_given_a
     restored(folder)
     _, warnings, calls = run(folder, cells=2.0)
     assert calls == 0
-    assert "are kept" in warnings[0]
+    assert "restored nuclei are kept" in warnings[0]
+
+
+def test_restored_nuclei_are_not_called_edited_unless_they_were(folder: Path) -> None:
+    run(folder)
+    run(folder, cells=2.0)
+    restored(folder)
+    _, warnings, _ = run(folder, cells=3.0)
+    assert "restored nuclei will be replaced; a copy is kept" in warnings[0]
+    restored(folder)
+    edit(folder)
+    _, warnings, _ = run(folder, cells=3.0)
+    assert "edited since (5 now" in warnings[0]
 
 
 def test_of_nuclei_without_a_record_nothing_is_claimed(folder: Path) -> None:
