@@ -24,11 +24,9 @@ class _Models(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            if "Did you mean" in error.message and not Path(args[0]).exists():
-                raise
             folder = args[0] if Path(args[0]).is_dir() else "FOLDER"
             hint = f"To list the bundles in a folder: cellgennet models list {quoted(folder)}"
-            raise click.UsageError(f"{error.message} {hint}", ctx) from error
+            raise click.UsageError(f"{error.format_message()} {hint}", ctx) from error
 
 
 @click.group("models", cls=_Models, invoke_without_command=True)

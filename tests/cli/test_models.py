@@ -91,5 +91,3 @@ def test_a_folder_without_a_subcommand_is_answered_with_the_one_that_is_meant(
     assert (code, 'cellgennet models list "my models"' in err) == (2, True)
     code, _, err = invoke(capsys, "models", "nothing.cgn")
     assert (code, "cellgennet models list FOLDER" in err) == (2, True)
-    code, _, err = invoke(capsys, "models", "lst")
-    assert (code, "models list" in err, "list" in err) == (2, False, True)

@@ -18,9 +18,8 @@ from cellgennet_qupath.segmentation.restore import restore_image
 
 from ..projects import annotate, feature
 from .fakes import model
-from .test_records import edit
+from .test_records import edit, run
 from .test_records import folder as folder
-from .test_records import run
 
 WHOLE = 440 * 300
 
