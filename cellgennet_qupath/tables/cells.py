@@ -7,6 +7,7 @@ only the few that a spreadsheet would run as a formula, or that no file format c
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +24,11 @@ _ANY_UNWRITABLE = re.compile(f"{_UNWRITABLE}|{_SURROGATE}")
 def writable(text: str) -> str:
     """A text in which control characters (except tabs and line ends) and lone surrogates are replaced."""
     return _ANY_UNWRITABLE.sub(REPLACEMENT, text)
+
+
+def folded(name: str) -> str:
+    """A name as file systems compare it that know neither case nor the form of accents."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def text_cell(text: str) -> str:

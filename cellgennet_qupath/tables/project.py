@@ -16,14 +16,16 @@ from ..core.extras import require
 from ..core.files import replacing, replacing_folder
 from ..core.progress import SILENT, Reporter
 from ..measure.compartments import stain_comes_first
+from ..qupath.loose import LooseImages
 from ..qupath.project import ImageEntry, Project
 from ..qupath.repeats import remark
 from ..segmentation.record import measured_in, mixed_settings, read_record
 from ..slides.pixel_size import implausible
 from .about import check_columns, export_facts, extra_columns, image_facts
-from .cells import writable
+from .cells import folded, writable
 from .formats import FORMATS, Format, ending_of
 from .segmented import why_unknown
+from .spatialdata import is_own_store
 from .spool import Chunks, Export
 from .stream import NucleiStream, Tally, has_nuclei
 from .units import Unit, Units, choose_units, listed
@@ -88,6 +90,7 @@ def export_project(
     form = _format(project, path, options)
     check_columns(options.columns, options.summary)
     files = _files(project, path, form, options)
+    _refuse_own_files(project, files)
     _warn_before(project, files, reporter)
     tallies: dict[str, Tally] = {}
     counts = [_write(project, file, form, options, tallies, reporter) for file in files]
@@ -126,17 +129,46 @@ def _files(project: Project, path: Path, form: Format, options: _Options) -> lis
         has = partial(has_nuclei, project)
         return _File(path, entries, *choose_units(entries, options.unit, options.mpp, form.one_unit, has))
 
+    if any(IMAGE in part for part in path.parts[:-1]):
+        raise UsageError(path, f"has {IMAGE} in the name of a folder", "Put it into the name of the file")
     if IMAGE not in path.name:
         return [file(path, project.entries)]
-    names: set[str] = set()
-    files = []
-    for entry in project.entries:
-        name = _FORBIDDEN.sub("_", writable(entry.name))
-        if path.name.replace(IMAGE, name).lower() in names:  # several images of this name
-            name = f"{name}-{entry.id}"
-        names.add(path.name.replace(IMAGE, name).lower())
-        files.append(file(path.with_name(path.name.replace(IMAGE, name)), [entry]))
-    return files
+    names = _file_names(path.name, project.entries)
+    return [file(path.with_name(names[entry.id]), [entry]) for entry in project.entries]
+
+
+def _file_names(pattern: str, entries: Sequence[ImageEntry]) -> dict[str, str]:
+    """The name of each image's file by its id, no two of which a file system takes for the same.
+
+    Where several images have a name, all but the first have their id in the name of their file.
+    """
+    plain = {entry.id: _FORBIDDEN.sub("_", writable(entry.name)) for entry in entries}
+    first: dict[str, str] = {}
+    for entry in entries:
+        first.setdefault(folded(plain[entry.id]), entry.id)
+    taken = set(first)
+    names: dict[str, str] = {}
+    for entry in entries:
+        name = plain[entry.id]
+        if first[folded(name)] != entry.id:
+            while folded(name) in taken:
+                name = f"{name}-{entry.id}"
+            taken.add(folded(name))
+        names[entry.id] = pattern.replace(IMAGE, name)
+    return names
+
+
+def _refuse_own_files(project: Project, files: Sequence[_File]) -> None:
+    """A table must not replace the nuclei that it is made of, or other files of this tool."""
+    kept = project.work_folder.resolve()
+    own: list[Path] = []
+    if isinstance(project, LooseImages):
+        own = [project.detections_file(entry).resolve() for entry in project.entries]
+    for file in files:
+        path = file.path.resolve()
+        if path in own or path.is_relative_to(kept):
+            what = "is where the nuclei of an image are kept" if path in own else "is among this tool's files"
+            raise UsageError(file.path, what, "Choose another folder")
 
 
 def _write(
@@ -185,7 +217,7 @@ def _replacing(path: Path, folder: bool) -> AbstractContextManager[Path]:
     if folder != path.is_dir() and path.exists():
         what = "is a file" if folder else "is a folder"
         raise ExportError(path, f"cannot be written ({what})", "Choose another name")
-    if folder and path.exists() and not any((path / name).exists() for name in ("zarr.json", ".zgroup")):
+    if folder and path.exists() and not is_own_store(path):
         raise ExportError(path, "is a folder that holds something else", "Choose another name")
     return replacing_folder(path) if folder else replacing(path)
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from ..qupath.project import ImageEntry
 from .anndata_store import INSTANCE, REGION, Blocks, facts_for_uns, safe_name, write_anndata
+from .cells import folded
 from .parquet import geo_metadata
 from .spool import Export, spooled
 from .tables import CELL_GEOMETRY, GEOMETRY
@@ -57,6 +58,16 @@ def write_spatialdata(folder: Path, export: Export) -> int:
         return spool.rows
 
 
+def is_own_store(folder: Path) -> bool:
+    """Whether a folder is a store as ``write_spatialdata`` writes it, to which nobody added elements."""
+    return (
+        {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+        == {"zarr.json", "shapes", "tables"}
+        and {path.name for path in (folder / "tables").glob("[!.]*")} <= {"zarr.json", TABLE}
+        and (folder / "tables" / TABLE).is_dir()
+    )
+
+
 def element_names(entries: Sequence[ImageEntry]) -> dict[str, str]:
     """The element of each image, by its id: its name made safe, with its id where two would be alike."""
     names: dict[str, str] = {}
@@ -64,9 +75,9 @@ def element_names(entries: Sequence[ImageEntry]) -> dict[str, str]:
     for entry in entries:
         name = safe_name(entry.name).lstrip("._") or "image"
         # Compared without case, as file systems and spatialdata do.
-        if {name.lower(), f"{name}_cells".lower()} & taken:
+        while {folded(name), folded(f"{name}_cells")} & taken:
             name = f"{name}_{entry.id}"
-        taken |= {name.lower(), f"{name}_cells".lower()}
+        taken |= {folded(name), folded(f"{name}_cells")}
         names[entry.id] = name
     return names
 

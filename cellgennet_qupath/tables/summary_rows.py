@@ -175,7 +175,9 @@ def class_columns(rows: Sequence[Row], more: bool) -> Iterator[tuple[str, list[f
             derived = [name for name in names if name == base or name.startswith(f"{base}: ")]
             yield f"Num {base} (base)", [_number(row, derived) for row in rows]
     for name in names:
-        yield f"Num {name}", [_number(row, [name]) for row in rows]
+        # QuPath's name for the number of all of them is taken.
+        column = f"Num {name} (class)" if name == "Detections" else f"Num {name}"
+        yield column, [_number(row, [name]) for row in rows]
     if not more:
         return
     for base in bases:

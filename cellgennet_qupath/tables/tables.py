@@ -28,6 +28,14 @@ CELL_GEOMETRY = "cell_geometry"
 FLAGS = (PROBABILITY, TOUCHES_EDGE)
 """Measurements that say how far to trust a nucleus and are no property of it."""
 
+_METADATA = "Metadata: "
+"""At the beginning of the names of columns with an image's metadata in the project."""
+_NOT_NUMBERS = frozenset(
+    {IMAGE_NAME, OBJECT_ID, "Object type", "Name", "Classification", "TMA Core", "TMA core", "Parent", "ROI"}
+    | {"Image ID", "Slide", "Model", "Model checksum", GEOMETRY, CELL_GEOMETRY}
+)
+"""The columns of texts and outlines that a table may have, those on request included."""
+
 _DECIMALS = 4
 
 
@@ -93,7 +101,7 @@ def image_table(entry: ImageEntry, chunk: DetectionChunk, layout: Layout) -> pa.
     for name in nuclei.measurements.columns:
         numbers[str(name)] = nuclei.measurements[name].to_numpy(np.float64)
     for name in dict.fromkeys([*(name for name in chunk.order if name in numbers), *numbers]):
-        table.add_numbers(writable(name), numbers[name], Kind.MEASUREMENT)
+        table.add_numbers(_column_of(name), numbers[name], Kind.MEASUREMENT)
     for name, text in (layout.extra or {}).items():
         table.add_texts(writable(name), [text] * n, Kind.EXTRA)
     if layout.outlines:
@@ -101,6 +109,13 @@ def image_table(entry: ImageEntry, chunk: DetectionChunk, layout: Layout) -> pa.
         if nuclei.cells is not None:
             table.add_outlines(CELL_GEOMETRY, nuclei.cells)
     return table.table()
+
+
+def _column_of(measurement: str) -> str:
+    """The column of a measurement, which another image or export may not need for something else."""
+    name = writable(measurement)
+    taken = name in _NOT_NUMBERS or name.startswith(_METADATA)
+    return f"{name} (measurement)" if taken else name
 
 
 class _Columns:

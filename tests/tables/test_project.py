@@ -11,16 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
 from cellgennet_qupath.core.errors import ExportError, UsageError
 from cellgennet_qupath.core.progress import Task
 from cellgennet_qupath.nuclei import empty
+from cellgennet_qupath.qupath.loose import open_loose
 from cellgennet_qupath.qupath.project import DetectionChunk, ImageEntry
+from cellgennet_qupath.qupath.search import find_images
 from cellgennet_qupath.tables import formats
 from cellgennet_qupath.tables.project import export_project
 from tests.helpers import Recorder, csv_rows
+from tests.projects import drawn_slide
 
 from .projects import TWO, Images, MemoryProject, entry, export, nuclei, segmented
 
@@ -222,3 +226,55 @@ def test_neighbours_are_measured_without_reading_detections_twice(tmp_path: Path
     assert [row[near[0]] for row in rows[1]] == ["5", "5", "14.5774", "5", "5", ""]
     without = [{name: text for name, text in row.items() if name not in near} for row in rows[1]]
     assert without == rows[0]
+
+
+def test_no_file_of_an_image_replaces_that_of_another(tmp_path: Path) -> None:
+    one = nuclei((0, 0, 9, 9))
+    names = ["a-2", "a", "a", "A", "e\u0301", "\u00e9"]
+    images = [(entry(n, name), one) for n, name in zip([1, 3, 2, 4, 5, 6], names, strict=True)]
+    (tmp_path / "out").mkdir()
+    export(tmp_path / "out", "{image}.csv", images)
+    written = sorted(file.name for file in (tmp_path / "out").glob("*.csv"))
+    assert written == ["A-4.csv", "a-2-2.csv", "a-2.csv", "a.csv", "e\u0301.csv", "\u00e9-6.csv"]
+    assert [row["Image"] for row in csv_rows(tmp_path / "out" / "a-2.csv")] == ["a-2"]
+
+
+def test_the_place_of_the_image_is_the_name_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="in the name of a folder"):
+        export(tmp_path, "{image}/nuclei.csv", [TWO[0]])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_table_replaces_the_files_of_this_tool(tmp_path: Path) -> None:
+    for name in ("project/cellgennet/detections/1.geojson.gz", "project/cellgennet/{image}.csv"):
+        with pytest.raises(UsageError, match="among this tool's files"):
+            export(tmp_path, name, [TWO[0]])
+
+
+def test_no_table_replaces_the_nuclei_that_it_is_made_of(tmp_path: Path) -> None:
+    found, _ = find_images([drawn_slide(tmp_path / "a.png")], [])
+    with open_loose(found, tmp_path / "out") as loose:
+        loose.write_detections(loose.entries[0], nuclei((0, 0, 9, 9)))
+        kept = loose.detections_file(loose.entries[0])
+        before = kept.read_bytes()
+        for file in (kept, tmp_path / "out" / ".." / "out" / "a.geojson"):
+            with pytest.raises(UsageError, match="is where the nuclei of an image are kept"):
+                export_project(loose, file)
+        assert kept.read_bytes() == before
+        assert export_project(loose, tmp_path / "out" / "b.geojson") == 1
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx", "parquet", "h5ad", "zarr", "geojson"])
+def test_measurements_named_like_other_columns_are_kept(tmp_path: Path, ending: str) -> None:
+    if ending in ("h5ad", "zarr"):
+        pytest.importorskip("anndata")
+    names = ["Image", "Parent", "TMA Core", "geometry", "cell_geometry", "Slide", "Metadata: age"]
+    one = nuclei((0, 0, 9, 9))
+    odd = one.with_measurements(pd.DataFrame({name: [7.0] for name in names}))
+    images: Images = ((entry(1, "a"), odd), (entry(2, "b"), one))
+    file = export(tmp_path, f"t.{ending}", images, columns=["slide"])
+    if ending == "csv":
+        first, second = csv_rows(file)
+        assert (first["Image"], second["Image"]) == ("a", "b")
+        assert [first[f"{name} (measurement)"] for name in names] == ["7"] * len(names)
+        assert second["Image (measurement)"] == ""

@@ -82,6 +82,9 @@ def test_pixels_have_no_scale(tmp_path: Path) -> None:
 
 
 def test_names_of_elements_are_safe_and_unique() -> None:
+    names = ["b_1", "b", "b", "B"]
+    entries = [entry(number, name) for number, name in zip([4, 3, 1, 2], names, strict=True)]
+    assert list(element_names(entries).values()) == ["b_1", "b", "b_1_1", "B_2"]
     names = ["a", "A", "a_cells", "..", "__x", "é 1", ""]
     entries = [entry(number, name) for number, name in enumerate(names)]
     assert list(element_names(entries).values()) == ["a", "A_1", "a_cells_2", "image", "x", "é_1", "image_6"]
@@ -96,6 +99,13 @@ def test_an_older_store_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="is a folder that holds something else"):
         export(tmp_path, "own.zarr", images())
     assert (tmp_path / "own.zarr" / "notes.txt").is_file()
+    zarr.open_group(str(tmp_path / "slide.zarr"), mode="w").create_array("0", shape=(4, 4), dtype="u1")
+    for part in ("images", "tables/scores"):
+        zarr.open_group(str(export(tmp_path, part[:3] + ".zarr", images())), mode="a").create_group(part)
+    for theirs in ("slide.zarr", "ima.zarr", "tab.zarr"):
+        with pytest.raises(ExportError, match="is a folder that holds something else"):
+            export(tmp_path, theirs, images())
+    assert (tmp_path / "slide.zarr" / "0").is_dir()
     (tmp_path / "file.zarr").write_text("mine", encoding="utf-8")
     with pytest.raises(ExportError, match="is a file"):
         export(tmp_path, "file.zarr", images())

@@ -216,6 +216,15 @@ def test_tissue_areas(tmp_path: Path) -> None:
     assert warning.startswith("no slide: its tissue is not measured")
 
 
+def test_a_class_named_detections_does_not_hide_the_number_of_all(tmp_path: Path) -> None:
+    detected = nuclei((0, 0, 4, 4), (10, 0, 14, 4), (50, 50, 56, 56))
+    detected.classes[0] = "Detections"
+    project = MemoryProject(tmp_path, [(entry(1, "a"), detected)])
+    export_project(project, tmp_path / "s.csv", summary=True)  # type: ignore[arg-type]
+    (row,) = csv_rows(tmp_path / "s.csv")
+    assert (row["Num Detections"], row["Num Detections (class)"], row["Num Nucleus"]) == ("3", "1", "2")
+
+
 def test_a_summary_is_a_table(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"not a summary format.*\.csv"):
         export(tmp_path, "t.h5ad", TWO, summary=True)
