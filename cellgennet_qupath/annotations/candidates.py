@@ -57,13 +57,15 @@ def select_nuclei(
     others: Sequence[tuple[shapely.Geometry, str]],
     detections: Shapes,
     regions: Sequence[shapely.Geometry],
+    background: Sequence[shapely.Geometry],
     mpp: float | None,
     near_misses: frozenset[str] = frozenset(),
 ) -> tuple[Nuclei, list[Finding]]:
     """The nuclei among outlines, whatever the order of these.
 
     ours        : outlines that mean a nucleus, with their classes ("" for none).
-    others      : outlines of other classes; those of a nucleus's size in regions are doubtful.
+    others      : outlines of other classes; those of a nucleus's size in regions or on known background are
+                  doubtful.
     detections  : outlines that count where no annotation is.
     regions     : all regions, as drawn.
     near_misses : classes of ``others`` that are reported elsewhere.
@@ -82,6 +84,7 @@ def select_nuclei(
     large = areas > size.high
     pairs = outlines.overlaps(shapes, large)
     _, near = outlines.inside_and_touching(shapes, regions)
+    _, on_background = outlines.inside_and_touching(shapes, background)
 
     holds_region = _hold_a_region(shapes, areas, regions)
     holds_nuclei = _hold_nuclei(areas, pairs, (areas >= size.low) & ~large, kind) & ~holds_region
@@ -95,7 +98,7 @@ def select_nuclei(
     named = np.zeros(len(shapes), bool)
     np.logical_or.at(named, stays[candidate], classes[candidate] != "")
 
-    other = (kind == _OTHER) & ~held & ~too_large & near
+    other = (kind == _OTHER) & ~held & ~too_large & (near | on_background)
     other &= ~_mostly_inside(areas, pairs, kept)
     ours_here = (kind == _OURS) & (near | (classes != ""))
     doubtful = other | (ours_here & (too_large | speck))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from enum import StrEnum
 
 from ..core.config import ClassNames
@@ -29,7 +30,11 @@ REGIONS = frozenset({Role.TRAINING, Role.VALIDATION, Role.CORRECTED})
 
 
 def role_of(path_class: str, classes: ClassNames) -> Role:
-    """The role of a class; exact names come before patterns, and "" (no class) means nucleus."""
+    """The role of a class; exact names come before patterns, and "" (no class) means nucleus.
+
+    The form of accents in Unicode does not matter: it cannot be seen.
+    """
+    path_class = unicodedata.normalize("NFC", path_class)
     exact = {
         SUGGESTED: Role.SUGGESTED,
         CORRECTED: Role.CORRECTED,
@@ -81,7 +86,7 @@ def _difference(path_class: str, name: str) -> int:
 
 def _folded(name: str) -> str:
     """A name in lower case, every run of anything but letters and digits as one space."""
-    return " ".join(re.split(r"[\W_]+", name.casefold())).strip()
+    return " ".join(re.split(r"[\W_]+", unicodedata.normalize("NFKC", name).casefold())).strip()
 
 
 def _distance(first: str, second: str, limit: int) -> int:

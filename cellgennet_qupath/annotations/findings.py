@@ -129,10 +129,10 @@ def near_miss_class(count: int, path_class: str, role: Role, meant: str) -> Find
 
 
 def other_class(count: int, path_class: str) -> Finding:
-    """Outlines in regions that could be nuclei but have a class of their own."""
+    """Outlines in regions or on known background that could be nuclei but have a class of their own."""
     its, they = _it(count, "its", "their"), _it(count, "it is a nucleus", "they are nuclei")
     sentence = (
-        f'{_number(count, "outline")} of another class ("{path_class}") in regions '
+        f'{_number(count, "outline")} of another class ("{path_class}") in annotated areas '
         f"{_it(count, 'has', 'have')} the size of a nucleus, so {its} area counts as unknown: "
         f"if {they}, add the class to `classes.nucleus` in a file for -c."
     )

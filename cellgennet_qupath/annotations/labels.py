@@ -59,8 +59,8 @@ class Supervision:
     scattered  : rows of ``nuclei`` that are outside every region.
     validation : rows of ``nuclei`` that are in validation regions.
     cut        : outlines that cross a region's border or touch an ignored area: known foreground
-                 inside the region, unknown as objects.
-    unknown    : outlines in regions that may be nuclei but are not known as such.
+                 inside the region, unknown as objects and outside.
+    unknown    : outlines in regions, or on known background, that may be nuclei but are not known as such.
     background : known background, outside regions too.
     ignored    : unknown, whatever else is annotated there: ignored areas, and those whose class is nearly
                  that of an ignored area or a validation region.
@@ -152,12 +152,14 @@ def render(
     nuclei = layers.nuclei[split].near(start, end)
     nuclei = nuclei[np.argsort(-shapely.area(nuclei), kind="stable")]
     objects = rasterize(nuclei, shape, downsample, origin)
-    cut = paint(layers.cut) & region
+    drawn_cut = paint(layers.cut)
+    cut = drawn_cut & region
     background = np.zeros(shape, bool)
     if split is Split.TRAINING:
         background = paint(layers.background)
 
-    doubtful = paint(layers.unknown) & (objects == 0) & ~cut
+    # What is drawn as a nucleus is no background, where an area of background covers it either.
+    doubtful = (paint(layers.unknown) | drawn_cut) & (objects == 0) & ~cut
     known = (region | background | (objects > 0)) & ~doubtful
     foreground = np.where(known, (objects > 0) | cut, UNKNOWN).astype(np.int8)
     objects = np.where(known, objects, UNKNOWN).astype(np.int32)

@@ -74,7 +74,9 @@ def interpret(
         findings.append(say.validation_in_training(overlapping, classes.validation, classes.training))
     everywhere = [*drawn[Split.TRAINING], *drawn[Split.VALIDATION]]
     detected = _detected(detections, _parts(found, Role.CORRECTED))
-    nuclei, more = select_nuclei(found.nuclei, found.others, detected, everywhere, mpp, found.near_misses)
+    nuclei, more = select_nuclei(
+        found.nuclei, found.others, detected, everywhere, found.background, mpp, found.near_misses
+    )
     findings += more
 
     validation = drawn[Split.VALIDATION]
@@ -83,16 +85,17 @@ def interpret(
     validated, touches_validation = inside_and_touching(nuclei.shapes, validation)
     inside, touching = trained | validated, touches_training | touches_validation
     scattered = ~touching & nuclei.named
-    stray = int((~touching & ~nuclei.named).sum())
-    if stray:
-        findings.append(say.outside_regions(stray, classes.detection_class))
+    stray = ~touching & ~nuclei.named
+    if stray.any():
+        findings.append(say.outside_regions(int(stray.sum()), classes.detection_class))
     outlined = nuclei.shapes[touching]
     findings += _empty_regions(found, outlined, classes, counts)
     ignored = [*found.ignored, *found.held_out]
     _, under_ignored = inside_and_touching(nuclei.shapes, ignored)
     kept = (inside | scattered) & ~under_ignored
     cut = (touching & ~inside) | (under_ignored & (touching | scattered))
-    _, doubted = inside_and_touching(nuclei.doubtful, everywhere)
+    doubtful = array_of([*nuclei.doubtful, *nuclei.shapes[stray]])
+    _, doubted = inside_and_touching(doubtful, [*everywhere, *found.background])
     return Supervision(
         regions={
             Split.TRAINING: _without(_known(drawn[Split.TRAINING], outlined, found.background), validation),
@@ -103,7 +106,7 @@ def interpret(
         scattered=scattered[kept],
         validation=validated[kept],
         cut=nuclei.shapes[cut],
-        unknown=nuclei.doubtful[doubted],
+        unknown=doubtful[doubted],
         background=found.background,
         ignored=ignored,
         findings=tuple(findings),

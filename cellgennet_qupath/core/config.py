@@ -7,10 +7,12 @@ configuration of a run is kept in its model bundle.
 from __future__ import annotations
 
 import fnmatch
+import unicodedata
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 # The upper bounds only exclude typing errors and values that no computer can hold.
 Count = Annotated[int, Field(ge=1, le=100_000)]
@@ -62,7 +64,7 @@ class Section(BaseModel):
 FIXED_CLASSES = ("Corrected", "Suggested")
 """Classes whose meaning cannot be changed: regions in which detections were checked, and suggestions."""
 
-Name = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1), AfterValidator(partial(unicodedata.normalize, "NFC"))]
 Patterns = Name | Annotated[tuple[Name, ...], Field(min_length=1)]
 
 

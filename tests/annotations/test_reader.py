@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -391,3 +393,42 @@ def test_no_pixel_is_known_in_both_splits_or_background_in_a_doubtful_outline(
     assert not (doubtful & (validation.foreground == 0)).any()
     ignored = training.withheld
     assert (training.foreground[ignored] == UNKNOWN).all()
+
+
+BACKGROUND = annotation(shapely.box(200, 0, 400, 300), "Background")
+
+
+@pytest.mark.parametrize("path_class", ["", "Nucleus"])
+def test_a_nucleus_across_the_border_of_a_region_is_no_background_beside_it(path_class: str) -> None:
+    region = annotation(shapely.box(0, 0, 200, 300), "Training")
+    found = raster(read(region, BACKGROUND, disc(100, 100), disc(200, 100, path_class=path_class)))
+    assert found.foreground[100, [195, 205, 300]].tolist() == [1, UNKNOWN, 0]
+    assert found.objects[100, [195, 205, 300]].tolist() == [UNKNOWN, UNKNOWN, 0]
+
+
+def test_a_nucleus_under_an_ignored_area_is_no_background_beside_it() -> None:
+    ignored = annotation(shapely.box(300, 0, 400, 300), "Ignore*")
+    found = raster(read(BACKGROUND, ignored, disc(300, 100, path_class="Nucleus")))
+    assert found.foreground[100, [295, 305, 250]].tolist() == [UNKNOWN, UNKNOWN, 0]
+
+
+@pytest.mark.parametrize("path_class", ["", "Tumor", "nucleus", "Nucleus: Positive"])
+def test_what_may_be_a_nucleus_is_no_background(path_class: str) -> None:
+    read_there = read(BACKGROUND, disc(300, 100, path_class=path_class))
+    assert raster(read_there).foreground[100, [300, 350]].tolist() == [UNKNOWN, 0]
+    assert read_there.findings, "it is reported"
+
+
+def test_background_within_a_large_outline_stays_known() -> None:
+    for path_class in ("", "Tissue"):
+        found = raster(read(BACKGROUND, annotation(shapely.box(1, 1, 399, 299), path_class)))
+        assert found.foreground[100, 300] == 0
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("name", ["R\u00e9gion", "\ud575"])
+def test_the_form_of_accents_does_not_matter(form: Literal["NFC", "NFD"], name: str) -> None:
+    other = unicodedata.normalize("NFD" if form == "NFC" else "NFC", name)
+    drawn = annotation(shapely.box(0, 0, 200, 200), unicodedata.normalize(form, name))
+    found = read(drawn, disc(100, 100), classes=ClassNames(training=other))
+    assert (found.count(Split.TRAINING), found.findings) == (1, ())
