@@ -92,6 +92,12 @@ def _starts(length: int, side: int) -> list[int]:
     return [int(at) // 2 * 2 for at in np.linspace(0, last, count)]
 
 
+def _window_starts(start: int, end: int, size: int) -> list[int]:
+    """Where windows begin between two edges: at half-window steps, and a last one that reaches the end."""
+    last = (end - size) // 2 * 2
+    return sorted({*range(start, last + 1, size // 2 // 2 * 2), *([last] if last >= start else [])})
+
+
 def look_at(
     image: Image, number: int, reader: SlideReader, blocks: Sequence[Rectangle], size: int, networks: Networks
 ) -> Iterator[tuple[Windows, Windows]]:
@@ -136,8 +142,8 @@ def window_boxes(image: Image, block: Rectangle, size: int) -> tuple[list[Rectan
     columns, rows = image.size
     boxes = [
         Rectangle.of_size(x, y, size, size)
-        for y in range(block.y0, min(block.y1, rows) - size + 1, size // 2 // 2 * 2)
-        for x in range(block.x0, min(block.x1, columns) - size + 1, size // 2 // 2 * 2)
+        for y in _window_starts(block.y0, min(block.y1, rows), size)
+        for x in _window_starts(block.x0, min(block.x1, columns), size)
     ]
     if not boxes:
         return [], []

@@ -176,11 +176,23 @@ def suggest_windows(
         choices = choose(candidates, annotated, known, options.count, rng)
         windows = [_suggested(images, candidates, one, rank) for rank, one in enumerate(choices, start=1)]
     if len(windows) < options.count:
-        reporter.warn(
-            f"Only {len(windows)} of {options.count} windows: no more tissue without annotations was found."
-        )
+        reporter.warn(f"Only {len(windows)} of {options.count} windows: {_why_few(images, options.size)}.")
     looked = _write(project, entries, images, blocks, windows, failed, options, reporter)
     return SuggestResult(windows, looked, project.backend)
+
+
+def _why_few(images: Sequence[Image], size: int) -> str:
+    """Why there are fewer windows than were asked for; ``size``: of a window, in samples."""
+    if not images:
+        return "no image could be read"
+    small = [image.entry.name for image in images if min(image.size) < size]
+    if not small:
+        return "no more tissue without annotations was found"
+    names = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
+    too_small = f"smaller than a window ({names}; choose a smaller --size)"
+    if len(small) == len(images):
+        return f"every image is {too_small}"
+    return f"no more tissue without annotations was found, and some images are {too_small}"
 
 
 def _image(

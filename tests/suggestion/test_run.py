@@ -22,6 +22,7 @@ from cellgennet_qupath.qupath.files import FilesBackend
 from cellgennet_qupath.qupath.formats.geojson import read_annotations
 from cellgennet_qupath.suggestion.run import SuggestResult, evenly, unique
 from tests.helpers import Recorder, invoke, project_hashes
+from tests.projects import annotate, drawn_slide, feature, write_project
 from tests.suggestion.test_choose import windows
 
 
@@ -142,3 +143,23 @@ def test_a_window_of_two_blocks_is_looked_at_once() -> None:
     one = windows(images=2)
     twice = replace(one.take(np.r_[np.arange(len(one)), 5, 70]))
     assert unique(twice).boxes.tolist() == one.boxes.tolist()
+
+
+def test_why_there_are_fewer_windows_than_asked_for(tmp_path: Path, untrained: Bundle) -> None:
+    slides = [drawn_slide(tmp_path / "s.png", 0, 120, 120), drawn_slide(tmp_path / "m.png", 1, 200, 200)]
+    for name, chosen, why in (
+        ("small", slides[:1], "every image is smaller than a window (s.png; choose a smaller --size)"),
+        ("both", slides, "found, and some images are smaller than a window (s.png;"),
+        ("large", slides[1:], "no more tissue without annotations was found."),
+        ("gone", [tmp_path / "gone.png"], "no image could be read"),
+    ):
+        listener = Recorder()
+        suggested(write_project(tmp_path / name, chosen), untrained, listener, count=50)
+        assert why in listener.warnings[-1]
+
+
+def test_windows_reach_the_end_of_a_small_image(tmp_path: Path, untrained: Bundle) -> None:
+    project = write_project(tmp_path / "p", [drawn_slide(tmp_path / "m.png", 1, 301, 299)])
+    annotate(project, 1, [feature(shapely.box(0, 0, 301, 138), "Background")])
+    result = suggested(project, untrained, count=50)
+    assert max(box[3] for _, box in boxes(result)) >= 298
