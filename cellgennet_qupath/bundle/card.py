@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from importlib import metadata
@@ -39,6 +40,14 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _as_named(value: object) -> object:
+    """The stain's name as the rest of the package knows it, however a person spells it."""
+    if not isinstance(value, str):
+        return value
+    letters = re.sub(r"[\W_]+|and", "", value.casefold())
+    return "H&E" if letters in ("he", "haematoxylineosin", "hematoxylineosin") else value.strip()
+
+
 Text = Annotated[str, BeforeValidator(_as_written), Field(max_length=500)]
 Number = Annotated[float, Field(ge=-1000, le=1000)]
 
@@ -62,7 +71,7 @@ class Card(BaseModel):
     licence: str = "unspecified"
     attribution: str = ""
     mpp: float | None = Field(default=None, ge=0.001, le=1000)
-    stain: str = "H&E"
+    stain: Annotated[str, BeforeValidator(_as_named)] = "H&E"
     species: Annotated[list[Text], BeforeValidator(_as_list), Field(max_length=100)] = []
     intended_use: str = INTENDED_USE
     classes: Annotated[list[Text], Field(max_length=100)] = ["Nucleus"]

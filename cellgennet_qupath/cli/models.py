@@ -131,12 +131,23 @@ def _card(bundle: Bundle) -> dict[str, Any]:
         "species": card.species,
         "learnt_from": card.learnt_from,
         "classes": card.classes,
-        "images": card.training.get("images"),
-        "nuclei": card.training.get("training_nuclei"),
-        "scores": card.metrics.get("student") or card.metrics.get("teacher") or {},
+        "images": _number(card.training.get("images")),
+        "nuclei": _number(card.training.get("training_nuclei")),
+        "scores": _scores(card.metrics.get("student")) or _scores(card.metrics.get("teacher")),
         "teacher": bundle.holds_teacher,
         "checksum": f"sha256:{bundle.fingerprint}",
     }
+
+
+def _number(value: object) -> int | float | None:
+    """A number of a card; None for anything else that a person may have written there."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _scores(value: object) -> dict[str, int | float]:
+    """The numbers among scores."""
+    scores = value.items() if isinstance(value, dict) else ()
+    return {str(name): number for name, one in scores if (number := _number(one)) is not None}
 
 
 def _print(model: dict[str, Any]) -> None:
@@ -147,7 +158,8 @@ def _print(model: dict[str, Any]) -> None:
     click.echo(f"  use:          -m {model['use']}")
     click.echo(f"  learnt from:  {model['learnt_from']}")
     if model["nuclei"]:
-        click.echo(f"  trained on:   {model['nuclei']:,} nuclei in {model['images']} images")
+        images = "" if model["images"] is None else f" in {model['images']:,} images"
+        click.echo(f"  trained on:   {model['nuclei']:,} nuclei{images}")
     scores = model["scores"]
     if "f1@0.5" in scores and "pq" in scores:
         number = scores.get("true_objects")

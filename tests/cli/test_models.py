@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,3 +92,24 @@ def test_a_folder_without_a_subcommand_is_answered_with_the_one_that_is_meant(
     assert (code, 'cellgennet models list "my models"' in err) == (2, True)
     code, _, err = invoke(capsys, "models", "nothing.cgn")
     assert (code, "cellgennet models list FOLDER" in err) == (2, True)
+
+
+def test_cards_that_a_person_edited_are_listed(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    files = {"student.safetensors": folder / "weights"}
+    cards: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"training_nuclei": "many", "images": 3}, {"student": 0.5}),
+        ({"training_nuclei": 20}, {"student": {"f1@0.5": "good", "pq": 0.5}}),
+        ({"training_nuclei": 20, "images": [1]}, {"student": ["f1@0.5", "pq"]}),
+    ]
+    for number, (training, metrics) in enumerate(cards):
+        card = Card(name=f"n{number}", created="", training=training, metrics=metrics)
+        write_bundle(folder / "edited" / f"{number}.cgn", card, files)
+    code, out, err = invoke(capsys, "models", "list", "edited")
+    assert (code, err) == (0, "")
+    assert out.count("trained on:   20 nuclei\n") == 2
+
+
+@pytest.mark.parametrize("stain", ["h&e", "HE", "H & E ", "H and E", "Haematoxylin and eosin"])
+def test_the_stain_may_be_spelt_in_another_way(stain: str) -> None:
+    assert Card(name="a", created="", stain=stain).stain == "H&E"
+    assert Card(name="a", created="", stain="PAS").stain == "PAS"
