@@ -48,7 +48,8 @@ class Start:
     decoding : the rule that turns maps into nuclei, in µm at the start's own scale.
     mpp      : µm per pixel at which the start reads slides; None for full resolution.
     teacher  : its StarDist folder, if the bundle holds one.
-    species  : of the tissue that it learnt from, as its card records them.
+    species  : of the tissue that it learnt from, as its card records them; so are stain, licence and
+               attribution.
     """
 
     name: str
@@ -58,6 +59,9 @@ class Start:
     mpp: float | None
     teacher: Path | None
     species: tuple[str, ...] = ()
+    stain: str = "H&E"
+    licence: str = "unspecified"
+    attribution: str = ""
 
 
 def start_of(bundle: Bundle) -> Start:
@@ -70,6 +74,9 @@ def start_of(bundle: Bundle) -> Start:
         bundle.card.mpp,
         bundle.teacher.resolve() if bundle.holds_teacher else None,
         tuple(bundle.card.species),
+        bundle.card.stain,
+        bundle.card.licence,
+        bundle.card.attribution,
     )
 
 

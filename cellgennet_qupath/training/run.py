@@ -149,6 +149,9 @@ def _card_of_start(card: Card, start: Start) -> Card:
         update={
             "mpp": start.mpp,
             "species": list(start.species),
+            "stain": start.stain,
+            "licence": start.licence,
+            "attribution": start.attribution,
             "decoding": start.decoding.model_dump(),
             "config": config,
             "metrics": {"result, not kept": card.metrics.get("student", {})},

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 import yaml
 
 from ..bundle import STUDENT, TEACHER, now, versions
@@ -19,7 +20,7 @@ from ..core.plain_files import NotPlainError, read_text
 from ..core.plain_yaml import YamlError, read_yaml
 from ..core.progress import Reporter
 from .adaptation import Start
-from .data import TrainingData
+from .data import SlideTile, TrainingData
 
 _RECORD = "run.yaml"
 _MOST_BYTES = 64 * 1024**2
@@ -98,9 +99,11 @@ def prepare_run(
     record = folder / _RECORD
     if resume and not record.is_file():
         _take_over(folder, identity, reporter)
+    unlabelled = _unlabelled(data)
     stored = _stored_identity(record) if resume and record.is_file() else None
     if stored is not None:
-        if stored != identity:
+        # Earlier versions wrote nothing about the unlabelled tissue.
+        if stored != identity or (_stored(record) or {}).get("unlabelled", unlabelled) != unlabelled:
             raise TrainingError(
                 folder,
                 "annotations, images or settings changed since the run began, so it cannot be resumed",
@@ -115,6 +118,7 @@ def prepare_run(
     make_folder(folder.parent, folder / "report")
     content = {
         "identity": identity,
+        "unlabelled": unlabelled,
         "begun": now(),
         "versions": versions(),
         "config": config.model_dump(mode="json"),
@@ -139,14 +143,17 @@ def _take_over(folder: Path, identity: str, reporter: Reporter) -> None:
 
 def _stored_identity(record: Path) -> str | None:
     """The identity of the run that began in a folder; None where its record is not whole."""
+    identity = (_stored(record) or {}).get("identity")
+    return identity if isinstance(identity, str) else None
+
+
+def _stored(record: Path) -> dict[str, Any] | None:
+    """The content of a record; None where it is not whole."""
     try:
         content = read_yaml(record)
     except (OSError, NotPlainError, YamlError):
         return None
-    if not isinstance(content, dict) or not is_whole(content):
-        return None
-    identity = content.get("identity")
-    return identity if isinstance(identity, str) else None
+    return content if isinstance(content, dict) and is_whole(content) else None
 
 
 def with_checksum(content: dict[str, Any]) -> dict[str, Any]:
@@ -176,6 +183,21 @@ def _identity(data: TrainingData, config: Config, start: Start | None) -> str:
     for window in [*data.training, *data.validation]:
         for array in (window.image, window.labels.objects, window.labels.foreground):
             digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _unlabelled(data: TrainingData) -> str:
+    """A checksum of where the unlabelled tiles are, and of what must not be learnt from there."""
+    digest = hashlib.sha256()
+    slides: set[str] = set()
+    for tile in data.tiles:
+        if isinstance(tile, SlideTile):
+            entry = tile.slide.entry
+            digest.update(f"{entry.id} {entry.name} {tuple(tile.box)} {tile.slide.downsample}".encode())
+            if entry.id not in slides:
+                slides.add(entry.id)
+                ignored = shapely.normalize(shapely.union_all(tile.slide.supervision.ignored))
+                digest.update(shapely.to_wkb(ignored))
     return digest.hexdigest()
 
 

@@ -13,10 +13,11 @@ from cellgennet_qupath.core.config import Config
 from cellgennet_qupath.core.config_file import config_from
 from cellgennet_qupath.core.errors import ConfigError, TrainingError
 from cellgennet_qupath.networks.weights import read_weights
-from cellgennet_qupath.training.adaptation import init_config, start_of
+from cellgennet_qupath.segmentation.decode import DecodingConfig
+from cellgennet_qupath.training.adaptation import Start, init_config, start_of
 from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
 from cellgennet_qupath.training.interpolation import write_interpolated
-from cellgennet_qupath.training.run import Trained, train_model
+from cellgennet_qupath.training.run import Trained, _card_of_start, train_model
 from cellgennet_qupath.training.student import StudentTrainer
 
 from .drawn import discs, window
@@ -190,3 +191,12 @@ class TestInterpolation:
         pretrained = load_bundle(named_bundle(Path("pretrained")))
         with pytest.raises(TrainingError, match="another shape"):
             write_interpolated(start.student, pretrained.student, 0.5, tmp_path / "mix.safetensors")
+
+
+def test_the_card_of_a_start_that_is_kept_says_what_the_start_learnt_from(tmp_path: Path) -> None:
+    start = Start(
+        "dab", tmp_path, "", DecodingConfig(), 0.5, None, ("rat",), "", "CC BY 4.0", "Made by the other lab"
+    )
+    card = _card_of_start(Card(name="mine", created="", mpp=0.25, species=["human"]), start)
+    assert (card.name, card.mpp, card.species, card.stain) == ("mine", 0.5, ["rat"], "")
+    assert (card.licence, card.attribution) == ("CC BY 4.0", "Made by the other lab")

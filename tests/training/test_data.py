@@ -10,16 +10,18 @@ import cv2
 import numpy as np
 import pytest
 import shapely
+import yaml
 
 from cellgennet_qupath.annotations.labels import Split
 from cellgennet_qupath.annotations.windows import LabelledWindow
 from cellgennet_qupath.core.config import Config, PseudoConfig, StudentConfig
-from cellgennet_qupath.core.errors import SupervisionError
+from cellgennet_qupath.core.errors import SupervisionError, TrainingError
 from cellgennet_qupath.core.progress import Reporter, Silent
 from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.qupath.project import Annotation, ImageEntry, ObjectCounts, Project
 from cellgennet_qupath.training.data import SlideTile, TrainingData, _ensure_validation, load_training_data
 from cellgennet_qupath.training.patches import PatchSampler, generator
+from cellgennet_qupath.training.run_folder import prepare_run, with_checksum
 from cellgennet_qupath.training.slide_windows import SlideWindow, WindowCache
 from tests.helpers import Recorder, annotation
 
@@ -294,3 +296,34 @@ class Counted:
 
     n_nuclei: int
     source: str = "slide"
+
+
+def test_a_run_is_not_resumed_where_unlabelled_tissue_changed(tmp_path: Path) -> None:
+    """What is ignored since lies in no labelled window, but may have been learnt from."""
+    project = Folder(tmp_path)
+    project.add(*region())
+    folder = tmp_path / "run"
+    prepare_run(folder, load(project, CONFIG, None, Silent()), CONFIG, False, Silent())
+    prepare_run(folder, load(project, CONFIG, None, Silent()), CONFIG, True, Silent())
+    project.drawn["1"].append(annotation(shapely.box(250, 200, 390, 290), "Ignore*"))
+    changed = load(project, CONFIG, None, Silent())
+    assert changed.tiles, "there is unlabelled tissue"
+    with pytest.raises(TrainingError, match="annotations, images or settings changed"):
+        prepare_run(folder, changed, CONFIG, True, Silent())
+    project.drawn["1"].pop()
+    project.add()
+    with pytest.raises(TrainingError, match="annotations, images or settings changed"):
+        prepare_run(folder, load(project, CONFIG, None, Silent()), CONFIG, True, Silent())
+
+
+def test_a_record_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    project.add(*region())
+    data, record = load(project, CONFIG, None, Silent()), tmp_path / "run" / "run.yaml"
+    prepare_run(record.parent, data, CONFIG, False, Silent())
+    content = yaml.safe_load(record.read_text(encoding="utf-8"))
+    del content["unlabelled"], content["sha256"]
+    record.write_text(yaml.safe_dump(with_checksum(content)), encoding="utf-8")
+    (record.parent / "kept").touch()
+    prepare_run(record.parent, data, CONFIG, True, Silent())
+    assert (record.parent / "kept").is_file()
