@@ -115,6 +115,7 @@ class ClassNames(Section):
 
 
 def _matches(path_class: str, names: tuple[str, ...]) -> bool:
+    path_class = unicodedata.normalize("NFC", path_class)
     return path_class in names or any(fnmatch.fnmatchcase(path_class, name) for name in names if path_class)
 
 

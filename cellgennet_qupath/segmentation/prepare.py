@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
+from ..annotations.classes import Role, near_miss, role_of
 from ..core.config import ClassNames
 from ..core.errors import CalibrationError, EntryDataError
 from ..core.progress import Reporter
@@ -162,9 +163,28 @@ def prepare(
         run.reporter.say(
             f"{entry.name}: is measured in pixels, as it has no pixel size in QuPath (Image tab)"
         )
+    _warn_of_misspelt(run, entry, annotations)
     ignored, checked = ignored_geometry(annotations, run.classes), checked_geometry(annotations)
     staying = empty() if checked is None else _staying(run, entry, checked)
     return Prepared(entry, reader, calibration, downsample, within, ignored, checked, staying, stains)
+
+
+_WITHOUT_EFFECT = {
+    Role.IGNORE: "their areas are segmented like the rest",
+    Role.CORRECTED: "the detections in them are replaced like the rest",
+}
+
+
+def _warn_of_misspelt(run: Run, entry: ImageEntry, annotations: Sequence[Annotation]) -> None:
+    """Warn of classes that were probably meant to protect areas, and do not."""
+    for name in sorted({annotation.path_class for annotation in annotations}):
+        if role_of(name, run.classes) is Role.OTHER and (miss := near_miss(name, run.classes)) is not None:
+            role, meant = miss
+            if role in _WITHOUT_EFFECT:
+                run.reporter.warn(
+                    f'{entry.name}: annotations have the class "{name}": did you mean "{meant}"? As it is, '
+                    f"{_WITHOUT_EFFECT[role]}. Change the class in QuPath."
+                )
 
 
 def _staying(run: Run, entry: ImageEntry, checked: shapely.Geometry) -> Nuclei | None:

@@ -7,8 +7,9 @@ the libraries is imported before a file is written, as they belong to the extra 
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +90,18 @@ class Blocks:
         if self._region is not None:
             columns[REGION] = pd.Categorical([self._region(entry)] * len(ids), self._regions)
             columns[INSTANCE] = index.to_numpy()
-        return pd.DataFrame({safe_name(name): values for name, values in columns.items()}, index=index)
+        names = _safe_names(columns)
+        return pd.DataFrame({names[name]: values for name, values in columns.items()}, index=index)
+
+
+def _safe_names(names: Iterable[str]) -> dict[str, str]:
+    """Safe names of columns, with a number where two would be alike."""
+    safe: dict[str, str] = {}
+    for name in names:
+        plain = safe_name(name)
+        free = (plain if number == 1 else f"{plain}_{number}" for number in itertools.count(1))
+        safe[name] = next(one for one in free if one not in safe.values())
+    return safe
 
 
 def write_anndata(

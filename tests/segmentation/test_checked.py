@@ -29,6 +29,7 @@ from cellgennet_qupath.segmentation.record import present_nuclei, read_record
 from cellgennet_qupath.segmentation.result import ImageResult
 
 from ..helpers import Recorder
+from ..projects import annotate, feature
 from ..qupath.test_kept import make_project
 from .fakes import model
 from .projects import DISCS, MemoryProject, picture, segment
@@ -222,3 +223,13 @@ def test_a_change_in_the_same_file_is_told_from_an_edit(tmp_path: Path) -> None:
     assert present_nuclei(project, entry, record).state == "unchanged"
     project.found[entry.id].classes[0] = "Tumor"
     assert present_nuclei(project, entry, record).state == "edited"
+
+
+def test_classes_that_were_meant_to_protect_areas_are_named(folder: Path) -> None:
+    names = ["ignore", "IGNORE*", "corrected", "Ignore: pen", "Tumor", "Nuclei"]
+    annotate(folder, 1, [feature(shapely.box(10 * k, 0, 10 * k + 8, 8), n) for k, n in enumerate(names)])
+    _, _, warnings = run(folder)
+    named = [line for line in warnings if "did you mean" in line]
+    assert len(named) == 3
+    assert 'the class "IGNORE*": did you mean "Ignore"? As it is, their areas are segmented' in named[0]
+    assert 'the class "corrected": did you mean "Corrected"? As it is, the detections in them' in named[1]

@@ -104,3 +104,10 @@ def test_h5ad_without_anndata_is_reported_before_any_work(
     with pytest.raises(MissingExtraError, match=r'pip install "cellgennet-qupath\[h5ad\]"'):
         export_project(project, tmp_path / "t.h5ad")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+def test_metadata_of_names_that_are_alike_once_safe_are_all_kept(tmp_path: Path) -> None:
+    image = replace(entry(1, "a"), metadata=(("a b", "1"), ("a_b", "2"), ("a/b", "3")))
+    file = export(tmp_path, "t.h5ad", [(image, nuclei((0, 0, 9, 9)))], columns=["metadata"])
+    found = anndata.read_h5ad(file).obs
+    assert [found[f"Metadata_{name}"].item() for name in ("a_b", "a_b_2", "a_b_3")] == ["1", "2", "3"]
