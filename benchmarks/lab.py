@@ -35,7 +35,10 @@ class Lab:
 
 
 def make_lab(root: Path, domain: str, seed: int, nuclei: int, folder: Path) -> Lab:
-    """Draw windows of 160 x 160 px until ``nuclei`` whole nuclei are outlined, and write the project."""
+    """Draw windows of 160 x 160 px until ``nuclei`` whole nuclei are outlined, and write the project.
+
+    Fewer nuclei are outlined where no image has a place for another window.
+    """
     rng = np.random.default_rng([seed, *domain.encode()])
     images = Domains(root).of(domain)
     groups = sorted({image.group for image in images})
@@ -43,12 +46,13 @@ def make_lab(root: Path, domain: str, seed: int, nuclei: int, folder: Path) -> L
     order = [i for i in rng.permutation(len(images)) if images[i].group in annotated]
     rest = [i for i in rng.permutation(len(images)) if images[i].group not in annotated]
     drawn: dict[int, list[tuple[Rectangle, NDArray[np.int32], str]]] = {}
-    outlined = windows = 0
-    while outlined < nuclei:
+    outlined = windows = in_vain = 0
+    while outlined < nuclei and in_vain < len(order):
         number = order[windows % len(order)]
         truth = images[number].item.truth()
         box = _window(truth, [box for box, *_ in drawn.get(number, [])], rng)
         windows += 1
+        in_vain = 0 if box is not None else in_vain + 1
         if box is None:
             continue
         part = truth[box.y0 : box.y1, box.x0 : box.x1]

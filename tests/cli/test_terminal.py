@@ -81,7 +81,7 @@ def test_names_in_the_table_of_inspect_are_printable(capsys: pytest.CaptureFixtu
     image = {"id": "1", "width": 0, "height": 0, "mpp": None, "annotations": {"a\x1b[31m": 1}, "regions": 0}
     image |= {"reader": None, "detections": 0, "problem": "p\x07", "findings": [{"sentence": "s\x9b"}]}
     image |= {"trainable": {"nuclei": 0, "validation_nuclei": 0}, "name": "n\x1b[2J\x08"}
-    _print_table({"project": "p\r", "backend": "files", "images": [image]})
+    _print_table({"project": "p\r", "backend": "files", "images": [image]}, "")
     out = capsys.readouterr().out
     for shown in ("\\u001b[2J", "\\u0008", "\\u001b[31m", "\\u0007", "\\u009b", "\\u000d"):
         assert shown in out
