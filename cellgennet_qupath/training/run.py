@@ -85,6 +85,7 @@ def train_project(
     card = Card(
         name=name,
         created=now(),
+        attribution=_credit(start),
         mpp=data.mpp,
         stain=data.stain,
         classes=[settings.classes.detection_class],
@@ -140,6 +141,13 @@ def _adapted(start: Start, data: TrainingData, trained: Trained, notes: list[str
         "recommended": trained.recommendation.use if trained.recommendation else "trained",
         "verdict": [*notes, *(trained.recommendation.reasons if trained.recommendation else [])],
     }
+
+
+def _credit(start: Start | None) -> str:
+    """Whom a model is indebted to: those whom its start names. The licence is its maker's choice."""
+    return (
+        f"Adapted from {start.name}. {start.attribution}" if start is not None and start.attribution else ""
+    )
 
 
 def _card_of_start(card: Card, start: Start) -> Card:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from cellgennet_qupath.segmentation.decode import DecodingConfig
 from cellgennet_qupath.training.adaptation import Start, init_config, start_of
 from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
 from cellgennet_qupath.training.interpolation import write_interpolated
-from cellgennet_qupath.training.run import Trained, _card_of_start, train_model
+from cellgennet_qupath.training.run import Trained, _card_of_start, _credit, train_model
 from cellgennet_qupath.training.student import StudentTrainer
 
 from .drawn import discs, window
@@ -200,3 +201,9 @@ def test_the_card_of_a_start_that_is_kept_says_what_the_start_learnt_from(tmp_pa
     card = _card_of_start(Card(name="mine", created="", mpp=0.25, species=["human"]), start)
     assert (card.name, card.mpp, card.species, card.stain) == ("mine", 0.5, ["rat"], "")
     assert (card.licence, card.attribution) == ("CC BY 4.0", "Made by the other lab")
+
+
+def test_a_model_credits_whom_its_start_credits(tmp_path: Path) -> None:
+    start = Start("dab", tmp_path, "", DecodingConfig(), 0.5, None, attribution="Made by the other lab.")
+    assert _credit(start) == "Adapted from dab. Made by the other lab."
+    assert _credit(replace(start, attribution="")) == _credit(None) == ""
