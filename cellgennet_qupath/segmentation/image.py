@@ -36,6 +36,7 @@ from .grown import GrownNuclei
 from .plan import Area, plan_tiles, union_of
 from .prepare import Prepared, Run, prepare, warn_if_coarse
 from .record import (
+    IGNORE,
     MEASURED_IN,
     Digesting,
     Present,
@@ -162,6 +163,7 @@ def _record(
             "mpp": model.mpp,
             "rule": rule_of(model),
             "learnt_from": model.learnt_from,
+            IGNORE: run.classes.ignore,
             MEASURED_IN: None if image.measured_in is None else list(image.measured_in),
         },
         within=run.options.within,

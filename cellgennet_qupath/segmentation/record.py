@@ -23,6 +23,9 @@ from ..qupath.kept import SEGMENTED
 from ..qupath.origin import difference
 from ..qupath.project import ImageEntry, Project
 
+IGNORE = "ignore"
+"""The name of ignored classes, in a record's model."""
+
 MEASURED_IN = "measured in"
 """The size of a pixel for measurements, (x, y) in µm, in the inputs of an image and in a record's model."""
 
@@ -33,7 +36,8 @@ class Record:
 
     origin   : the slide (see ``qupath/origin.py``).
     inputs   : everything that decides the nuclei and how they are written.
-    model    : name, checksum, scale in µm per pixel, decoding rule, and the pixel size for measurements.
+    model    : name, checksum, scale in µm per pixel, decoding rule, the pixel size for measurements, and the
+               name of ignored classes.
     within   : the class inside which nuclei were kept; None for the whole image.
     inside   : ids of annotations and cores inside which nuclei were kept; empty for all.
     count    : nuclei written; ``file``: into this one, below the project's folder where possible.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +11,17 @@ import shapely
 from ..core.config import ClassNames
 from ..core.errors import EntryDataError
 from ..geometry.solid import solid
-from ..qupath.project import Annotation, Core, DetectionChunk, ImageEntry, Project
+from ..qupath.project import Core, DetectionChunk, ImageEntry, Project
 from ..segmentation.plan import ignored_geometry
+from ..segmentation.record import IGNORE, read_record
 from .tables import centroids_of
 
-_CLASSES = ClassNames()
+
+def classes_of(project: Project, entry: ImageEntry) -> ClassNames:
+    """The names of classes, of which the ignored ones are those of the model that segmented the image."""
+    record = read_record(project, entry)
+    ignore = None if record is None else record.model.get(IGNORE)
+    return ClassNames().model_copy(update={"ignore": ignore} if isinstance(ignore, str) else {})
 
 
 def counted_chunks(project: Project, entry: ImageEntry) -> Iterator[DetectionChunk]:
@@ -24,7 +30,7 @@ def counted_chunks(project: Project, entry: ImageEntry) -> Iterator[DetectionChu
     Where annotations cannot be read, no area is ignored. Raises EntryDataError.
     """
     try:
-        ignored = ignored_geometry(project.annotations(entry), _CLASSES)
+        ignored = ignored_geometry(project.annotations(entry), classes_of(project, entry))
     except EntryDataError:
         ignored = None
     for chunk in project.detection_chunks(entry):
@@ -39,22 +45,12 @@ def readable_cores(project: Project, entry: ImageEntry) -> list[Core]:
         return []
 
 
-def ignored_part(annotations: Iterable[Annotation]) -> shapely.Geometry | None:
-    """The part of an image in which nothing counts; None without any."""
-    return ignored_geometry(annotations, _CLASSES)
-
-
 def counted_part(area: shapely.Geometry, ignored: shapely.Geometry | None) -> shapely.Geometry:
-    """A shape without what is ignored (see ``ignored_part``)."""
+    """A shape without what is ignored (``ignored_geometry``)."""
     valid: shapely.Geometry = solid([area])[0]
     if ignored is None or not shapely.intersects(ignored, valid):
         return valid
     return shapely.difference(valid, ignored)
-
-
-def is_ignored(annotation: Annotation) -> bool:
-    """Whether nothing inside an annotation counts."""
-    return _CLASSES.is_ignored(annotation.path_class)
 
 
 def _outside(chunk: DetectionChunk, ignored: shapely.Geometry) -> DetectionChunk:

@@ -10,12 +10,14 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..core.config import ClassNames
 from ..geometry.lookup import PointIndex
 from ..geometry.solid import solid
 from ..qupath.formats.detections import class_names, columns
 from ..qupath.parents import NEAR
 from ..qupath.project import Annotation, Core, DetectionChunk, ImageEntry
-from .counted import counted_part, ignored_part, is_ignored
+from ..segmentation.plan import ignored_geometry
+from .counted import counted_part
 from .tables import centroids_of
 
 QUANTILES = {"5 %": 0.05, "25 %": 0.25, "Median": 0.5, "75 %": 0.75, "95 %": 0.95}
@@ -78,6 +80,7 @@ def image_rows(
     annotations: Sequence[Annotation],
     cores: Sequence[Core],
     *,
+    names: ClassNames,
     covered: shapely.Geometry | None,
     known: bool,
     missing_name: str,
@@ -86,6 +89,7 @@ def image_rows(
 ) -> Iterator[Row]:
     """The row of an image, then one for each core and each annotation, except outlines of nuclei.
 
+    names   : of the classes; nothing counts in those that are ignored.
     covered : the part of the image in which nuclei were looked for; None if that is not known.
     known   : whether the number of detections is known; without it, rows have areas only.
     missing_name : QuPath's name of the column that says whether a core is missing.
@@ -98,7 +102,7 @@ def image_rows(
     classes = np.concatenate([np.empty(0, object), *detections.classes])
     padded = [np.pad(v, ((0, 0), (0, width - v.shape[1])), constant_values=np.nan) for v in detections.values]
     values = np.concatenate([np.empty((0, width), np.float32), *padded])
-    ignored = ignored_part(annotations)
+    ignored = ignored_geometry(annotations, names)
     by_plane = _by_plane(centroids, planes)
     nowhere = np.empty(0, np.intp), PointIndex(np.empty((0, 2)))
 
@@ -132,7 +136,7 @@ def image_rows(
         unnamed = annotation.path_class in _OUTLINED and not annotation.name
         if (unnamed and not is_core) or shapely.area(shape) == 0:
             continue
-        without_numbers = is_ignored(annotation)
+        without_numbers = names.is_ignored(annotation.path_class)
         texts = {"Object type": "TMA core" if is_core else "Annotation", "Object ID": annotation.id}
         texts |= {"Name": annotation.name or "", "Classification": annotation.path_class}
         if isinstance(annotation, Core):

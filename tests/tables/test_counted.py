@@ -65,6 +65,21 @@ def test_areas_of_other_planes_and_classes_are_not_ignored(tmp_path: Path) -> No
     assert rows(project, tmp_path)["Image"]["Num Detections"] == "3"
 
 
+def test_the_class_that_the_model_ignored_is_subtracted(tmp_path: Path) -> None:
+    project = project_with(
+        tmp_path,
+        annotation(shapely.box(0, 0, 20, 100), "Exclude pen", "pen"),
+        annotation(shapely.box(60, 0, 100, 100), "Ignore*", "other"),
+    )
+    record = Record({}, {}, {"ignore": "Exclude*"}, None, 3, "x", "", "", "", "", "")
+    write_record(project, project.entries[0], record)  # type: ignore[arg-type]
+    table = rows(project, tmp_path)
+    assert float(table["Image"]["Area mm^2"]) == pytest.approx(80 * 100 * MM2)
+    assert table["Image"]["Num Detections"] == "2"
+    assert (table["Annotationpen"]["Num Detections"], table["Annotationother"]["Num Detections"]) == ("", "1")
+    assert export_project(project, tmp_path / "t.csv") == 2  # type: ignore[arg-type]
+
+
 def test_a_wholly_ignored_annotation_has_no_density(tmp_path: Path) -> None:
     table = rows(
         project_with(
