@@ -108,7 +108,8 @@ def figure(found: pd.DataFrame, file: Path) -> None:
         if "nothing" in pq:
             nothing = pq["nothing"]
             axes.plot(nothing.index, nothing.to_numpy(), ":", marker="x", markersize=5, color=colour)
-    axes.plot([], [], ":", marker="x", markersize=5, color="0.4", label="trained from nothing")
+    if "nothing" in set(first["row"]):
+        axes.plot([], [], ":", marker="x", markersize=5, color="0.4", label="trained from nothing")
     axes.set(xlabel="outlined nuclei", ylabel="panoptic quality on other images", xlim=(-5, None))
     axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     plot.savefig(file)

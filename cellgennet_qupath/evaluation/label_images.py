@@ -209,7 +209,7 @@ def _tiff(path: Path) -> NDArray[Any]:
         series = tiff.series[0]
         page, pixels = series.keyframe, np.asarray(series.asarray())
         colours = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
-    if pixels.dtype.kind not in "bu":
+    if pixels.dtype.kind not in ("b", "u"):
         return pixels
     zeros = np.count_nonzero(pixels == 0)
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
