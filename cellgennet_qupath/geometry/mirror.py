@@ -1,4 +1,4 @@
-"""What a network sees beyond the edge of an image: the image's mirror image."""
+"""What a network sees beyond the edge of an image, or of its part with data: the mirror image."""
 
 from __future__ import annotations
 
@@ -11,19 +11,55 @@ Value = TypeVar("Value", bound=np.generic)
 
 
 def mirrored_beyond(window: NDArray[Value], origin: tuple[int, int], size: tuple[int, int]) -> NDArray[Value]:
-    """A window with everything beyond the image's edges replaced by the reflection of what lies inside.
+    """A window with what is beyond the image's edges mirrored; the arguments are ``part_with_data``'s."""
+    return mirrored_around(window, part_with_data(window.shape, origin, size))
 
-    White, which readers give there, looks like glass: nuclei at a picture's edge would be missed.
 
-    window : (rows, columns, ...), of which some part is inside the image.
+_ALL = 0.98
+"""Share of a row or column without data from which all of it counts as such: compression leaves specks."""
+
+
+def part_with_data(
+    shape: tuple[int, ...],
+    origin: tuple[int, int],
+    size: tuple[int, int],
+    empty: NDArray[np.bool_] | None = None,
+) -> tuple[slice, slice]:
+    """Rows and columns of a window that are inside the image and its margin without data.
+
+    shape  : of the window, of which some part is inside the image.
     origin : (column, row) of its first sample; size: (columns, rows) of the image, in the same samples.
-    Returns ``window`` itself where it is inside the image, else a new array.
+    empty  : (rows, columns), where the image holds no data, such as the black that scanners leave around
+             tissue. Rows and columns without data are margin from the window's edges up to the first others.
     """
-    (x, y), (columns, rows) = origin, size
-    left, top = max(0, -x), max(0, -y)
-    right, bottom = max(0, x + window.shape[1] - columns), max(0, y + window.shape[0] - rows)
-    if not (left or top or right or bottom):
+    rows, columns = (
+        slice(max(0, -start), min(length, whole - start))
+        for length, start, whole in zip(shape[:2], origin[::-1], size[::-1], strict=True)
+    )
+    if empty is None or not empty.any():
+        return rows, columns
+    inside = empty[rows, columns]
+    down = np.flatnonzero(inside.mean(axis=1) < _ALL)
+    if not len(down):
+        return rows, columns
+    tall = slice(int(down[0]), int(down[-1]) + 1)
+    across = np.flatnonzero(inside[tall].mean(axis=0) < _ALL)
+    wide = slice(int(across[0]), int(across[-1]) + 1) if len(across) else slice(0, inside.shape[1])
+    return _within(rows, tall), _within(columns, wide)
+
+
+def _within(outer: slice, inner: slice) -> slice:
+    return slice(outer.start + inner.start, outer.start + inner.stop)
+
+
+def mirrored_around(window: NDArray[Value], part: tuple[slice, slice]) -> NDArray[Value]:
+    """A window (rows, columns, ...) with all but a part of it replaced by the reflection of that part.
+
+    White, which readers give beyond the image, looks like glass: nuclei at a picture's edge would be missed.
+    Returns ``window`` itself where the part is all of it, else a new array.
+    """
+    inner = window[part]
+    if inner.shape == window.shape:
         return window
-    inner = window[top : window.shape[0] - bottom, left : window.shape[1] - right]
-    margins = [(top, bottom), (left, right), *((0, 0) for _ in range(window.ndim - 2))]
-    return np.pad(inner, margins, mode="symmetric")
+    margins = [(side.start, length - side.stop) for side, length in zip(part, window.shape[:2], strict=True)]
+    return np.pad(inner, [*margins, *((0, 0) for _ in range(window.ndim - 2))], mode="symmetric")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..core.parallel import ordered_map
 from ..geometry.coordinates import edge_to_full, full_to_edge, grid_size
 from ..geometry.grid import Tile, round_up
-from ..geometry.mirror import mirrored_beyond
+from ..geometry.mirror import mirrored_around, part_with_data
 from ..geometry.rectangle import Rectangle
 from .decode import quantised
 from .plan import BAND
@@ -167,8 +167,11 @@ def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | ReadyTi
     def mapped(one: Block | ReadyTile) -> _Mapped | ReadyTile:
         if isinstance(one, ReadyTile):
             return one
-        image = mirrored_beyond(task.normalisation.apply(one.image), grid.input_of(one.key)[:2], grid.size)
-        maps = task.model.predictor.predict(image[None])[0]
+        colours = task.normalisation
+        origin = grid.input_of(one.key)[:2]
+        part = part_with_data(one.image.shape, origin, grid.size, colours.empty(one.image))
+        maps = task.model.predictor.predict(mirrored_around(colours.apply(one.image), part)[None])[0]
+        _erase_around(maps, part, stride)
         return _Mapped(one.key, quantised(maps[rim : maps.shape[0] - rim, rim : maps.shape[1] - rim]))
 
     for one in ordered_map(mapped, read, task.model.predictor.streams):
@@ -206,6 +209,13 @@ def _overlap(one: Rectangle, other: Rectangle) -> tuple[tuple[slice, slice], tup
         (slice(y0 - frame.y0, y1 - frame.y0), slice(x0 - frame.x0, x1 - frame.x0)) for frame in (one, other)
     )
     return first, second
+
+
+def _erase_around(maps: NDArray[np.float32], part: tuple[slice, slice], stride: int) -> None:
+    """Set maps (rows, columns, 2) to 0 around the part of their input that was not mirrored."""
+    rows, columns = (slice(side.start // stride, -(-side.stop // stride)) for side in part)
+    maps[: rows.start], maps[rows.stop :] = 0, 0
+    maps[:, : columns.start], maps[:, columns.stop :] = 0, 0
 
 
 def _erase_outside(levels: NDArray[np.uint16], window: Rectangle, size: tuple[int, int]) -> None:

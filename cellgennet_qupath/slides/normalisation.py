@@ -49,6 +49,13 @@ class Normalisation:
             normalised[void.matches(image)] = table[255]
         return normalised
 
+    def empty(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which samples of an image (rows, columns, 3) hold no data."""
+        found = np.zeros(image.shape[:2], bool)
+        for void in self.voids:
+            found |= void.matches(image)
+        return found
+
 
 def estimate(
     reader: SlideReader,

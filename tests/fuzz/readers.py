@@ -124,6 +124,10 @@ def _geojson_seeds(_: Path) -> list[bytes]:
     ]
 
 
+def _prediction_seeds(folder: Path) -> list[bytes]:
+    return [seed.replace(b'"annotation"', b'"detection"') for seed in _geojson_seeds(folder)]
+
+
 def _nuclei() -> Nuclei:
     shapes = np.array([shapely.box(10 * k, 0, 10 * k + 8, 6) for k in range(5)], dtype=object)
     return Nuclei.from_polygons(shapes, np.linspace(0.5, 1, 5))
@@ -275,7 +279,7 @@ READERS = {
     "annotations.gz": Reader(
         _geojson_seeds, _in_file("1.geojson.gz", read_objects), gzipped=True, held=_features_held
     ),
-    "predictions": Reader(_geojson_seeds, _in_file("1.geojson", _read_predictions)),
+    "predictions": Reader(_prediction_seeds, _in_file("1.geojson", _read_predictions)),
     "detections": Reader(_detections_seeds, _read_detections, gzipped=True),
     "card": Reader(_card_seeds, _read_card),
     "settings": Reader(_settings_seeds, _in_file("c.yaml", load_config)),

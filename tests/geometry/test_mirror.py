@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellgennet_qupath.geometry.mirror import mirrored_beyond
+from cellgennet_qupath.geometry.mirror import mirrored_around, mirrored_beyond, part_with_data
 
 
 def test_a_window_inside_is_left_alone() -> None:
@@ -41,3 +41,26 @@ def test_a_sample_is_the_same_in_every_window(
     if margins[0] <= part.shape[1] and margins[1] <= part.shape[0]:
         assert np.array_equal(found, whole[40 + y : 40 + y + height, 40 + x : 40 + x + width])
     assert found.shape == (height, width) and (found >= 0).all()
+
+
+def test_a_margin_without_data_is_mirrored_too() -> None:
+    """Black around tissue, with a speck of compression in it and a hole in the tissue."""
+    image = np.arange(100 * 80).reshape(100, 80)
+    empty = np.zeros(image.shape, bool)
+    empty[:7] = empty[:, 70:] = empty[40:45, 30:35] = True
+    empty[3, 20] = False
+    part = part_with_data(image.shape, (0, 0), (80, 100), empty)
+    assert part == (slice(7, 100), slice(0, 70))
+    found = mirrored_around(image, part)
+    assert np.array_equal(found[part], image[part])
+    assert np.array_equal(found[6], found[7]) and np.array_equal(found[:, 70], found[:, 69])
+
+
+def test_the_margin_begins_where_the_image_does() -> None:
+    empty = np.zeros((50, 60), bool)
+    empty[:15] = True  # ten rows beyond the image, and five of fill
+    assert part_with_data((50, 60), (-20, -10), (200, 200), empty) == (slice(15, 50), slice(20, 60))
+
+
+def test_a_window_without_any_data_is_left_alone() -> None:
+    assert part_with_data((9, 9), (0, 0), (9, 9), np.ones((9, 9), bool)) == (slice(0, 9), slice(0, 9))
