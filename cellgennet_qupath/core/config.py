@@ -50,7 +50,6 @@ class Section(BaseModel):
         if not isinstance(raw, dict):
             return raw
         old = cls.old_names()
-        old = cls.old_names()
         known = {*old, *cls.model_fields}
         flags = [key for key, value in raw.items() if key in known and _has_flag(value)]
         if flags:

@@ -35,7 +35,6 @@ def load_config(path: Path | None, reporter: Reporter = SILENT) -> Config:
     except YamlError as error:
         advice = "Check the indentation and the colons" if error.is_syntax else "Correct the file"
         raise ConfigError(path, str(error), advice) from error
-        raise ConfigError(path, str(error), "Check the indentation and the colons") from error
     if raw is None:
         return Config()
     if not isinstance(raw, dict):
