@@ -8,6 +8,7 @@ from pathlib import Path
 from ..bundle import Bundle
 from ..core.errors import SupervisionError
 from ..core.progress import SILENT, Reporter
+from ..core.wording import listed
 from ..metrics.matching import hide_unknown, objects
 from .label_images import parts_of_one_object, used_twice
 from .precomputed import PrecomputedPredictor
@@ -16,8 +17,6 @@ from .regions import EvaluationRegion
 
 _SEVERAL = 3
 """So many regions with at most one object each look like binary masks."""
-_SHOWN = 3
-"""Regions that a warning names."""
 
 
 def check_inputs(
@@ -71,10 +70,9 @@ def _warn_of_seen_nuclei(
     earlier = [bundle.card.name for bundle in bundles if bundle.card.card_checksum is None]
     if not overlapping or not earlier:
         return
-    more = f" and {len(overlapping) - _SHOWN} more" if len(overlapping) > _SHOWN else ""
     reporter.warn(
         f"{', '.join(earlier)}: made by version 0.1, which also trained on regions for validation that "
-        f"overlap regions for training ({', '.join(overlapping[:_SHOWN])}{more}). If it was trained on this "
+        f"overlap regions for training ({listed(overlapping)}). If it was trained on this "
         "project, its scores are too optimistic: train again."
     )
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import UsageError
-
-_SHOWN = 3
-"""Files that a sentence names."""
+from ..core.wording import listed
 
 Key = tuple[str, str]
 """The name of a dataset's folder ("" where the list has no such column), and that of a file in it."""
@@ -88,9 +86,3 @@ def _rows(file: Path, reader: csv.DictReader[str], needed: Sequence[str]) -> Map
 
 def _folded(text: str | None) -> str:
     return (text or "").strip().casefold()
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence, three at most."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -13,14 +13,12 @@ import shapely
 from numpy.typing import NDArray
 
 from ..core.errors import EntryDataError, SupervisionError
+from ..core.wording import listed
 from .label_images import check_turned, label_size, read_labels, used_twice
 from .prediction import Prediction, rasterized
 from .regions import EvaluationRegion
 from .result_files import ResultFile, belongs_to_two, check_alone, find_result
 from .result_outlines import SENTENCES, ResultOutlines, read_result_outlines
-
-_SHOWN = 3
-"""Images that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,9 @@ class PrecomputedPredictor:
             if (owner.slide, owner.series, owner.view) != (region.slide, region.series, region.view):
                 raise belongs_to_two(file.path, owner, region)
         check_alone(self.folder, regions)
-        sentences = [f"no file for {_some(list(absent))}: taken as no nucleus, as Cellpose writes none then."]
+        sentences = [
+            f"no file for {listed(list(absent))}: taken as no nucleus, as Cellpose writes none then."
+        ]
         return [
             f"{self.name}: {sentence}"
             for sentence in (sentences if absent else []) + self._oddities(list(owners.values()))
@@ -102,16 +102,11 @@ class PrecomputedPredictor:
             sentences.append(f"of the two planes of {planes} label images, the first is read: the nuclei.")
         if centred:
             sentences.append(
-                f"the outlines in {_some(centred)} seem to run through pixel centres, as those of OpenCV and "
-                "Cellpose do. They are half a pixel too small on all sides and shifted by half a pixel here, "
-                "which lowers the scores: use the tool's label images instead."
+                f"the outlines in {listed(centred)} seem to run through pixel centres, as those of OpenCV "
+                "and Cellpose do. They are half a pixel too small on all sides and shifted by half a pixel "
+                "here, which lowers the scores: use the tool's label images instead."
             )
         return sentences
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _any_inside(polygons: NDArray[np.object_], region: EvaluationRegion) -> bool:

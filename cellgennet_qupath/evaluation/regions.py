@@ -22,6 +22,7 @@ from ..core.config import ClassNames
 from ..core.environment import of_image
 from ..core.errors import CellGenNetError, SupervisionError, UsageError
 from ..core.progress import SILENT, Reporter
+from ..core.wording import listed
 from ..geometry.lookup import ShapeIndex
 from ..geometry.rectangle import Rectangle
 from ..geometry.solid import solid
@@ -33,7 +34,7 @@ from ..slides.pixel_size import resolve_mpp
 from ..slides.reader import SlideReader, open_slide, slide_size
 from ..slides.view import AS_STORED, View
 from .label_images import LABEL_ENDINGS, check_turned, label_size, read_labels
-from .manifest import listed, read_manifest
+from .manifest import read_manifest
 
 _MARGIN = 32
 _IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".svs", ".ndpi")

@@ -12,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
+from ..core.wording import listed
 from ..metrics.statistics import Comparison, difference_interval
 from .run import Evaluation
 
@@ -262,7 +263,7 @@ def _misplaced(evaluation: Evaluation, method: str) -> str:
     names = rows.loc[many & (rows["recall@0.5"] == 0), "field"].tolist()
     if not names:
         return ""
-    where = f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+    where = listed(names)
     return (
         f"Not one nucleus of {method} fits an outlined one in {where}, though both have {MANY} or more. Are "
         "they those of another image, or scaled, shifted or mirrored?"

@@ -14,6 +14,7 @@ from ..core.environment import advice
 from ..core.errors import EntryDataError, ProjectError
 from ..core.files import replacing
 from ..core.progress import Reporter
+from ..core.wording import listed
 from .formats.detections import detection_chunks, read_head
 from .origin import difference, origin_of, set_aside
 from .project import ImageEntry
@@ -82,10 +83,9 @@ class KeptFiles:
         present = sorted(file.name for file in folder.iterdir() if file.is_file())
         others = [name for name in present if name not in {*own, _SEEN} and not name.startswith(".")]
         if others and entries:
-            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
             first = entries[0]
             yield (
-                f"{folder}: not read: {', '.join(others[:3])}{more}. Files of annotations have the id of an "
+                f"{folder}: not read: {listed(others)}. Files of annotations have the id of an "
                 f"image as name, such as {first.id}.geojson for {first.name} (see `cellgennet inspect`)."
             )
         for entry in entries:

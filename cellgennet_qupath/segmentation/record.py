@@ -17,6 +17,7 @@ from typing import Any, Literal
 from ..core.environment import advice
 from ..core.errors import EntryDataError
 from ..core.files import replacing
+from ..core.wording import listed
 from ..nuclei import Nuclei, NucleiChunks, empty
 from ..qupath.files import FilesBackend
 from ..qupath.kept import SEGMENTED
@@ -219,7 +220,7 @@ def mixed_settings(project: Project) -> str:
         return ""
     unlike = [k for k in range(4) if len({key[k] for key in groups}) > 1]
     ways = [
-        f"{', '.join(key[k] for k in dict.fromkeys([0, *unlike]))}: {_some(names)}"
+        f"{', '.join(key[k] for k in dict.fromkeys([0, *unlike]))}: {listed(names)}"
         for key, names in groups.items()
     ]
     return f"The images of this project were segmented in different ways ({'; '.join(ways)})."
@@ -239,7 +240,7 @@ def waiting_nuclei(project: Project) -> str:
             waiting[entry.name] += record.count
     if not waiting:
         return ""
-    count, names = waiting.total(), _some(list(waiting))
+    count, names = waiting.total(), listed(list(waiting))
     return (
         f"Segmented, and not saved in QuPath since: {count} nuclei in {names}. "
         "In QuPath, run cellgennet_import_detections.groovy."
@@ -254,11 +255,6 @@ def _settings(model: Mapping[str, Any]) -> tuple[str, ...]:
         "scale of the image" if scale is None else f"{scale:g} µm per pixel",
         f"rule {hashlib.sha256(rule.encode()).hexdigest()[:8]}",
     )
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def _file(project: Project, entry: ImageEntry) -> Path:

@@ -45,8 +45,7 @@ class Normalisation:
         table = (np.arange(256, dtype=np.float32)[:, None] - low) / contrast
         np.clip(table, *CLIP, out=table)
         normalised = np.asarray(cv2.LUT(image, table[None]), np.float32)
-        for void in self.voids:
-            normalised[void.matches(image)] = table[255]
+        normalised[self.empty(image)] = table[255]
         return normalised
 
     def empty(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:

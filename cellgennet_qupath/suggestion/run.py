@@ -17,6 +17,7 @@ from ..core.config import Config
 from ..core.errors import CellGenNetError, Interrupted
 from ..core.extras import install_line, missing
 from ..core.progress import Reporter
+from ..core.wording import listed
 from ..geometry.coordinates import edge_to_full, grid_size
 from ..geometry.grid import round_up
 from ..geometry.rectangle import Rectangle
@@ -188,8 +189,7 @@ def _why_few(images: Sequence[Image], size: int) -> str:
     small = [image.entry.name for image in images if min(image.size) < size]
     if not small:
         return "no more tissue without annotations was found"
-    names = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
-    too_small = f"smaller than a window ({names}; choose a smaller --size)"
+    too_small = f"smaller than a window ({listed(small)}; choose a smaller --size)"
     if len(small) == len(images):
         return f"every image is {too_small}"
     return f"no more tissue without annotations was found, and some images are {too_small}"

@@ -15,6 +15,7 @@ from ..core.errors import ExportError, UsageError
 from ..core.extras import require
 from ..core.files import replacing, replacing_folder
 from ..core.progress import SILENT, Reporter
+from ..core.wording import listed
 from ..measure.compartments import stain_comes_first
 from ..qupath.loose import LooseImages
 from ..qupath.project import ImageEntry, Project
@@ -28,7 +29,7 @@ from .segmented import why_unknown
 from .spatialdata import is_own_store
 from .spool import Chunks, Export
 from .stream import NucleiStream, Tally, has_nuclei
-from .units import Unit, Units, choose_units, listed
+from .units import Unit, Units, choose_units
 
 IMAGE = "{image}"
 """Placeholder for the image name in the file name, which makes one file per image."""

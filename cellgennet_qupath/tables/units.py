@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..core.errors import UsageError
+from ..core.wording import listed
 from ..qupath.project import DetectionChunk, ImageEntry
 from ..slides.pixel_size import check_option, implausible
 
@@ -117,11 +118,6 @@ def unit_of(option: Literal["um", "px"] | None) -> Unit | None:
     if option not in units:
         raise UsageError(f"--units {option}", "is not a unit", "Choose um or px")
     return units[option]
-
-
-def listed(names: list[str]) -> str:
-    """Names of images for a message: three of them at most."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _alike(uncalibrated: bool) -> Unit:
