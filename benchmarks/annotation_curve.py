@@ -64,7 +64,7 @@ def trained(lab: Lab, start: Bundle, row: str, seed: int, output: Path) -> Bundl
         return load_bundle(output)
     with open_project(lab.project, "files", None, slide_size, writable=True) as project:
         init = None if row == "nothing" else start
-        return train_project(project, output, settings(row, seed), reporter=Printed(), init=init)
+        return train_project(project, output, settings(row, seed), resume=True, reporter=Printed(), init=init)
 
 
 def _known(truth: NDArray[np.int32]) -> tuple[NDArray[np.int32], None]:

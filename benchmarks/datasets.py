@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -23,6 +23,7 @@ from cellgennet_qupath.slides.reader import open_slide
 from cellgennet_qupath.slides.tissue import tissue_mask
 from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
 
+Maps = NDArray[np.float32]
 WINDOW = 160
 MARGIN = 64
 MPP = 0.25
@@ -144,8 +145,26 @@ def held_out(root: Path, datasets: Sequence[str]) -> list[LabelledImage]:
     return [item for item in everything if groups.get(item.name, item.name) in kept]
 
 
-def labelled_everywhere(root: Path, datasets: Sequence[str], mpp: float = MPP) -> TrainingData:
-    """All labels of the train images; those of ``held_out`` are for validation."""
+def with_soft_labels(
+    item: LabelledImage, window: LabelledWindow, predict: Callable[[Maps], Maps]
+) -> LabelledWindow:
+    """The window of a whole image with a model's maps beside its labels.
+
+    predict : maps of a picture of ``MPP``, at any resolution.
+    """
+    rows, columns = window.shape
+    maps = cv2.resize(predict(item.normalised()), (columns, rows), interpolation=cv2.INTER_LINEAR)
+    labels = replace(window.labels, soft=np.rint(maps * 255).astype(np.uint8))
+    return replace(window, labels=labels)
+
+
+def labelled_everywhere(
+    root: Path, datasets: Sequence[str], mpp: float = MPP, predict: Callable[[Maps], Maps] | None = None
+) -> TrainingData:
+    """All labels of the train images; those of ``held_out`` are for validation.
+
+    predict : a model whose soft labels are learnt beside the labels (see ``with_soft_labels``).
+    """
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
     everything = images(root, "train", datasets)
@@ -154,7 +173,8 @@ def labelled_everywhere(root: Path, datasets: Sequence[str], mpp: float = MPP) -
         if item in kept:
             validation.append(labelled(item, Split.VALIDATION, mpp))
         else:
-            training.append(labelled(item, Split.TRAINING, mpp))
+            window = labelled(item, Split.TRAINING, mpp)
+            training.append(window if predict is None else with_soft_labels(item, window, predict))
     return TrainingData(mpp, len(everything), training, validation, [])
 
 

@@ -1,13 +1,17 @@
-"""How fast a slide is segmented, and on how much memory: this tool and its own StarDist teacher.
+"""How fast a slide is segmented, and on how much memory: this tool and a StarDist.
 
 Slides of several sizes are laid out of real images. Every contender runs in a process of its own, in
 turns, from the file on disk to outlines on disk:
 
 - ``ours``: the student as ``cellgennet segment`` runs it, tiles to Parquet, then all of them in order to the
   GeoJSON file that QuPath imports;
-- ``stardist``: ``predict_instances_big`` of the bundle's teacher, blocks from the same reader, no label
-  image, outlines to one NumPy file;
+- ``before``: the same of another checkout of this project, with the model that comes with it (``--before``);
+- ``stardist``: ``predict_instances_big`` of a bundle's teacher (``--stardist``), blocks from the same reader,
+  no label image, outlines to one NumPy file;
 - ``stardist-bf16``: the same with TensorFlow's rewrite to bfloat16.
+
+    git worktree add ../before 807263f
+    python benchmarks/throughput.py run DATA -m nuclei-he.cgn -o OUT --before ../before --stardist other.cgn
 
 Then, one after the other on one thread of control, the processor seconds of each stage of ours. Finished
 turns are kept in ``OUT/runs.json``: broken off and called again, it goes on.
@@ -35,7 +39,7 @@ from mosaic import pictures, write_mosaic
 T = TypeVar("T")
 
 MPP = 0.25
-CONTENDERS = ("ours", "stardist", "stardist-bf16")
+CONTENDERS = ("ours", "before", "stardist", "stardist-bf16")
 _BLOCK, _OVERLAP, _CONTEXT = 2048, 128, 128
 
 
@@ -46,7 +50,9 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("-m", "--model", type=click.Path(path_type=Path), required=True, help="Bundle with a teacher.")
+@click.option("-m", "--model", type=click.Path(path_type=Path), required=True, help="Bundle with a student.")
+@click.option("--stardist", type=click.Path(path_type=Path, exists=True), help="Bundle with a teacher.")
+@click.option("--before", type=click.Path(path_type=Path, exists=True), help="Another checkout.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("throughput"), show_default=True)
 @click.option("--size", "sizes", type=float, multiple=True, default=(100, 400, 1600), help="Megapixels.")
 @click.option("--compare", type=float, default=400, show_default=True, help="Size at which all compete.")
@@ -57,6 +63,8 @@ def cli() -> None:
 def run(
     data: Path,
     model: Path,
+    stardist: Path | None,
+    before: Path | None,
     out: Path,
     sizes: tuple[float, ...],
     compare: float,
@@ -77,12 +85,21 @@ def run(
     kept = out / "runs.json"
     runs: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
     done = {(run["repeat"], run["size"], run["contender"]) for run in runs}
+    competing = [
+        name
+        for name, there in zip(CONTENDERS, (model, before, stardist, stardist), strict=True)
+        if there is not None
+    ]
     for repeat in range(repeats):
         for size in made:
-            for name in CONTENDERS if size == compare else CONTENDERS[:1]:
+            for name in competing if size == compare else competing[:1]:
                 if (repeat, size, name) in done:
                     continue
-                told = _own_process("one", name, made[size], model, threads, tile)
+                if name == "before" and before is not None:
+                    told = _one_before(before, made[size], threads, tile)
+                else:
+                    bundle = model if name == "ours" else stardist
+                    told = _own_process("one", name, made[size], bundle, threads, tile)
                 runs.append({"size": size, "repeat": repeat, **told})
                 kept.write_text(json.dumps(runs, indent=1), encoding="utf-8")
                 click.echo(json.dumps(runs[-1]), err=True)
@@ -101,6 +118,24 @@ def _own_process(*arguments: object) -> dict[str, Any]:
     return found
 
 
+def _one_before(checkout: Path, slide: Path, threads: int, tile: int) -> dict[str, Any]:
+    """One run of another checkout, by its own copy of this file."""
+    (model,) = (checkout / "cellgennet_qupath" / "pretrained").glob("*.cgn")
+    script = checkout / "benchmarks" / Path(__file__).name
+    command = [sys.executable, script, "one", "ours", slide.resolve(), model, threads, tile]
+    paths = os.pathsep.join(str(path) for path in (checkout, script.parent))
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        check=True,
+        encoding="utf-8",
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {**found, "contender": "before"}
+
+
 def machine() -> dict[str, Any]:
     """What it was measured on."""
     from cellgennet_qupath.bundle import versions
@@ -109,7 +144,7 @@ def machine() -> dict[str, Any]:
 
 
 @cli.command()
-@click.argument("contender", type=click.Choice(CONTENDERS))
+@click.argument("contender", type=click.Choice([name for name in CONTENDERS if name != "before"]))
 @click.argument("slide", type=click.Path(path_type=Path))
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("threads", type=int)
@@ -290,6 +325,7 @@ def markdown(report: dict[str, Any], compare: float) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     cost: dict[tuple[float, str], float] = {}
+    work: dict[tuple[float, str], float] = {}
     peak: dict[float, float] = {}
     for size in sorted({run["size"] for run in report["runs"]}):
         for name in CONTENDERS:
@@ -301,6 +337,7 @@ def markdown(report: dict[str, Any], compare: float) -> str:
                 for key in ("mp_per_s", "nuclei_per_s", "cpu_seconds", "peak_mb", "nuclei", "megapixels")
             }
             cost[size, name] = 1 / middle["mp_per_s"]
+            work[size, name] = middle["cpu_seconds"] / middle["megapixels"]
             if name == "ours":
                 peak[size] = middle["peak_mb"]
             speeds = [r["mp_per_s"] for r in runs]
@@ -313,8 +350,9 @@ def markdown(report: dict[str, Any], compare: float) -> str:
     lines.append("")
     for name in CONTENDERS[1:]:
         if (compare, name) in cost:
+            wall, cpu = (each[compare, name] / each[compare, "ours"] for each in (cost, work))
             lines.append(
-                f"- {name} takes {cost[compare, name] / cost[compare, 'ours']:.1f} times as long as ours."
+                f"- {name} takes {wall:.1f} times as long as ours, and {cpu:.1f} times its CPU time."
             )
     small, large = min(peak), max(peak)
     growth = cost[large, "ours"] / cost[small, "ours"]

@@ -112,16 +112,22 @@ class LabelRasters:
     foreground : int8, -1 unknown, 0 background, 1 nucleus (cut nuclei included).
     withheld   : bool, deliberately unknown: the other split's regions and ignored areas. Training must
                  not use them, nor pseudo-labels there.
+    soft       : uint8 (rows, columns, 2), a model's foreground and object probability in 255ths, for a
+                 student that learns from both; None: from the labels alone.
     """
 
     objects: NDArray[np.int32]
     foreground: NDArray[np.int8]
     withheld: NDArray[np.bool_]
+    soft: NDArray[np.uint8] | None = None
 
     def part(self, rows: slice, columns: slice) -> LabelRasters:
         """A part of the window."""
         return LabelRasters(
-            self.objects[rows, columns], self.foreground[rows, columns], self.withheld[rows, columns]
+            self.objects[rows, columns],
+            self.foreground[rows, columns],
+            self.withheld[rows, columns],
+            None if self.soft is None else self.soft[rows, columns],
         )
 
 

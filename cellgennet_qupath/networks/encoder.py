@@ -17,10 +17,10 @@ from .unet import init_head
 
 SKIPS = (0, 1, 2)
 """The stages whose outputs are skip connections to the decoder: strides 2, 4 and 8."""
-_DECODER = {2: (2.0, 1.5, 1.0), 1: (3.0, 2.0, 1.5, 1.0)}
-"""Channels of the decoder from stride 8 to that of the maps, in multiples of the student's width."""
-_DETAIL = 16
-"""Channels of the features at stride 1, which the encoder does not have."""
+_DECODER = (2.0, 1.5, 1.0)
+"""Channels of the decoder from stride 8 to stride 2, in multiples of the student's width."""
+_STRIDE = 2
+"""Of the decoder's last level. Maps of stride 1 are rearranged from four for each map at this stride."""
 
 
 class _Depthwise(nn.Conv2d):
@@ -132,6 +132,10 @@ class EncoderUNet(nn.Module):
     Output : (n, 2, h / stride, w / stride) logits: foreground, object probability. Output sample i covers
              the input samples [i * stride, (i + 1) * stride).
     Dropout of whole channels grows with depth: ``config.dropout`` after the last stage.
+
+    With stride 1 the last convolution predicts the four samples of each map that a sample of the decoder
+    covers: nothing is computed at full resolution. Shi et al., "Real-time single image and video
+    super-resolution using an efficient sub-pixel convolutional neural network", CVPR 2016.
     """
 
     unit = 16
@@ -142,35 +146,25 @@ class EncoderUNet(nn.Module):
         layout = STAGES[self.variant]
         self.stem, self.stages = encoder_layers(self.variant, config.dropout)
         skips = [layout[level].channels for level in SKIPS]
-        self.detail = _detail() if config.stride == 1 else None
-        if self.detail is not None:
-            skips.insert(0, _DETAIL)
         channels = layout[-1].channels
         decoder = []
-        for depth, factor in zip(reversed(range(len(skips))), _DECODER[config.stride], strict=True):
+        for depth, factor in zip(reversed(range(len(skips))), _DECODER, strict=True):
             width = round(config.width * factor)
             rate = config.dropout * depth / len(skips) / 2
             decoder.append(_Merge(channels, skips[depth], width, rate))
             channels = width
         self.decoder = nn.ModuleList(decoder)
-        self.head = nn.Conv2d(channels, 2, 1)
+        finer = _STRIDE // config.stride
+        self.head = nn.Conv2d(channels, 2 * finer**2, 1)
+        self.rearrange = nn.PixelShuffle(finer) if finer > 1 else nn.Identity()
         init_head(self.head)
 
     def forward(self, image: Tensor) -> Tensor:
         *skips, x = encoder_features(self.stem, self.stages, image)
-        if self.detail is not None:
-            skips.insert(0, self.detail(image))
         for block in self.decoder:
             x = block(x, skips.pop())
-        logits: Tensor = self.head(x)
+        logits: Tensor = self.rearrange(self.head(x))
         return logits
-
-
-def _detail() -> nn.Sequential:
-    """Features at stride 1; the encoder's own begin at stride 2."""
-    return nn.Sequential(
-        nn.Conv2d(3, _DETAIL, 3, padding=1, bias=False), nn.BatchNorm2d(_DETAIL), nn.ReLU(inplace=True)
-    )
 
 
 def load_imagenet_weights(model: EncoderUNet) -> None:
@@ -202,7 +196,7 @@ def encoder_receptive_field(config: StudentConfig) -> int:
         for number in range(stage.blocks):
             reach += (stage.kernel // 2 + (stage.stride > 1 and number == 0)) * jump
             jump *= stage.stride if number == 0 else 1
-    while jump > config.stride:
+    while jump > _STRIDE:
         reach += jump  # upsampling uses one neighbour
         jump //= 2
         reach += jump  # one 3x3 convolution

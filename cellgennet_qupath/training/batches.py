@@ -13,13 +13,13 @@ class LabelledBatch:
     """Patches with ground truth, at input resolution.
 
     image      : (n, h, w, 3) float32, normalised.
-    foreground : (n, h, w) int8: -1 unknown, 0, 1.
+    foreground : (n, h, w) float32: -1 unknown, else in [0, 1].
     objectness : (n, h, w) float32: -1 unknown, else in [0, 1].
     touching   : (n, h, w) bool, where two nuclei touch or nearly touch.
     """
 
     image: NDArray[np.float32]
-    foreground: NDArray[np.int8]
+    foreground: NDArray[np.float32]
     objectness: NDArray[np.float32]
     touching: NDArray[np.bool_]
 

@@ -23,11 +23,15 @@ INNER = slice(CONTEXT, -CONTEXT)
 
 @dataclass(frozen=True)
 class Patch:
-    """A square crop: image float32 (size, size, 3), objects int32 and foreground int8 (size, size)."""
+    """A square crop: image float32 (size, size, 3), objects int32 and foreground int8 (size, size).
+
+    soft : float32 (size, size, 2), a model's foreground and object probability, or None.
+    """
 
     image: NDArray[np.float32]
     objects: NDArray[np.int32]
     foreground: NDArray[np.int8]
+    soft: NDArray[np.float32] | None = None
 
 
 def generator(seed: int, stream: str, step: int) -> np.random.Generator:
@@ -99,6 +103,7 @@ class PatchSampler:
             _warp(image, matrix, size, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101),
             renumbered(_warp_labels(labels.objects, matrix, size).astype(np.int32)),
             _warp_labels(labels.foreground, matrix, size).astype(np.int8),
+            None if labels.soft is None else _warp_soft(labels.soft, matrix, size),
         )
 
 
@@ -136,6 +141,11 @@ def _warp_labels(
 ) -> NDArray[np.float32]:
     # float32 represents every label up to 2^24 exactly, and OpenCV cannot warp int32.
     return _warp(labels.astype(np.float32), matrix, size, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+
+
+def _warp_soft(labels: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+    unit = labels.astype(np.float32) / np.float32(255)
+    return _warp(unit, matrix, size, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
 
 
 def recolour(

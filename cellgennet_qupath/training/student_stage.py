@@ -31,7 +31,7 @@ from .scale import tally_at
 from .soft_maps import Predict, whole_maps, window_predict
 from .student import StudentTrainer
 from .tally import tally_maps
-from .targets import TOUCHING, objectness, touching
+from .targets import TOUCHING, student_targets, touching
 from .tune import best_of, score_windows, sentence
 
 
@@ -167,10 +167,11 @@ def _batches(
     """The patches of a step."""
     rng = generator(config.seed, "student", step)
     patches = sampler.draw(rng, config.student.batch)
+    targets = np.stack([student_targets(p)[INNER, INNER] for p in patches])
     labelled = LabelledBatch(
         np.stack([recolour(p.image, rng)[INNER, INNER] for p in patches]),
-        np.stack([p.foreground[INNER, INNER] for p in patches]),
-        np.stack([objectness(p.objects)[INNER, INNER] for p in patches]),
+        targets[..., 0],
+        targets[..., 1],
         np.stack([touching(p.objects, TOUCHING[config.student.stride])[INNER, INNER] for p in patches]),
     )
     return labelled, pseudo.draw(rng, config.pseudo.batch) if pseudo is not None else None

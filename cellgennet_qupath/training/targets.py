@@ -32,6 +32,23 @@ def objectness(objects: NDArray[np.int32]) -> NDArray[np.float32]:
     return out
 
 
+SOFT_SHARE = 0.5
+"""The weight of a model's soft labels where a patch has them beside its labels."""
+
+
+def student_targets(patch: Patch) -> NDArray[np.float32]:
+    """Foreground and object probability for the student, float32 (rows, columns, 2), -1 where unknown.
+
+    y = (1 - a) h + a q where a patch has soft labels q beside its labels h, a = ``SOFT_SHARE``; else h. What
+    is unknown stays unknown. Hinton et al., "Distilling the knowledge in a neural network", 2015.
+    """
+    hard = np.stack([patch.foreground.astype(np.float32), objectness(patch.objects)], axis=-1)
+    if patch.soft is None:
+        return hard
+    mixed = (1 - SOFT_SHARE) * hard + SOFT_SHARE * patch.soft
+    return np.where(hard == UNKNOWN, hard, mixed).astype(np.float32)
+
+
 TOUCHING = {1: 2, 2: 3}
 """Samples between nuclei that nearly touch, by the student's stride: about 1.5 of its maps."""
 

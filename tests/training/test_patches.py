@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from cellgennet_qupath.annotations.labels import UNKNOWN, LabelRasters, Split
 from cellgennet_qupath.annotations.windows import LabelledWindow
 from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.training.patches import PatchSampler, generator, recolour, renumbered
-from cellgennet_qupath.training.targets import objectness, touching
+from cellgennet_qupath.training.targets import SOFT_SHARE, objectness, student_targets, touching
 
 
 def window(size: int = 200) -> LabelledWindow:
@@ -39,6 +41,29 @@ def test_image_and_labels_are_warped_alike() -> None:
         known = patch.foreground >= 0
         nucleus = patch.foreground == 1
         assert ((patch.image[..., 0] > 0.5) == nucleus)[known].mean() > 0.98
+
+
+def test_soft_labels_are_warped_with_the_image() -> None:
+    hard = window()
+    soft = np.rint(np.stack([hard.image[..., 0], 0.4 * hard.image[..., 0]], axis=-1) * 255).astype(np.uint8)
+    taught = replace(hard, labels=replace(hard.labels, soft=soft))
+    # OpenCV rounds positions to a 32nd of a sample where there are two channels.
+    for patch in PatchSampler([taught], 96).draw(generator(2, "t", 0), 10):
+        assert patch.soft is not None
+        np.testing.assert_allclose(patch.soft[..., 0], patch.image[..., 0], atol=0.04)
+        np.testing.assert_allclose(patch.soft[..., 1], 0.4 * patch.image[..., 0], atol=0.04)
+
+
+def test_a_student_learns_the_mean_of_labels_and_soft_labels_where_labels_are_known() -> None:
+    drawn = PatchSampler([window()], 96).draw(generator(2, "t", 0), 1)[0]
+    hard = student_targets(drawn)
+    np.testing.assert_array_equal(hard[..., 0], drawn.foreground)
+    np.testing.assert_array_equal(hard[..., 1], objectness(drawn.objects))
+    soft = np.full((96, 96, 2), 0.25, np.float32)
+    mixed = student_targets(replace(drawn, soft=soft))
+    known = hard >= 0
+    np.testing.assert_allclose(mixed[known], ((1 - SOFT_SHARE) * hard + SOFT_SHARE * soft)[known], atol=1e-6)
+    assert (mixed[~known] == UNKNOWN).all()
 
 
 def test_outside_the_window_is_unknown() -> None:

@@ -26,7 +26,7 @@ def batches(step: int) -> tuple[LabelledBatch, UnlabelledBatch]:
     image = rng.random((2, 64, 64, 3), dtype=np.float32)
     labelled = LabelledBatch(
         image,
-        rng.integers(-1, 2, (2, 64, 64)).astype(np.int8),
+        rng.integers(-1, 2, (2, 64, 64)).astype(np.float32),
         rng.random((2, 64, 64), dtype=np.float32),
         rng.random((2, 64, 64)) < 0.1,
     )
@@ -102,11 +102,11 @@ def test_the_loss_goes_down() -> None:
     config = StudentConfig(architecture="unet", width=8, levels=3, dropout=0, learning_rate=0.01)
     trainer = StudentTrainer(config, LossConfig(), PseudoConfig(), 60, seed=0)
     rng = np.random.default_rng(0)
-    target = np.zeros((2, 64, 64), np.int8)
+    target = np.zeros((2, 64, 64), np.float32)
     target[:, 16:48, 16:48] = 1
     image = np.repeat(target[..., None], 3, axis=-1) + rng.normal(0, 0.1, (2, 64, 64, 3))
     touching = np.zeros(target.shape, bool)
-    batch = LabelledBatch(image.astype(np.float32), target, target.astype(np.float32), touching)
+    batch = LabelledBatch(image.astype(np.float32), target, target, touching)
     first = trainer.step(batch, None)["total"]
     for _ in range(40):
         last = trainer.step(batch, None)["total"]
