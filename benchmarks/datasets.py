@@ -145,25 +145,23 @@ def held_out(root: Path, datasets: Sequence[str]) -> list[LabelledImage]:
     return [item for item in everything if groups.get(item.name, item.name) in kept]
 
 
-def with_soft_labels(
-    item: LabelledImage, window: LabelledWindow, predict: Callable[[Maps], Maps]
-) -> LabelledWindow:
-    """The window of a whole image with a model's maps beside its labels.
-
-    predict : maps of a picture of ``MPP``, at any resolution.
-    """
+def with_soft_labels(window: LabelledWindow, maps: Maps) -> LabelledWindow:
+    """The window of a whole image with maps of it, at any resolution, beside its labels."""
     rows, columns = window.shape
-    maps = cv2.resize(predict(item.normalised()), (columns, rows), interpolation=cv2.INTER_LINEAR)
+    maps = np.asarray(cv2.resize(maps, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32)
     labels = replace(window.labels, soft=np.rint(maps * 255).astype(np.uint8))
     return replace(window, labels=labels)
 
 
 def labelled_everywhere(
-    root: Path, datasets: Sequence[str], mpp: float = MPP, predict: Callable[[Maps], Maps] | None = None
+    root: Path,
+    datasets: Sequence[str],
+    mpp: float = MPP,
+    opinion: Callable[[LabelledImage], Maps] | None = None,
 ) -> TrainingData:
     """All labels of the train images; those of ``held_out`` are for validation.
 
-    predict : a model whose soft labels are learnt beside the labels (see ``with_soft_labels``).
+    opinion : maps of an image to learn beside its labels.
     """
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
@@ -174,7 +172,7 @@ def labelled_everywhere(
             validation.append(labelled(item, Split.VALIDATION, mpp))
         else:
             window = labelled(item, Split.TRAINING, mpp)
-            training.append(window if predict is None else with_soft_labels(item, window, predict))
+            training.append(window if opinion is None else with_soft_labels(window, opinion(item)))
     return TrainingData(mpp, len(everything), training, validation, [])
 
 

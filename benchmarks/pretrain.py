@@ -6,7 +6,7 @@
 
 DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. An interrupted run
 continues where it stopped; ``--start`` begins with the weights of a finished bundle, and with ``--teacher``
-the mean of a bundle's maps over four views is learnt beside the labels. No test image is used:
+the mean of bundles' maps over four views each is learnt beside the labels. No test image is used:
 every tenth train image is held out for validation, with the fields that overlap it.
 """
 
@@ -16,12 +16,14 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from datasets import MPP, labelled_everywhere
+import cv2
+import numpy as np
+from datasets import MPP, LabelledImage, Maps, labelled_everywhere
 from reporting import Printed
 
 from cellgennet_qupath.annotations.windows import Window
@@ -32,7 +34,7 @@ from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
 from cellgennet_qupath.training.adaptation import init_config
 from cellgennet_qupath.training.pseudo_labels import predict_views
 from cellgennet_qupath.training.run import Trained, train_model
-from cellgennet_qupath.training.soft_maps import Predict, student_predict
+from cellgennet_qupath.training.soft_maps import student_predict
 from cellgennet_qupath.training.tune import rounded, score_windows
 
 DATASETS = ["nuinsseg", "tnbc", "dsb2018_purple", "nuinsseg_more"]
@@ -53,7 +55,13 @@ ATTRIBUTION = (
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 @click.option("--runs", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints.")
 @click.option("--start", type=click.Path(path_type=Path), help="Bundle to start from.")
-@click.option("--teacher", type=click.Path(path_type=Path), help="Bundle whose soft labels are learnt too.")
+@click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Bundle whose soft labels are learnt too.",
+)
 @click.option(
     "-c",
     "--config",
@@ -62,15 +70,15 @@ ATTRIBUTION = (
     default=Path(__file__).with_name("pretrained.yaml"),
 )
 def main(
-    data: Path, output: Path, runs: Path, start: Path | None, teacher: Path | None, config_file: Path
+    data: Path, output: Path, runs: Path, start: Path | None, teachers: tuple[Path, ...], config_file: Path
 ) -> None:
     """Train, or continue an interrupted training, and write the bundle."""
     settings = load_config(config_file)
     earlier = load_bundle(start) if start is not None else None
     config = init_config(earlier, settings) if earlier is not None else settings
-    taught = load_bundle(teacher) if teacher is not None else None
-    soft = four_views(taught, config.threads) if taught is not None else None
-    data_set = labelled_everywhere(data, DATASETS, config.mpp or MPP, soft)
+    taught_by = [load_bundle(teacher) for teacher in teachers]
+    opinion = shared_opinion(taught_by, config.threads) if taught_by else None
+    data_set = labelled_everywhere(data, DATASETS, config.mpp or MPP, opinion)
     spent = runs / "seconds.json"
     before = json.loads(spent.read_text(encoding="utf-8")) if spent.is_file() else 0.0
     started = time.monotonic()
@@ -95,7 +103,7 @@ def main(
         | {
             "hours": round(seconds / 3600, 2),
             "began_with": _sitting(earlier) if earlier is not None else "ImageNet",
-            "taught_by": _sitting(taught) if taught is not None else None,
+            "taught_by": [_sitting(bundle) for bundle in taught_by],
             "machine": f"{platform.machine()}, {os.cpu_count()} processor threads, no GPU",
             "command": "python benchmarks/pretrain.py",
         },
@@ -120,10 +128,19 @@ def validation_scores(trained: Trained, config: Config, windows: Sequence[Window
     return rounded(score_windows(found, windows, stride))
 
 
-def four_views(bundle: Bundle, threads: int) -> Predict:
-    """The mean of the maps of a bundle's student over four views of a picture of ``MPP``."""
-    predict = student_predict(bundle.student, bundle.config.student, threads)
-    return lambda image: predict_views(predict, image, 4).mean
+def shared_opinion(bundles: Sequence[Bundle], threads: int) -> Callable[[LabelledImage], Maps]:
+    """The mean of the maps of bundles' students over four views each, on the grid of the first one's."""
+    predict = [student_predict(bundle.student, bundle.config.student, threads) for bundle in bundles]
+
+    def opinion(item: LabelledImage) -> Maps:
+        each = [
+            predict_views(one, item.normalised(bundle.card.mpp or MPP), 4).mean
+            for one, bundle in zip(predict, bundles, strict=True)
+        ]
+        rows, columns = each[0].shape[:2]
+        return np.asarray(np.mean([cv2.resize(maps, (columns, rows)) for maps in each], axis=0), np.float32)
+
+    return opinion
 
 
 def _sitting(bundle: Bundle) -> dict[str, Any]:
