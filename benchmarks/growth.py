@@ -280,6 +280,56 @@ def kept(n: int, folder: Path) -> Work:
     return work
 
 
+def within_boxes(n: int, folder: Path) -> Work:
+    """A slide of 17 megapixels segmented inside n boxes of 160 pixels, with the model that ships."""
+    import tifffile
+
+    from cellgennet_qupath.bundle import load_bundle, pretrained_bundle
+    from cellgennet_qupath.qupath.open import open_project
+    from cellgennet_qupath.segmentation.batch import segment_project
+    from cellgennet_qupath.segmentation.options import SegmentOptions
+
+    across, step = 13, 320
+    pixels = np.random.default_rng(1).integers(120, 200, (across * step, across * step, 3), np.uint8)
+    tifffile.imwrite(folder / "slide.tif", pixels, tile=(256, 256), photometric="rgb")
+    corners = ((k % across * step + 40, k // across * step + 40) for k in range(n))
+    shapes: list[tuple[shapely.Geometry, str]] = [
+        (shapely.box(x, y, x + 160, y + 160), "Tumor") for x, y in corners
+    ]
+    annotate(project_of(folder, across * step), 1, shapes)
+    bundle = load_bundle(pretrained_bundle())
+
+    def work() -> None:
+        with open_project(folder, "files", writable=True) as project:
+            segment_project(project, bundle, SegmentOptions(threads=1, within="Tumor"))
+
+    return work
+
+
+def finished_images(n: int, folder: Path) -> Work:
+    """n images of which all are segmented already, segmented again."""
+    import tifffile
+
+    from cellgennet_qupath.bundle import load_bundle, pretrained_bundle
+    from cellgennet_qupath.qupath.open import open_project
+    from cellgennet_qupath.segmentation.batch import segment_project
+    from cellgennet_qupath.segmentation.options import SegmentOptions
+
+    side, names = 64, tuple(f"slide {k}" for k in range(n))
+    pixels = np.random.default_rng(1).integers(120, 200, (side, side, 3), np.uint8)
+    for name in names:
+        tifffile.imwrite(folder / f"{name}.tif", pixels, photometric="rgb")
+    project_of(folder, side, names)
+    bundle = load_bundle(pretrained_bundle())
+
+    def work() -> None:
+        with open_project(folder, "files", writable=True) as project:
+            segment_project(project, bundle, SegmentOptions(threads=1))
+
+    work()
+    return work
+
+
 CASES: Mapping[str, tuple[Case, tuple[int, int, int]]] = {
     "labels of regions": (region_labels, (30, 100, 300)),
     "outlines in a region": (outlines_in_a_region, (3_000, 10_000, 30_000)),
@@ -288,6 +338,8 @@ CASES: Mapping[str, tuple[Case, tuple[int, int, int]]] = {
     "annotations in GeoJSON": (geojson_annotations, (1_000, 3_000, 10_000)),
     "inspect images": (inspect_images, (30, 100, 300)),
     "evaluate regions": (evaluated_regions, (10, 40, 160)),
+    "segment within boxes": (within_boxes, (10, 40, 160)),
+    "finished images": (finished_images, (10, 40, 160)),
     "nuclei beside kept ones": (kept, (20_000, 40_000, 80_000)),
 }
 
