@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from ..networks.device import Device, Precision
 
 
-_BLOCK_OF_MAPS = 1024
-"""Longest side of a block in samples of the maps, which decide the memory that it takes."""
+_BLOCK = {1: 1280, 2: 2048}
+"""Longest side of a block in samples, by the student's stride: as much context as a large block saves, and
+memory for the maps, which small ones save."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Model:
             normalisation=bundle.config.normalisation,
             path_class=bundle.card.classes[0] if bundle.card.classes else "",
             fingerprint=bundle.fingerprint,
-            block=_BLOCK_OF_MAPS * bundle.config.student.stride,
+            block=_BLOCK[bundle.config.student.stride],
             stain=bundle.card.stain,
             learnt_from=bundle.card.learnt_from,
         )
