@@ -26,6 +26,8 @@ across its bends."""
 # Directions of a border edge, in turning order (right, down, left, up); the label is on its right.
 _STEP = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
 _DIRECTION = np.array([[0, 3, 0], [2, 0, 0], [0, 1, 0]])  # by (y + 1, x + 1) of the step
+# Where an edge begins, seen from the sample to its right.
+_BEGIN = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
 # The samples to the right and to the left of an edge, seen from the vertex where it begins.
 _RIGHT = np.array([[0, 0], [-1, 0], [-1, -1], [0, -1]])
 _LEFT = np.array([[0, -1], [0, 0], [-1, 0], [-1, -1]])
@@ -102,10 +104,10 @@ def _to_edge(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Shift (e, 2) of the middle of each border edge to where the height, linear between the two samples
     beside it, falls to ``edge``; and whether it does."""
-    padded = np.pad(height, 1).astype(np.float64)
+    padded = np.pad(height, 1)
     direction = _DIRECTION[rings.step[:, 1] + 1, rings.step[:, 0] + 1]
     x, y = (rings.vertex[:, None] + np.stack([_RIGHT, _LEFT])[:, direction].transpose(1, 0, 2) + 1).T
-    own, other = padded[y, x]
+    own, other = padded[y, x].astype(np.float64)
     crossing = (own > edge) & (other <= edge)
     share = np.divide(own - edge, own - other, out=np.full(len(own), 0.5), where=crossing)
     return (share - 0.5)[:, None] * (_LEFT - _RIGHT)[direction], crossing
@@ -113,36 +115,36 @@ def _to_edge(
 
 def _trace(labels: NDArray[np.int32]) -> _Rings:
     """All borders of all labels, the label to the right of each edge."""
-    height, width = labels.shape
     padded: NDArray[np.int32] = np.pad(labels, 1)
+    flat, width = padded.reshape(-1), padded.shape[1]
+    # An edge is that of a sample in a direction: an image has few samples in objects, and few at borders.
+    inside = np.flatnonzero(flat)
+    step = _STEP @ (1, width)
+    border = [np.flatnonzero(flat[inside + step[turn - 1]] != flat[inside]) for turn in range(4)]
+    direction = np.repeat(np.arange(4), [len(part) for part in border])
+    number = np.concatenate(border)
+    sample = inside[number]
+    label = flat[sample]
 
-    def sample(vertex: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.int32]:
-        seen: NDArray[np.int32] = padded[vertex[:, 1] + offset[..., 1] + 1, vertex[:, 0] + offset[..., 0] + 1]
-        return seen
-
-    upper, lower = padded[:-1, 1:-1], padded[1:, 1:-1]
-    left, right = padded[1:-1, :-1], padded[1:-1, 1:]
-    # Where the edge begins, relative to the index of the pair of samples that it separates.
-    pairs = [(lower, upper, (0, 0)), (left, right, (0, 0)), (upper, lower, (1, 0)), (right, left, (0, 1))]
-    starts = [np.argwhere((own != other) & (own > 0))[:, ::-1] + shift for own, other, shift in pairs]
-    vertex = np.concatenate(starts)
-    direction = np.repeat(np.arange(4), [len(part) for part in starts])
-    label = sample(vertex, _RIGHT[direction])
-
-    edge_at = np.empty((4, height + 1, width + 1), np.int32)
-    edge_at[direction, vertex[:, 1], vertex[:, 0]] = np.arange(len(vertex), dtype=np.int32)
-    end = vertex + _STEP[direction]
-    around = sample(end, _RIGHT[direction]) != label
-    inward = ~around & (sample(end, _LEFT[direction]) == label)
+    edge_at = np.empty((4, len(inside)), np.int64)
+    edge_at[direction, number] = np.arange(len(number))
+    number_at = np.empty(len(flat), np.int64)
+    number_at[inside] = np.arange(len(inside))
+    ahead = sample + step[direction]
+    beside = ahead + step[direction - 1]
+    around = flat[ahead] != label
+    inward = ~around & (flat[beside] == label)
     # Turning around the own sample first keeps samples that only touch at a corner apart.
     onward = (direction + np.where(around, 1, np.where(inward, 3, 0))) % 4
-    following = edge_at[onward, end[:, 1], end[:, 0]].astype(np.int64)
+    onto = np.where(around, sample, np.where(inward, beside, ahead))
+    following = edge_at[onward, number_at[onto]]
 
     first, to_end = _rank(following)
     order = np.lexsort((-to_end, first))
-    _, ring = np.unique(first[order], return_inverse=True)
-    ring = ring.astype(np.int64)
-    return _Rings(vertex[order], _STEP[direction[order]], ring, label[order][_starts(ring)])
+    ring = np.cumsum(np.diff(first[order], prepend=first[order][:1]) != 0)
+    row, column = np.divmod(sample[order], width)
+    vertex = np.column_stack([column, row]) - 1 + _BEGIN[direction[order]]
+    return _Rings(vertex, _STEP[direction[order]], ring, label[order][_starts(ring)])
 
 
 def _rank(following: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

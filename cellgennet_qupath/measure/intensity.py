@@ -9,6 +9,7 @@ residual, which is not measured.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pandas as pd
 import shapely
@@ -68,13 +69,20 @@ def stain_measurements(
             kept = ~np.isin(own, others[0] * len(flat) + others[1], assume_unique=True)
             nucleus, position = nucleus[kept], position[kept]
         covered = np.bincount(nucleus, minlength=last - first)
-        rgb = flat[position]
+        rgb = np.take(flat, position, axis=0)
         for name, table in tables.items():
-            density = (table[0, rgb[:, 0]] + table[1, rgb[:, 1]] + table[2, rgb[:, 2]]).astype(np.float32)
-            columns[name][first:last] = grouped_statistics(density, covered)
+            columns[name][first:last] = grouped_statistics(_densities(rgb, table), covered)
         first = last
     values = np.concatenate(list(columns.values()), axis=1)
     return pd.DataFrame(values, columns=stain_columns(stains))
+
+
+def _densities(rgb: NDArray[np.uint8], table: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(v,) sums of the three channels' contributions to a stain, from a table of ``_tables``."""
+    if not len(rgb):
+        return np.empty(0, np.float32)
+    red, green, blue = cv2.LUT(rgb[:, None], table.T[None].copy())[:, 0].T
+    return np.asarray(red + green + blue, np.float32)
 
 
 class _Runs:
@@ -134,8 +142,8 @@ def _medians(
         rows = np.flatnonzero(about == length)
         first, n = begin[rows, None], count[rows, None]
         column = np.arange(n.max())
-        table = values[np.minimum(first + column, len(values) - 1)]
-        table[column >= n] = np.inf
+        table = np.take(values, first + column, mode="clip")
+        np.putmask(table, column >= n, np.inf)
         table.sort(axis=1)
         middle = np.take_along_axis(table, np.hstack([(n - 1) // 2, n // 2]), axis=1)
         median[rows] = middle.astype(np.float64).mean(axis=1)

@@ -170,7 +170,7 @@ def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | ReadyTi
         colours = task.normalisation
         origin = grid.input_of(one.key)[:2]
         part = part_with_data(one.image.shape, origin, grid.size, colours.empty(one.image))
-        maps = task.model.predictor.predict(mirrored_around(colours.apply(one.image), part)[None])[0]
+        maps = task.model.predictor.predict(colours.apply(mirrored_around(one.image, part))[None])[0]
         _erase_around(maps, part, stride)
         return _Mapped(one.key, quantised(maps[rim : maps.shape[0] - rim, rim : maps.shape[1] - rim]))
 

@@ -9,24 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..core.lazy import lazy
-from ..geometry.distance import distance_to_zero
-
-if TYPE_CHECKING:
-    import scipy.sparse as sparse
-    import scipy.sparse.csgraph as csgraph
-    import skimage.segmentation as segmentation
-else:
-    sparse = lazy("scipy.sparse")
-    csgraph = lazy("scipy.sparse.csgraph")
-    segmentation = lazy("skimage.segmentation")
+from ..geometry.rectangle import Rectangle
+from .regions import Foreground, boxes_of, regions, touches
 
 LEVELS = 1023
 """The value of probability 1 in quantised maps."""
@@ -41,7 +32,6 @@ NOMINAL_MPP = 0.25
 _Length = Annotated[float, Field(ge=0, le=100)]
 _Area = Annotated[float, Field(ge=0, le=10_000)]
 
-_FOUR_CONNECTED = 4
 _EIGHT_CONNECTED = 8
 
 
@@ -158,27 +148,37 @@ def decode(
     return objects.labels, objects.probability
 
 
-def decode_levels(levels: NDArray[np.uint16], decoding: Decoding) -> Objects:
-    """Nuclei of one window of ``quantised`` maps, uint16 (h, w, 2): foreground, objectness."""
-    likely, height = (levels[..., channel].astype(np.float32) for channel in (0, 1))
-    mask = _fill_small_holes(likely > decoding.foreground * LEVELS, decoding.max_hole)
-    smooth = _blurred(height, decoding.blur)
-    seeds = _peaks(smooth, mask, decoding)
-    labels = _merge_without_valley(_grow(smooth, seeds, mask, decoding.max_extent), smooth, seeds, decoding)
-    _add_peakless_components(labels, mask, seeds)
-    return _sound_objects(labels, likely, height, decoding)
+def decode_levels(levels: NDArray[np.uint16], decoding: Decoding, core: Rectangle | None = None) -> Objects:
+    """Nuclei of one window of ``quantised`` maps, uint16 (h, w, 2): foreground, objectness.
+
+    core : only those whose bounding box overlaps or touches this part of the window; None for all.
+    """
+    likely, height = (np.asarray(channel, np.uint16) for channel in cv2.split(levels))
+    mask = _fill_small_holes(likely > np.float32(decoding.foreground * LEVELS), decoding.max_hole)
+    smooth = _blurred(height.astype(np.float32), decoding.blur)
+    foreground = Foreground.of(mask, _peaks(smooth, mask, decoding))
+    if core is not None:
+        foreground = foreground.around(core)
+    owner = regions(foreground, smooth, decoding.max_extent, decoding.valley)
+    return _sound_objects(foreground.position, owner, likely, height, decoding, core)
 
 
 def _fill_small_holes(mask: NDArray[np.bool_], max_area: float) -> NDArray[np.bool_]:
     """The mask with enclosed gaps of at most ``max_area`` closed; a lumen between nuclei stays open."""
-    gaps, part, box, _ = cv2.connectedComponentsWithStats(
-        (~mask).view(np.uint8), connectivity=_EIGHT_CONNECTED
-    )
-    left, top, width, height, area = box.T
-    inner = (left > 0) & (top > 0) & (left + width < mask.shape[1]) & (top + height < mask.shape[0])
-    small = inner & (area <= max_area)
-    small[0] = False
-    return mask | small[part] if gaps > 1 else mask
+    gaps, parts = cv2.connectedComponents((~mask).view(np.uint8), connectivity=_EIGHT_CONNECTED)
+    enclosed = np.ones(gaps, bool)
+    for side in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):
+        enclosed[side] = False
+    enclosed[0] = False
+    if not enclosed.any():
+        return mask
+    # The first gap is nearly always all that surrounds the nuclei.
+    position = np.flatnonzero(parts >= (1 if enclosed[1] else 2))
+    gap = parts.reshape(-1)[position]
+    small = enclosed & (np.bincount(gap, minlength=gaps) <= max_area)
+    filled = mask.copy()
+    filled.reshape(-1)[position[small[gap]]] = True
+    return filled
 
 
 def _gaussian_weights(sigma: float) -> NDArray[np.float32]:
@@ -199,139 +199,65 @@ def _blurred(height: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return np.asarray(smooth, np.float32)
 
 
-def _peaks(
-    smooth: NDArray[np.float32], mask: NDArray[np.bool_], decoding: Decoding
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the samples that are the highest in the disc around them.
+def _peaks(smooth: NDArray[np.float32], mask: NDArray[np.bool_], decoding: Decoding) -> NDArray[np.intp]:
+    """Positions, in the flattened window, of the samples that are the highest in the disc around them.
 
     Of equally high samples in one disc the first in reading order counts, wherever the tile starts.
     """
+    rows, columns = mask.shape
     radius = math.floor(decoding.peak_distance)
-    dy, dx = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    disc = dy**2 + dx**2 <= decoding.peak_distance**2
-    inside = np.where(mask, smooth, np.float32(-1))
-    high = inside >= decoding.peak * LEVELS * _WEIGHTS**2
-    rows, columns = np.nonzero(high & (inside == cv2.dilate(inside, disc.view(np.uint8))))
-    padded = np.pad(inside, radius, constant_values=-1)
-    for y, x in zip(*np.nonzero(disc & ((dy < 0) | ((dy == 0) & (dx < 0)))), strict=True):
-        earlier = padded[rows + y, columns + x]
-        alone = earlier < inside[rows, columns]
-        rows, columns = rows[alone], columns[alone]
-    return rows, columns
+    padded = np.full((rows + 2 * radius, columns + 2 * radius), np.float32(-1))
+    np.copyto(padded[radius : radius + rows, radius : radius + columns], smooth, where=mask)
+    width, flat = padded.shape[1], padded.reshape(-1)
+    place = np.flatnonzero(padded >= decoding.peak * LEVELS * _WEIGHTS**2)
+    # The nearest first: few samples are higher than their neighbours.
+    for dy, dx in _disc(decoding.peak_distance):
+        own, other = flat[place], flat[place + dy * width + dx]
+        place = place[other < own if (dy, dx) < (0, 0) else other <= own]
+    row, column = np.divmod(place, width)
+    position: NDArray[np.intp] = (row - radius) * columns + column - radius
+    return position
 
 
-def _grow(
-    smooth: NDArray[np.float32],
-    seeds: tuple[NDArray[np.intp], NDArray[np.intp]],
-    mask: NDArray[np.bool_],
-    max_extent: float,
-) -> NDArray[np.int32]:
-    """Watershed from the seeds over the mask, no farther from a seed than an object may extend."""
-    markers = np.zeros(mask.shape, np.int32)
-    if not len(seeds[0]):
-        return markers
-    markers[seeds] = np.arange(1, len(seeds[0]) + 1)
-    near = distance_to_zero(markers == 0) <= max_extent
-    labels: NDArray[np.int32] = segmentation.watershed(-smooth, markers, mask=mask & near)
-    return labels
-
-
-def _merge_without_valley(
-    labels: NDArray[np.int32],
-    smooth: NDArray[np.float32],
-    seeds: tuple[NDArray[np.intp], NDArray[np.intp]],
-    decoding: Decoding,
-) -> NDArray[np.int32]:
-    """The regions of the watershed, with neighbours merged if no valley separates them.
-
-    Regions that together would be wider than an object may be are not merged. Region i + 1 belongs to
-    seed i.
-    """
-    count = len(seeds[0]) + 1
-    one, other, saddle = _saddles(labels, smooth)
-    peak = np.concatenate([[0], smooth[seeds]]).astype(np.float64)
-    flat = saddle >= decoding.valley * np.minimum(peak[one], peak[other])
-    links = sparse.coo_array((np.ones(int(flat.sum())), (one[flat], other[flat])), shape=(count, count))
-    _, group = csgraph.connected_components(links, directed=False)
-    inside = np.flatnonzero(labels)
-    groups = group[labels.reshape(-1)[inside]]
-    boxes = _boxes(inside, groups, count, labels.shape[1])
-    wide = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) + 1 > decoding.max_extent
-    # A group gets the number of its first region.
-    first = np.full(count, count, np.int32)
-    np.minimum.at(first, group, np.arange(count, dtype=np.int32))
-    number = np.where(wide[group], np.arange(count, dtype=np.int32), first[group])
-    merged: NDArray[np.int32] = number[labels]
-    return merged
-
-
-def _saddles(
-    labels: NDArray[np.int32], smooth: NDArray[np.float32]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Each pair of touching regions, and the highest value at which they touch."""
-    pairs, values = [], []
-    for before, after in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        a, b = labels[before], labels[after]
-        touch = (a != b) & (a > 0) & (b > 0)
-        low, high = np.minimum(a[touch], b[touch]), np.maximum(a[touch], b[touch])
-        pairs.append(np.stack([low, high], axis=1).astype(np.intp))
-        values.append(np.minimum(smooth[before][touch], smooth[after][touch]))
-    ends, owner = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
-    saddle = np.zeros(len(ends))
-    np.maximum.at(saddle, owner, np.concatenate(values))
-    return ends[:, 0], ends[:, 1], saddle
-
-
-def _add_peakless_components(
-    labels: NDArray[np.int32], mask: NDArray[np.bool_], seeds: tuple[NDArray[np.intp], NDArray[np.intp]]
-) -> None:
-    """Make each component of the mask without a seed one object, in place."""
-    count, component = cv2.connectedComponents(mask.view(np.uint8), connectivity=_FOUR_CONNECTED)
-    number = np.zeros(count, np.int32)
-    peakless = np.setdiff1d(np.arange(1, count), component[seeds])
-    number[peakless] = len(seeds[0]) + 1 + np.arange(len(peakless))
-    np.maximum(labels, number[component], out=labels)
+def _disc(radius: float) -> list[tuple[int, int]]:
+    """Rows and columns of the samples around one within a radius, the nearest first."""
+    reach = range(-math.floor(radius), math.floor(radius) + 1)
+    inside = [(dy, dx) for dy in reach for dx in reach if 0 < dy**2 + dx**2 <= radius**2]
+    return sorted(inside, key=lambda step: step[0] ** 2 + step[1] ** 2)
 
 
 def _sound_objects(
-    labels: NDArray[np.int32],
-    likely: NDArray[np.float32],
-    height: NDArray[np.float32],
+    position: NDArray[np.intp],
+    owner: NDArray[np.int32],
+    likely: NDArray[np.uint16],
+    height: NDArray[np.uint16],
     decoding: Decoding,
+    core: Rectangle | None,
 ) -> Objects:
-    """Drop objects that are too small, too wide or too faint; number the rest by position; score them."""
-    inside = np.flatnonzero(labels)
-    owner = labels.reshape(-1)[inside]
+    """Drop objects that are too small, too wide, too faint or far from the core; number the rest by position;
+    score them. ``position``: of samples in the flattened window, in reading order; ``owner``: 0 for none."""
     count = int(owner.max(initial=0)) + 1
     area = np.bincount(owner, minlength=count)
     # Sums of integers below 2 ** 53: exact, so independent of their order.
-    total = np.bincount(owner, weights=likely.reshape(-1)[inside], minlength=count)
-    best = np.zeros(count, np.float32)
-    np.maximum.at(best, owner, height.reshape(-1)[inside])
-    boxes = _boxes(inside, owner, count, labels.shape[1])
+    total = np.bincount(owner, weights=likely.reshape(-1)[position], minlength=count)
+    best = np.zeros(count, np.uint16)
+    np.maximum.at(best, owner, height.reshape(-1)[position])
+    boxes = boxes_of(position, owner, count, likely.shape[1])
     extent = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) + 1
     sound = (
         (area >= max(decoding.min_area, 1))
         & (total >= decoding.mean_foreground * LEVELS * area)
         & (extent <= decoding.max_extent)
     )
+    if core is not None:
+        sound &= touches(boxes, core)
     sound[0] = False
-    first = np.full(count, labels.size)
-    first[owner[::-1]] = inside[::-1]  # the last one written stays
+    first = np.full(count, likely.size)
+    first[owner[::-1]] = position[::-1]  # the last one written stays
     kept = np.flatnonzero(sound)
     kept = kept[np.argsort(first[kept])]
     renumber = np.zeros(count, np.int32)
     renumber[kept] = np.arange(1, len(kept) + 1)
-    return Objects(renumber[labels], best[kept] / np.float32(LEVELS), boxes[kept])
-
-
-def _boxes(inside: NDArray[np.intp], owner: NDArray[np.int32], count: int, width: int) -> NDArray[np.intp]:
-    """(count, 4) first and last row and column of each number, from the samples that have one."""
-    boxes = np.zeros((count, 4), np.intp)
-    row, column = np.divmod(inside, width)
-    boxes[owner[::-1], 0] = row[::-1]  # in reading order, and the last one written stays
-    boxes[owner, 2] = row
-    boxes[owner, 1] = width
-    np.minimum.at(boxes[:, 1], owner, column)
-    np.maximum.at(boxes[:, 3], owner, column)
-    return boxes
+    labels = np.zeros(likely.shape, np.int32)
+    labels.reshape(-1)[position] = renumber[owner]
+    return Objects(labels, best[kept].astype(np.float32) / np.float32(LEVELS), boxes[kept])

@@ -18,7 +18,7 @@ from ..geometry.rectangle import Rectangle
 from ..measure.tile import measure_tile
 from .assemble import SlideNuclei, TileNuclei, TileStore, assemble
 from .blocks import MapWindow, block_grid, map_windows, read_blocks
-from .decode import LEVELS, Objects, decode_levels
+from .decode import LEVELS, decode_levels
 from .task import SlideTask
 
 
@@ -57,18 +57,18 @@ def find_nuclei(task: SlideTask, window: MapWindow) -> TileNuclei:
     """The nuclei whose anchor (the middle of the bounding box) is in the core of a tile."""
     tile, model = window.tile, task.model
     x0, y0 = window.origin
-    core = np.array(tile.core) // model.predictor.stride - (x0, y0, x0, y0)
-    objects = decode_levels(window.levels, model.rule)
-    labels, near = _near_core(objects, Rectangle(*core.tolist()))
+    edges = np.array(tile.core) // model.predictor.stride - (x0, y0, x0, y0)
+    core = Rectangle(*edges.tolist())
+    objects = decode_levels(window.levels, model.rule, core)
     edge = model.rule.foreground * LEVELS
-    outlines = label_polygons(labels, task.step, window.origin, window.levels[..., 0], edge)
+    outlines = label_polygons(objects.labels, task.step, window.origin, window.levels[..., 0], edge)
     polygons = _within_image(outlines, task.pixels.width, task.pixels.height)
     owned = _owned(polygons, tile.core, task)
-    owned &= _within_limits(polygons, objects.probability[near], task)
-    looked = window.levels[core[1] : core[3] + 1, core[0] : core[2] + 1, 0]
+    owned &= _within_limits(polygons, objects.probability, task)
+    looked = window.levels[core.y0 : core.y1 + 1, core.x0 : core.x1 + 1, 0]
     return TileNuclei(
         polygons=polygons[owned],
-        probability=objects.probability[near][owned],
+        probability=objects.probability[owned],
         measurements=measure_tile(task.pixels, polygons[owned], task.measure_options),
         highest=float(looked.max(initial=0)) / LEVELS,
     )
@@ -103,16 +103,6 @@ def _within_limits(
     if limits.area_um2:
         within &= shapely.area(polygons) * task.um2 >= limits.area_um2
     return np.asarray(within, bool)
-
-
-def _near_core(objects: Objects, core: Rectangle) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
-    """The objects whose bounding box touches the core (map samples), renumbered; their old rows."""
-    top, left, bottom, right = objects.boxes.T
-    near = (bottom >= core.y0 - 1) & (top <= core.y1 + 1) & (right >= core.x0 - 1) & (left <= core.x1 + 1)
-    kept = np.flatnonzero(near)
-    number = np.zeros(len(near) + 1, np.int32)
-    number[kept + 1] = np.arange(1, len(kept) + 1)
-    return number[objects.labels], kept
 
 
 def _within_image(polygons: NDArray[np.object_], width: int, height: int) -> NDArray[np.object_]:
