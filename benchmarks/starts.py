@@ -1,4 +1,4 @@
-"""Train a start without a domain: the recipe of the shipped model on everything else.
+"""Train a start without a domain: the recipe of the shipped model's teacher on everything else.
 
     python benchmarks/starts.py DATA tnbc -o no-tnbc.cgn --runs RUNS
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 from datasets import MPP, labelled
 from domains import DOMAINS, Domains
-from pretrain import ATTRIBUTION, RULE, validation_scores
+from pretrain import RULE, attribution, validation_scores
 from reporting import Printed
 
 from cellgennet_qupath.annotations.labels import Split
@@ -46,7 +46,7 @@ def data_without(root: Path, domain: str) -> TrainingData:
 @click.option("--runs", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints.")
 def main(root: Path, domain: str, output: Path, runs: Path) -> None:
     """Train, or continue an interrupted training, and write the bundle."""
-    config = load_config(Path(__file__).with_name("pretrained.yaml"))
+    config = load_config(Path(__file__).with_name("teacher.yaml"))
     data = data_without(root, domain)
     started = time.monotonic()
     trained = train_model(data, runs / domain, config, "student", True, Printed())
@@ -55,7 +55,7 @@ def main(root: Path, domain: str, output: Path, runs: Path) -> None:
         name=output.stem,
         created=now(),
         licence="CC BY 4.0",
-        attribution=ATTRIBUTION,
+        attribution=attribution(config),
         mpp=MPP,
         species=["human", "mouse"],
         classes=[config.classes.detection_class],
