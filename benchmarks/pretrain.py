@@ -4,7 +4,8 @@
     python pretrain.py DATA -o t.cgn --runs R1 -c teacher.yaml
     python pretrain.py DATA -o teacher.cgn --runs R2 -c teacher_further.yaml --start t.cgn
     python pretrain.py DATA -o f.cgn --runs R3 --teacher teacher.cgn
-    python pretrain.py DATA -o he.cgn --runs R4 -c further.yaml --start f.cgn --teacher teacher.cgn --teacher f.cgn
+    python pretrain.py DATA -o he.cgn --runs R4 -c further.yaml --start f.cgn
+        --teacher teacher.cgn --teacher f.cgn
 
 DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. An interrupted run
 continues where it stopped; ``--start`` begins with the weights of a finished bundle, and with ``--teacher``

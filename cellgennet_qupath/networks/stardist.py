@@ -7,6 +7,7 @@ Schmidt et al., "Cell Detection with Star-convex Polygons", MICCAI 2018.
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,15 @@ from .stardist_config import INIT_REMEDY, PLAIN, backbone_of, check_stardist_fol
 
 WEIGHTS = "weights_best.h5"
 """The file of weights in a StarDist model folder."""
+
+
+_IN_32_BITS = (
+    "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_DENYLIST_ADD",
+    "Minimum,Maximum,ClipByValue,Sub,Log",
+)
+"""Operations that TensorFlow must not rewrite to 16 bits. Keras keeps probabilities a ten millionth away from
+0 and 1 for the logarithms of the cross-entropy; 16 bits have no such number, and one sure pixel made the loss
+and all weights NaN."""
 
 
 class StarDistModel:
@@ -230,6 +240,7 @@ def _set_up(tf: Any, threads: int) -> None:
     for card in tf.config.list_physical_devices("GPU"):
         # Without this TensorFlow takes all memory of the card, and torch needs some.
         tf.config.experimental.set_memory_growth(card, True)
+    os.environ[_IN_32_BITS[0]] = _IN_32_BITS[1]
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
 
 

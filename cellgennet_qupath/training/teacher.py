@@ -96,6 +96,12 @@ def train_teacher(
                 patches = [_recoloured(p, rng) for p in sampler.draw(rng, config.batch)]
                 batch = stardist_batch(patches, teacher.rays, teacher.grid)
                 losses.append(teacher.train_step(batch, config.learning_rate * _cosine(step / total)))
+                if not np.isfinite(losses[-1]):
+                    raise TrainingError(
+                        "teacher",
+                        f"the loss is not finite at step {step}",
+                        "Train again without --resume, with a lower `teacher.learning_rate`",
+                    )
                 task.advance(1, f"loss {losses[-1]:.3f}")
             validation_loss = float(np.mean([teacher.validation_loss(batch) for batch in held_out]))
             history.append({"loss": float(np.mean(losses)), "validation": validation_loss})

@@ -136,6 +136,21 @@ def test_a_teacher_trains_and_ends_when_it_is_dropped(
 
 
 @pytest.mark.slow
+def test_a_teacher_that_is_sure_has_a_finite_loss(tmp_path: Path) -> None:
+    # In 16 bits the logarithm of 0 made all weights NaN (on processors with bfloat16).
+    image = np.random.default_rng(0).random((1, 64, 64, 3)).astype(np.float32)
+    dist = np.full((1, 32, 32, 9), 5, np.float32)
+    dist[..., -1] = 1
+    batch = StarDistBatch(image, np.ones((1, 32, 32, 1), np.float32), dist)
+    with StarDistProcess(tmp_path / "teacher", TINY, threads=1) as teacher:
+        teacher.prepare_training(0.1)
+        losses = [teacher.train_step(batch, 0.1) for _ in range(40)]
+        prob = teacher.predict(image[0]).prob
+    assert np.isfinite(losses).all()
+    assert prob.min() > 0.9999
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
 def test_the_process_ends_with_its_parent(tmp_path: Path, how: signal.Signals) -> None:

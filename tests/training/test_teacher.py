@@ -10,6 +10,7 @@ import pytest
 from cellgennet_qupath.annotations.labels import LabelRasters, Split
 from cellgennet_qupath.annotations.windows import LabelledWindow
 from cellgennet_qupath.core.config import TeacherConfig
+from cellgennet_qupath.core.errors import TrainingError
 from cellgennet_qupath.core.progress import SILENT
 from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.networks.stardist_process import StarDistProcess
@@ -68,6 +69,15 @@ def test_a_resumed_run_equals_one_never_stopped(tmp_path: Path, monkeypatch: pyt
         assert teacher._process.pid != other._process.pid
         whole, resumed = weights(teacher), weights(other, resume=True)
     assert all((a == b).all() for a, b in zip(whole, resumed, strict=True))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StarDistProcess, "train_step", lambda *_: float("nan"))
+    with (
+        StarDistProcess(tmp_path / "teacher", TINY, threads=1) as teacher,
+        pytest.raises(TrainingError, match="not finite at step 0"),
+    ):
+        weights(teacher)
 
 
 def test_it_learns_discs_and_opens_again(tmp_path: Path) -> None:
