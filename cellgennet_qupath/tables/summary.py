@@ -19,9 +19,11 @@ from ..segmentation.record import read_record
 from ..slides.tissue_area import tissue_area
 from .cells import text_column, writable
 from .counted import classes_of, readable_cores
+from .parquet import plain_schema
 from .segmented import why_unknown
 from .spool import Export
-from .summary_rows import Detections, Row, class_columns, image_rows
+from .summary_rows import AREAS, Detections, Row, class_columns, image_rows
+from .tables import Kind, field_of
 from .text import write_text
 from .xlsx import check_size, write_sheet
 
@@ -59,9 +61,9 @@ def write_summary(file: Path, export: Export, project: Project, columns: Sequenc
         if entry.id not in by_image:
             add(entry, Detections())
     rows = [row for entry in export.entries for row in by_image[entry.id]]
-    table = pa.table(dict(_columns(rows, "classes" in columns)))
+    table = _table(rows, "classes" in columns)
     if ending == ".parquet":
-        pq.write_table(table, file)
+        pq.write_table(table.cast(plain_schema(table.schema)), file)
     elif ending == ".xlsx":
         check_size(file, table.num_rows, table.num_columns)
         write_sheet(file, table.column_names, [table], export.about)
@@ -110,6 +112,14 @@ def _tissue_of(entry: ImageEntry, reporter: Reporter) -> Tissue | None:
     except SlideError as error:
         reporter.warn(f"{entry.name}: its tissue is not measured: {error}")
         return None
+
+
+def _table(rows: Sequence[Row], classes: bool) -> pa.Table:
+    columns = dict(_columns(rows, classes))
+    kinds = [Kind.AREA if name in AREAS else Kind.MEASUREMENT for name in columns]
+    named = zip(columns.items(), kinds, strict=True)
+    schema = pa.schema([field_of(name, values.type, kind) for (name, values), kind in named])
+    return pa.table(list(columns.values()), schema=schema)
 
 
 def _columns(rows: Sequence[Row], classes: bool) -> Iterator[tuple[str, pa.Array]]:

@@ -22,6 +22,8 @@ from .tables import centroids_of
 
 QUANTILES = {"5 %": 0.05, "25 %": 0.25, "Median": 0.5, "75 %": 0.75, "95 %": 0.95}
 
+AREAS = ("Area mm^2", "Tissue area mm^2")
+"""The columns of areas in images with a pixel size."""
 _SAME = 0.999
 """Share of an area from which on it is all of it: areas are kept in records to 0.01 px."""
 _SEEN = 1.0
@@ -141,13 +143,15 @@ def image_rows(
         texts |= {"Name": annotation.name or "", "Classification": annotation.path_class}
         if isinstance(annotation, Core):
             texts[missing_name] = str(annotation.missing)
-        area = shape if without_numbers else counted_part(shape, ignored)
+        shown = _on_image(shape, entry)
+        area = shown if without_numbers else counted_part(shown, ignored)
         plane = annotation.plane.z, annotation.plane.t
         rows, points = by_plane.get(plane, nowhere)
         inside = rows[points.inside(shape)]
-        # Nuclei are looked for on the first plane; on one where nobody found any, 0 would be a claim.
+        # Nuclei are looked for on the first plane and on the image; elsewhere 0 would be a claim.
         looked_there = plane == (0, 0) or plane in by_plane
-        counts = known and not without_numbers and looked_there
+        somewhere = shapely.area(shown) > 0 or len(inside) > 0
+        counts = known and not without_numbers and looked_there and bool(somewhere)
         part = area if looked is None or without_numbers else shapely.intersection(area, looked)
         if shapely.area(part) >= _SAME * shapely.area(area):
             yield row(texts, area, inside, inside, counts)
@@ -156,6 +160,17 @@ def image_rows(
         else:
             # Where this tool did not look, 0 would be a claim; another tool's detections may be there.
             yield row(texts, area, inside, inside, counts and len(inside) > 0)
+
+
+def _on_image(shape: shapely.Geometry, entry: ImageEntry) -> shapely.Geometry:
+    """The part of a shape that is on the image: beyond the edge there is nothing to count."""
+    if entry.size is None:
+        return shape
+    image = shapely.box(0, 0, *entry.size)
+    if shapely.covers(image, shape):
+        return shape
+    on_image: shapely.Geometry = solid([shapely.intersection(shape, image)])[0]
+    return on_image
 
 
 def _restricted(covered: shapely.Geometry | None, entry: ImageEntry) -> shapely.Geometry | None:
@@ -229,7 +244,7 @@ def _areas(
 
 
 def _densities(areas: Values, count: int) -> Values:
-    names = {"Area mm^2": "Detections per mm^2", "Tissue area mm^2": "Detections per mm^2 tissue"}
+    names = dict(zip(AREAS, ("Detections per mm^2", "Detections per mm^2 tissue"), strict=True))
     return {
         density: count / float(areas[area]) for area, density in names.items() if float(areas.get(area, 0))
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -37,10 +37,12 @@ _NOT_NUMBERS = frozenset(
 """The columns of texts and outlines that a table may have, those on request included."""
 
 _DECIMALS = 4
+_DIGITS = 6
+"""Significant digits of areas in mm²: a small annotation has none left of four decimals."""
 
 
 class Kind(Enum):
-    """The type of a column; its number gives the place in the table."""
+    """The type of a column; its number gives the place in a table of nuclei. AREA is in summaries only."""
 
     TEXT = 0
     CENTROID = 1
@@ -48,11 +50,17 @@ class Kind(Enum):
     MEASUREMENT = 3
     EXTRA = 4
     OUTLINE = 5
+    AREA = 6
 
 
 def kind_of(field: pa.Field) -> Kind:
-    """The type of a column of an ``image_table``."""
+    """The type of a column of an ``image_table``, and of other columns that were given one."""
     return Kind[field.metadata[b"kind"].decode()]
+
+
+def field_of(name: str, data: pa.DataType, kind: Kind) -> pa.Field:
+    """A column of a type."""
+    return pa.field(name, data, metadata={"kind": kind.name})
 
 
 @dataclass(frozen=True)
@@ -140,8 +148,7 @@ class _Columns:
         return pa.table(list(arrays), schema=pa.schema(fields))
 
     def _add(self, name: str, values: pa.Array, kind: Kind) -> None:
-        field = pa.field(name, values.type, metadata={"kind": kind.name})
-        self._columns.setdefault(name, (field, values))
+        self._columns.setdefault(name, (field_of(name, values.type, kind), values))
 
 
 def centroids_of(nuclei: Nuclei) -> NDArray[np.float64]:
@@ -183,17 +190,15 @@ def rounded(table: pa.Table) -> list[pa.Array]:
     """The columns of a table with numbers rounded as QuPath rounds them on export.
 
     Measurements have up to four decimals. Centroids, which QuPath computes on export, have fewer the larger
-    they are: 0.1234, 1.234, 12.34, 1234.5.
+    they are: 0.1234, 1.234, 12.34, 1234.5. Areas in mm² have six significant digits.
     """
     columns: list[pa.Array] = []
     for field in table.schema:
         values = table[field.name].combine_chunks()
         if pa.types.is_floating(field.type):
             numbers = values.to_numpy(zero_copy_only=False).astype(np.float64)
-            by_size = field.metadata is not None and kind_of(field) is Kind.CENTROID
-            values = pa.array(
-                _by_size(numbers) if by_size else np.round(numbers, _DECIMALS), from_pandas=True
-            )
+            kind = Kind.MEASUREMENT if field.metadata is None else kind_of(field)
+            values = pa.array(_ROUNDED.get(kind, _to_decimals)(numbers), from_pandas=True)
         columns.append(values)
     return columns
 
@@ -205,3 +210,17 @@ def _by_size(values: NDArray[np.float64]) -> NDArray[np.float64]:
         [np.round(values, 1), np.round(values, 2), np.round(values, 3)],
         np.round(values, _DECIMALS),
     )
+
+
+def _to_decimals(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.round(values, _DECIMALS)
+
+
+def _to_digits(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([float(f"{value:.{_DIGITS}g}") for value in values.tolist()], np.float64)
+
+
+_ROUNDED: dict[Kind, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    Kind.CENTROID: _by_size,
+    Kind.AREA: _to_digits,
+}

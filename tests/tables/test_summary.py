@@ -13,7 +13,7 @@ import tifffile
 
 from cellgennet_qupath.core.errors import EntryDataError, ExportError, UsageError
 from cellgennet_qupath.nuclei import empty
-from cellgennet_qupath.qupath.project import Annotation, ImageEntry, Plane
+from cellgennet_qupath.qupath.project import Annotation, Core, ImageEntry, Plane
 from cellgennet_qupath.tables.project import export_project
 from tests.helpers import Recorder, csv_rows
 
@@ -72,6 +72,50 @@ def test_annotations_of_overlapping_parts_cover_all_of_them(tmp_path: Path) -> N
     row = pd.read_parquet(tmp_path / "s.parquet").iloc[1]
     assert row["Num Detections"] == 1
     assert row["Area mm^2"] == pytest.approx((2 * 3600 - 400) * 0.0625e-6)
+
+
+def test_beyond_the_image_there_is_nothing_to_count(tmp_path: Path) -> None:
+    boxes = {
+        "across an edge": (-50, -10, 50, 40),
+        "around the image": (-500, -500, 600, 600),
+        "off the image": (200, 200, 300, 300),
+        "touching": (-50, 0, 0, 100),
+        "inside": (0, 0, 50, 40),
+    }
+    circle = replace(region("Tumor", (0, 0, 1, 1), name="cut"), geometry=shapely.Point(100, 50).buffer(20))
+    core = Core("core", shapely.box(-30, -30, 40, 40), "Ellipse", name="A-1")
+    detected = nuclei((0, 0, 4, 4), (10, 0, 14, 4), (96, 50, 100, 54))
+    annotations = [*(region("Tumor", box, name=name) for name, box in boxes.items()), circle]
+    project = MemoryProject(tmp_path, [(entry(1, "a"), detected)], {"1": annotations}, grid={"1": [core]})
+    export_project(project, tmp_path / "s.parquet", summary=True)  # type: ignore[arg-type]
+    table = pd.read_parquet(tmp_path / "s.parquet").set_index("Name")
+    pixels = {"": 10000, "A-1": 1600, "across an edge": 2000, "around the image": 10000, "inside": 2000}
+    pixels |= {"off the image": 0, "touching": 0, "cut": shapely.area(circle.geometry) / 2}
+    counts = {"": 3, "A-1": 2, "across an edge": 2, "around the image": 3, "inside": 2, "cut": 1}
+    for name, area in pixels.items():
+        assert table["Area mm^2"][name] == pytest.approx(area * 0.0625e-6)
+        # Where no part is on the image, no number is claimed.
+        assert table["Num Detections"].get(name) == pytest.approx(counts.get(name, np.nan), nan_ok=True)
+        density = counts[name] / (area * 0.0625e-6) if name in counts else np.nan
+        assert table["Detections per mm^2"][name] == pytest.approx(density, nan_ok=True)
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "xlsx"])
+def test_areas_of_small_annotations_are_not_rounded_away(tmp_path: Path, ending: str) -> None:
+    if ending == "xlsx":
+        pytest.importorskip("openpyxl")
+    sides = {"one cell": 12, "a few": 40, "a field": 77}
+    drawn_there = [region("Tumor", (1, 1, 1 + side, 1 + side), name=name) for name, side in sides.items()]
+    project = MemoryProject(tmp_path, [(entry(1, "a"), nuclei((4, 4, 8, 8)))], {"1": drawn_there})
+    file = tmp_path / f"s.{ending}"
+    export_project(project, file, summary=True)  # type: ignore[arg-type]
+    table = (
+        pd.read_excel(file) if ending == "xlsx" else pd.read_csv(file, sep="," if ending == "csv" else "\t")
+    )
+    for name, side in sides.items():
+        row = table[table["Name"] == name].iloc[0]
+        assert row["Area mm^2"] == pytest.approx(side**2 * 0.0625e-6, rel=1e-5)
+        assert row["Num Detections"] / row["Area mm^2"] == pytest.approx(row["Detections per mm^2"], rel=1e-5)
 
 
 def test_parquet_keeps_numbers_unrounded(tmp_path: Path) -> None:
