@@ -33,6 +33,13 @@ _MASK_PARTS = 3
 _TWICE, _FEW = 1.2, 20
 """Objects of about the same size, as a multiple of the numbers, from which numbers were used twice; asked
 only where there are many, as the largest number of 8 bits is 255."""
+_MOST = 0.5
+"""An object that covers more than this share of an image, with others beside it, may be the background."""
+_UNLIKE = 0.4
+"""Share of neighbouring samples with different numbers, at least, in a picture or a map of probabilities. In
+nuclei that touch on all sides and are five samples wide it is a quarter."""
+_ASKED = 100
+"""Samples (of neighbours, or of an image) below which neither is asked."""
 _SPECK = 4
 """Parts of fewer samples are not counted."""
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -77,7 +84,8 @@ def read_labels(path: Path, planes: int = 1) -> NDArray[np.int32]:
     64 bits fit. Floats that are whole numbers and indices of a palette are accepted.
 
     Raises SupervisionError where the file cannot be read, or holds colours, fractions, negative numbers other
-    than -1, or a binary mask or a map of classes (see ``count_parts``).
+    than -1, a picture, a background that has a number, or a binary mask or a map of classes (see
+    ``count_parts``).
     """
     label_size(path, planes)
     raw = _guarded(path, _pixels)
@@ -94,6 +102,14 @@ def read_labels(path: Path, planes: int = 1) -> NDArray[np.int32]:
             "Use 0 for background and -1 for what is unknown; large numbers need an unsigned or 64-bit type",
         )
     numbered = _renumbered(labels)
+    if _is_picture(numbered):
+        raise _not_labels(path, "looks like a picture or a map of probabilities, as most neighbours differ")
+    if _numbers_background(numbered):
+        raise SupervisionError(
+            path,
+            "has one object in more than half of the image and at all four edges: the background?",
+            "Give the background the number 0 (OpenCV's and MATLAB's watershed give it 1)",
+        )
     objects, parts = count_parts(numbered)
     if objects == 1 and parts >= _MASK_PARTS:
         raise SupervisionError(
@@ -108,6 +124,23 @@ def read_labels(path: Path, planes: int = 1) -> NDArray[np.int32]:
             "Give every nucleus a number of its own (the instance map; above 255 it needs 16 bits)",
         )
     return numbered
+
+
+def _is_picture(labels: NDArray[np.int32]) -> bool:
+    """Whether the numbers change so often from sample to sample that they are no numbers of objects."""
+    left, right = labels[:, :-1], labels[:, 1:]
+    both = (left > 0) & (right > 0)
+    asked = int(both.sum())
+    return asked >= _ASKED and int((both & (left != right)).sum()) > _UNLIKE * asked
+
+
+def _numbers_background(labels: NDArray[np.int32]) -> bool:
+    """Whether one of several objects is probably what is between the others."""
+    sizes = np.bincount(labels[labels > 0], minlength=1)
+    largest = int(sizes.argmax())
+    if labels.size < _ASKED or sizes[largest] <= _MOST * labels.size or np.count_nonzero(sizes) < 2:
+        return False
+    return all((edge == largest).any() for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]))
 
 
 def used_twice(labels: NDArray[np.integer]) -> str:

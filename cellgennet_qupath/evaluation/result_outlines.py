@@ -36,6 +36,7 @@ from ..qupath.formats.geojson import (
     class_name,
     features,
     object_type,
+    plane_of,
     with_children,
 )
 from ..qupath.formats.geometries import from_geojson
@@ -90,6 +91,7 @@ SENTENCES = {
     "regions": "{n} annotations of regions (of classes such as Validation or Ignore*) are left out",
     "areas": "{n} annotations around several nuclei are left out, as no nucleus can be so large",
     "parts": "outlines of several parts are taken as {n} nuclei, one for each part",
+    "other planes": "{n} outlines of other z-slices or time points than the first are left out",
     "without outline": "{n} features without an outline (points, lines) are left out",
 }
 """What is said about each kind of feature of which there are ``n``."""
@@ -152,6 +154,10 @@ class _Found:
         drawn = feature["geometry"]
         if kind in _FRAMES:
             self.bare[kind] += 1
+            return
+        if drawn is not None and (plane := plane_of(drawn)) and (plane.z or plane.t):
+            self.bare["on other planes"] += 1
+            self.counts["other planes"] += 1
             return
         nucleus = feature.get("nucleusGeometry")
         chosen = drawn if nucleus is None else nucleus

@@ -177,6 +177,10 @@ def _npy(labels: NDArray[Any]) -> Callable[[Path], object]:
 
 
 COLOURED = np.stack([DISCS * 40, DISCS * 7, DISCS], 2).astype(np.uint8)
+PICTURE = (120 + 20 * np.random.default_rng(0).standard_normal(DISCS.shape) - 40 * (DISCS > 0)).astype(
+    np.uint8
+)
+BLURRED = cv2.GaussianBlur((DISCS > 0) * 60000.0, (0, 0), 3).astype(np.uint16)
 FRACTIONS = (DISCS / 4).astype(np.float32)
 
 
@@ -208,6 +212,12 @@ FRACTIONS = (DISCS / 4).astype(np.float32)
         ("classes.png", _png(((MANY > 0) * (1 + MANY % 3)).astype(np.uint8)), "map of classes: it holds 3 n"),
         ("borders.tif", _tif(np.where(INNER, 2, MANY > 0).astype(np.uint8)), "map of classes: it holds 2 n"),
         ("wrapped.png", _png((MANY % 9).astype(np.uint8)), "map of classes"),
+        ("watershed.npy", _npy(np.where(DISCS == 2, -1, DISCS + 1)), "at all four edges: the background"),
+        ("from one.tif", _tif((MANY + 1).astype(np.uint16)), "more than half of the image.*the number 0"),
+        ("void.png", _png(np.where(DISCS, DISCS, 255).astype(np.uint8)), "the background"),
+        ("grey.png", _png(PICTURE), "a picture or a map of probabilities"),
+        ("inverted.tif", _tif(255 - PICTURE), "a picture"),
+        ("probabilities.tif", _tif(BLURRED), "a picture or a map of prob"),
         ("empty.png", lambda file: file.touch(), "cannot be read as a label image"),
         ("text.tif", lambda file: file.write_text("II* not really"), "cannot be read as a label image"),
         ("folder.png", lambda file: file.mkdir(), "cannot be read"),
@@ -244,6 +254,15 @@ def test_numbers_that_were_used_twice_are_reported() -> None:
     fragments[::12, ::12] = MANY[2::12, 2::12]
     assert used_twice(fragments) == ""
     assert used_twice(np.kron(np.arange(1, 37).reshape(6, 6), np.ones((8, 8), np.int64))) == ""
+
+
+def test_large_and_touching_nuclei_are_neither_background_nor_a_picture(tmp_path: Path) -> None:
+    crowded = np.kron(np.arange(1, 401).reshape(20, 20), np.ones((5, 5), np.int64))
+    across = np.where(np.hypot(*np.ogrid[-30:30, -40:40]) < 39, 1, 0)
+    across[:3, :3], across[:3, -3:] = 2, 3
+    for labels in (crowded, across, np.ones((60, 80), np.int64)):
+        np.save(tmp_path / "l.npy", labels)
+        assert (read_labels(tmp_path / "l.npy") == labels).all()
 
 
 def test_one_nucleus_is_not_a_mask(tmp_path: Path) -> None:

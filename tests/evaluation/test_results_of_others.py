@@ -102,6 +102,18 @@ def beside_tiles(polygons: NDArray[np.object_]) -> list[Feature]:
     return [*tiles, *map(feature, polygons)]
 
 
+def on_plane(polygon: shapely.Geometry, z: int, t: int) -> Feature:
+    made = feature(polygon)
+    made["geometry"]["plane"] = {"c": -1, "z": z, "t": t}
+    return made
+
+
+def of_a_stack(polygons: NDArray[np.object_]) -> list[Feature]:
+    moved = [shapely.transform(polygon, lambda xy: xy + 5) for polygon in polygons]
+    others = [on_plane(polygon, 3 * (row % 2), 1 - row % 2) for row, polygon in enumerate(moved)]
+    return [*others, *(on_plane(polygon, 0, 0) for polygon in polygons)]
+
+
 def exported_annotations(polygons: NDArray[np.object_]) -> list[Feature]:
     regions = [feature(shapely.box(9, 9, 99, 99), "annotation", name) for name in ("Validation", "Ignore*")]
     background = feature(shapely.box(0, 0, 30, 30), "annotation", "Background")
@@ -127,6 +139,7 @@ def beside_points(polygons: NDArray[np.object_]) -> list[Feature]:
         (beside_tiles, r"32 tiles are left out, since there are other detections"),
         (exported_annotations, r"6 annotations of regions .* are left out"),
         (inside_tissue, r"2 annotations around several nuclei are left out"),
+        (of_a_stack, "{n} outlines of other z-slices or time points than the first are left out"),
         (beside_points, r"4 features without an outline \(points, lines\) are left out"),
         (lambda polygons: [feature(p, "annotation") for p in polygons], None),
         (lambda polygons: [feature(p, "DETECTION") for p in polygons], None),
@@ -168,6 +181,7 @@ def test_our_own_cells_are_compared_by_their_nuclei(results: Path, regions: list
         ([feature(shapely.GeometryCollection([shapely.Point(1, 1)]))], "1 GeometryCollection"),
         ([{"type": "Feature", "geometry": None}], "1 without geometry"),
         ([feature(shapely.box(0, 0, 90, 90), "tmaCore")], "1 tmaCore"),
+        ([on_plane(shapely.box(0, 0, 9, 9), 2, 0)], "1 on other planes"),
     ],
 )
 def test_features_without_an_outline_are_not_taken_for_no_nuclei(
