@@ -7,6 +7,7 @@ import unicodedata
 from enum import StrEnum
 
 from ..core.config import ClassNames
+from ..core.wording import composed
 from ..qupath.suggested import SUGGESTED
 
 CORRECTED = "Corrected"
@@ -34,7 +35,7 @@ def role_of(path_class: str, classes: ClassNames) -> Role:
 
     The form of accents in Unicode does not matter: it cannot be seen.
     """
-    path_class = unicodedata.normalize("NFC", path_class)
+    path_class = composed(path_class)
     exact = {
         SUGGESTED: Role.SUGGESTED,
         CORRECTED: Role.CORRECTED,

@@ -7,12 +7,12 @@ configuration of a run is kept in its model bundle.
 from __future__ import annotations
 
 import fnmatch
-import unicodedata
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from .wording import composed
 
 # The upper bounds only exclude typing errors and values that no computer can hold.
 Count = Annotated[int, Field(ge=1, le=100_000)]
@@ -63,7 +63,7 @@ class Section(BaseModel):
 FIXED_CLASSES = ("Corrected", "Suggested")
 """Classes whose meaning cannot be changed: regions in which detections were checked, and suggestions."""
 
-Name = Annotated[str, Field(min_length=1), AfterValidator(partial(unicodedata.normalize, "NFC"))]
+Name = Annotated[str, Field(min_length=1), AfterValidator(composed)]
 Patterns = Name | Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
@@ -114,7 +114,7 @@ class ClassNames(Section):
 
 
 def _matches(path_class: str, names: tuple[str, ...]) -> bool:
-    path_class = unicodedata.normalize("NFC", path_class)
+    path_class = composed(path_class)
     return path_class in names or any(fnmatch.fnmatchcase(path_class, name) for name in names if path_class)
 
 

@@ -1,11 +1,17 @@
-"""Wording that sentences for users share."""
+"""Wording that sentences for users share, and when two names are the same."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 SHOWN = 3
 """Names that a sentence shows."""
+
+
+def composed(name: str) -> str:
+    """A name with each accent in one form of Unicode: typed and stored by macOS they can differ."""
+    return unicodedata.normalize("NFC", name)
 
 
 def listed(names: Sequence[str]) -> str:

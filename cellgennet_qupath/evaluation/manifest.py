@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import UsageError
-from ..core.wording import listed
+from ..core.wording import composed, listed
 
 Key = tuple[str, str]
 """The name of a dataset's folder ("" where the list has no such column), and that of a file in it."""
@@ -23,13 +23,14 @@ class Manifest:
 
     def row(self, dataset: str, name: str) -> Mapping[str, str]:
         """The row of an image; empty where the list lacks it."""
+        dataset, name = composed(dataset), composed(name)
         return self.rows.get((dataset, name)) or self.rows.get(("", name)) or {}
 
     def oddities(self, images: Iterable[Key], split: str | None) -> list[str]:
         """What does not fit between the list and the images that are there, one sentence each."""
         if not self.rows:
             return []
-        images = list(images)
+        images = [(composed(dataset), composed(name)) for dataset, name in images]
         there = {*images, *(("", name) for _, name in images)}
         wanted = {key: row for key, row in self.rows.items() if split is None or row.get("split") == split}
         absent = [name for (dataset, name) in wanted if (dataset, name) not in there]
@@ -73,15 +74,20 @@ def _rows(file: Path, reader: csv.DictReader[str], needed: Sequence[str]) -> Map
     names = reader.fieldnames or ()
     absent = [column for column in ("file", *needed) if column not in names]
     if absent:
-        hint = "Separate the columns with commas" if any(";" in name for name in names) else ""
+        other = any(mark in name for name in names for mark in ";\t")
+        hint = "Separate the columns with commas" if other else ""
         raise UsageError(file, f"has no column `{absent[0]}`", hint)
     rows: dict[Key, Mapping[str, str]] = {}
     for row in reader:
-        key = (row.get("dataset") or "").strip(), (row["file"] or "").strip()
-        values = {column: (row.get(column) or "").strip() for column in needed}
+        key = _cell(row, "dataset"), _cell(row, "file")
+        values = {column: _cell(row, column) for column in needed}
         if rows.setdefault(key, values) != values:
             raise UsageError(file, f"lists {key[1]} twice, with different values", "Delete one of the rows")
     return rows
+
+
+def _cell(row: Mapping[str, str | None], column: str) -> str:
+    return composed((row.get(column) or "").strip())
 
 
 def _folded(text: str | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from ..core.config import ClassNames
 from ..core.environment import of_image
 from ..core.errors import CellGenNetError, SupervisionError, UsageError
 from ..core.progress import SILENT, Reporter
-from ..core.wording import listed
+from ..core.wording import composed, listed
 from ..geometry.lookup import ShapeIndex
 from ..geometry.rectangle import Rectangle
 from ..geometry.solid import solid
@@ -130,6 +129,7 @@ def folder_regions(
             "is neither a QuPath project nor a folder with images/ and labels/",
             "Check the path",
         )
+    split = None if split is None else composed(split)
     manifest = read_manifest(folder, [c for c in ("split" if split else None, group_by) if c])
     if manifest.rows and len({dataset.name for dataset in datasets}) < len(datasets):
         raise UsageError(folder, "contains folders of one name, between which manifest.csv cannot choose")
@@ -141,6 +141,9 @@ def folder_regions(
         alone = [file.name for stem, file in label_files.items() if stem not in images]
         if alone:
             reporter.warn(f"{dataset / 'labels'}: no image has the name of {listed(alone)}.")
+        inner = _folders(dataset / "images", images.values())
+        if inner:
+            reporter.warn(f"{dataset / 'images'}: folders in it are not searched: {listed(inner)}.")
         for stem, image in images.items():
             seen.append((dataset.name, image.name))
             row = manifest.row(dataset.name, image.name)
@@ -181,10 +184,17 @@ def _images(folder: Path, labels: Mapping[str, Path]) -> dict[str, Path]:
     """
     images = _by_stem(folder, _IMAGE_ENDINGS, "images")
     for file in sorted(_listed(folder)):
-        stem = unicodedata.normalize("NFC", file.stem)
+        stem = composed(file.stem)
         if stem in labels and file.suffix.lower() not in NOT_IMAGES and not file.name.startswith("."):
             images.setdefault(stem, file)
     return dict(sorted(images.items()))
+
+
+def _folders(folder: Path, images: Iterable[Path]) -> list[str]:
+    """The names of the folders in a folder that are not images themselves."""
+    inner = (path for path in sorted(_listed(folder)) if path.is_dir() and not path.name.startswith("."))
+    known = set(images)
+    return [path.name for path in inner if path not in known and path.suffix.lower() != ".zarr"]
 
 
 def _by_stem(folder: Path, endings: Sequence[str], what: str) -> dict[str, Path]:
@@ -196,7 +206,7 @@ def _by_stem(folder: Path, endings: Sequence[str], what: str) -> dict[str, Path]
     found: dict[str, Path] = {}
     for file in sorted(_listed(folder)):
         if file.suffix.lower() in endings and not file.name.startswith("."):
-            other = found.setdefault(unicodedata.normalize("NFC", file.stem), file)
+            other = found.setdefault(composed(file.stem), file)
             if other is not file:
                 raise SupervisionError(
                     folder,

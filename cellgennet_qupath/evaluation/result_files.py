@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..core.errors import EntryDataError, SupervisionError
+from ..core.wording import composed
 from .label_images import LABEL_ENDINGS
 from .regions import EvaluationRegion
 from .result_outlines import kind_of_json
@@ -106,7 +107,7 @@ def _found(folder: Path, region: EvaluationRegion) -> list[ResultFile]:
     names = _files(folder)
     found: list[ResultFile] = []
     suffixes = [suffix for suffix in (_CELLPOSE, _INSTANSEG) if any(suffix in name for name in names)]
-    for key in dict.fromkeys(region.keys):
+    for key in dict.fromkeys(map(composed, region.keys)):
         wanted = [f"{key}{suffix}{ending}" for suffix in suffixes for ending in _ENDINGS]
         wanted += [f"{key}{ending}" for ending in (_OUTLINE_ENDINGS if suffixes else _ENDINGS)]
         own = [names[name] for name in wanted if name in names]
@@ -154,7 +155,7 @@ def _listing(folder: Path, changed: int, endings: Sequence[str]) -> dict[str, Pa
     for file in sorted(folder.iterdir()):
         ending = next((e for e in endings if file.name.lower().endswith(e) and file.is_file()), None)
         if ending is not None:
-            listed.setdefault(file.name[: -len(ending)] + ending, file)
+            listed.setdefault(composed(file.name[: -len(ending)]) + ending, file)
     return listed
 
 

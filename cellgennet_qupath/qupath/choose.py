@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..core.errors import UsageError
+from ..core.wording import composed
 from .project import ImageEntry
 
 
@@ -40,15 +41,17 @@ def chosen(
 
 def _meant_by(name: str, entries: Sequence[ImageEntry]) -> set[str]:
     """The ids of the images that a name or pattern means."""
-    named = [entry for entry in entries if entry.name == name]
+    wanted = composed(name)
+    named = [entry for entry in entries if composed(entry.name) == wanted]
     if len(named) > 1:
         listed = ", ".join(f"--image-id {entry.id} ({entry.uri})" for entry in named)
         raise UsageError(f"--image {name}", f"{len(named)} images have this name", f"Choose: {listed}")
     rules: list[Callable[[ImageEntry], bool]] = [
-        lambda entry: entry.name == name,
-        lambda entry: entry.slide is not None and entry.slide.name == name,
+        lambda entry: composed(entry.name) == wanted,
+        lambda entry: entry.slide is not None and composed(entry.slide.name) == wanted,
         lambda entry: any(
-            fnmatch.fnmatchcase(one, name) for one in (entry.name, entry.slide.name if entry.slide else "")
+            fnmatch.fnmatchcase(composed(one), wanted)
+            for one in (entry.name, entry.slide.name if entry.slide else "")
         ),
     ]
     for rule in rules:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
+from ..core.wording import composed
 from ..slides.source import ZARR_MARKS
 from .formats.qpproj import PROJECT_FILE, RecordedImage, RecordedProject
 from .project import WORK_FOLDER
@@ -189,10 +190,14 @@ class _Finder:
         return self._size_of(candidate) if self._size_of else None
 
 
+def _folded(name: str) -> str:
+    return composed(name).casefold()
+
+
 def _alike(recorded: PurePath, candidate: Path) -> int:
-    """How many of the last parts of two paths are equal, but for case; at least the file's name."""
+    """How many of the last parts of two paths are equal, but for case and form of accents; at least one."""
     pairs = zip(reversed(recorded.parts), reversed(candidate.parts), strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0].casefold() == pair[1].casefold(), pairs))
+    return sum(1 for _ in itertools.takewhile(lambda pair: _folded(pair[0]) == _folded(pair[1]), pairs))
 
 
 class _Index:
@@ -203,13 +208,13 @@ class _Index:
         self._by_name: dict[str, list[Path]] | None = None
 
     def named(self, name: str) -> list[Path]:
-        """The files of a name; if there are none, those whose name differs only in case."""
+        """The files of a name; if there are none, those that differ only in case or in form of accents."""
         if self._by_name is None:
             self._by_name = {}
             for root, depth in self._roots:
                 for path in _below(root, depth):
-                    self._by_name.setdefault(path.name.casefold(), []).append(path)
-        alike = self._by_name.get(name.casefold(), [])
+                    self._by_name.setdefault(_folded(path.name), []).append(path)
+        alike = self._by_name.get(_folded(name), [])
         return [path for path in alike if path.name == name] or alike
 
 

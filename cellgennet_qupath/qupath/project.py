@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..core.wording import composed
 from ..geometry.rectangle import Rectangle
 from ..nuclei import Nuclei, NucleiChunks
 from ..slides.view import AS_STORED, View
@@ -190,9 +191,14 @@ class Within:
     def objects(self, annotations: Iterable[Annotation], cores: Iterable[Core]) -> list[Annotation]:
         """Those among an image's annotations and cores, on the plane that is segmented."""
         first = [a for a in annotations if a.plane.z == a.plane.t == 0]
-        chosen = [a for a in first if a.path_class == self.path_class or a.id in self.ids]
-        every = "all" in self.cores
-        return [*chosen, *(c for c in cores if not c.missing and (every or c.name in self.cores))]
+        chosen = [a for a in first if self.is_of_class(a.path_class) or a.id in self.ids]
+        every, names = "all" in self.cores, {composed(name) for name in self.cores}
+        wanted = (c for c in cores if not c.missing and (every or composed(c.name or "") in names))
+        return [*chosen, *wanted]
+
+    def is_of_class(self, path_class: str) -> bool:
+        """Whether a class is the wanted one; the form of its accents does not matter."""
+        return self.path_class is not None and composed(path_class) == composed(self.path_class)
 
     def __str__(self) -> str:
         parts = [] if self.path_class is None else [f"closed annotation of class {self.path_class}"]

@@ -19,9 +19,10 @@ from ..core.errors import EntryDataError, Interrupted, UsageError
 from ..core.extras import require
 from ..core.files import confined, remove_tree
 from ..core.progress import SILENT, Reporter
+from ..core.wording import composed
 from ..qupath.choose import chosen
 from ..qupath.loose import LooseImages
-from ..qupath.project import ImageEntry, Project, WriteOptions
+from ..qupath.project import ImageEntry, Project, Within, WriteOptions
 from .adjust import adjusted, choices
 from .image import segment_image
 from .log import Batch
@@ -194,7 +195,9 @@ def _check_within(project: Project, entries: Sequence[ImageEntry], within: str |
             return
         if geometry_of_class(annotations, within) is not None:
             return
-        elsewhere |= any(a.path_class == within and (a.plane.z or a.plane.t) for a in annotations)
+        elsewhere |= any(
+            Within(within).is_of_class(a.path_class) and (a.plane.z or a.plane.t) for a in annotations
+        )
         classes |= {a.path_class for a in annotations if geometry_of_class([a], a.path_class) is not None}
     named = ", ".join(sorted(classes - {""})) or "none"
     missing = "no image has a closed annotation of this class"
@@ -213,7 +216,7 @@ def _check_cores(project: Project, entries: Sequence[ImageEntry], names: Sequenc
             cores += project.cores(entry)
         except EntryDataError:  # reported when its turn comes
             return
-    known = {core.name for core in cores}
+    known = {composed(core.name or "") for core in cores}
     for name in names:
         if not cores:
             raise UsageError(
@@ -221,7 +224,7 @@ def _check_cores(project: Project, entries: Sequence[ImageEntry], names: Sequenc
                 "no image has the grid of a tissue microarray",
                 "Make one in QuPath (TMA > TMA dearrayer) and save the image",
             )
-        if name != "all" and name not in known:
+        if name != "all" and composed(name) not in known:
             listed = ", ".join(sorted(filter(None, known))) or "none"
             raise UsageError(f"--core {name}", "no core has this name", f"The cores are: {listed}")
 

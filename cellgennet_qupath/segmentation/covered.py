@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import shapely
 
-from ..qupath.project import Annotation, Core
+from ..qupath.project import Annotation, Core, Within
 from .plan import union_of
 from .record import Record
 
@@ -46,9 +46,10 @@ def covered_area(
         return shapely.intersection(whole, kept)
     if record.within is None and not record.inside:
         return whole
+    wanted = Within(record.within)
     inside = union_of(
         one
         for one in objects
-        if one.id in record.inside or (one.path_class == record.within and not isinstance(one, Core))
+        if one.id in record.inside or (wanted.is_of_class(one.path_class) and not isinstance(one, Core))
     )
     return None if inside is None else shapely.intersection(whole, inside)

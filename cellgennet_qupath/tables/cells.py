@@ -7,11 +7,12 @@ only the few that a spreadsheet would run as a formula, or that no file format c
 from __future__ import annotations
 
 import re
-import unicodedata
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from ..core.wording import composed
 
 REPLACEMENT = "\ufffd"
 _UNWRITABLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
@@ -28,7 +29,7 @@ def writable(text: str) -> str:
 
 def folded(name: str) -> str:
     """A name as file systems compare it that know neither case nor the form of accents."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return composed(name).casefold()
 
 
 def text_cell(text: str) -> str:

@@ -186,7 +186,14 @@ def test_names_match_however_accents_and_endings_are_written(tmp_path: Path, lab
     composed, two_parts = (unicodedata.normalize(form, "Röhre") for form in ("NFC", "NFD"))
     (folder / "images" / "field 0.png").rename(folder / "images" / f"{composed}.png")
     (folder / "labels" / "field 0.png").rename(folder / "labels" / f"{two_parts}.PNG")
-    assert [r.name for r in folder_regions(folder)] == [composed]
+    regions = folder_regions(folder)
+    assert [r.name for r in regions] == [composed]
+    for form in (composed, two_parts, f"{two_parts}_cp_masks"):
+        results = tmp_path / form
+        results.mkdir()
+        shutil.copyfile(folder / "labels" / f"{two_parts}.PNG", results / f"{form}.png")
+        assert PrecomputedPredictor("o", results).check(regions) == []
+        assert PrecomputedPredictor("o", results).predict(regions[0], regions[0].pixels()).labels.any()
 
 
 def test_outlines_beside_the_image_are_reported(data: Path) -> None:

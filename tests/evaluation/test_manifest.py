@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,6 +107,28 @@ def test_images_of_rarer_formats_are_evaluated_too(folder: Path) -> None:
     found, (warning,) = regions(folder)
     assert len(found) == 2
     assert warning.startswith("Skipped: ")
+
+
+def test_folders_among_the_images_are_reported(folder: Path) -> None:
+    for number, place in enumerate(("site B", "site A/day 1")):
+        for kind in ("images", "labels"):
+            inner = folder / kind / place
+            inner.mkdir(parents=True)
+            (folder / kind / f"field {number}.png").rename(inner / f"field {number}.png")
+    found, (warning,) = regions(folder)
+    assert [region.name for region in found] == ["field 2"]
+    assert warning == "/images: folders in it are not searched: site A, site B."
+
+
+def test_the_form_of_accents_in_the_list_does_not_matter(folder: Path) -> None:
+    one, two = (unicodedata.normalize(form, "Größe é") for form in ("NFC", "NFD"))
+    for kind in ("images", "labels"):
+        (folder / kind / "field 0.png").rename(folder / kind / f"{two}.png")
+    listing(folder, f"file,split,dye\n{one}.png,{two},{one}\nfield 1.png,{one},{two}\nfield 2.png,b,c\n")
+    for form in (one, two):
+        found, warnings = regions(folder, split=form, group_by="dye")
+        assert [region.group for region in found] == [one, one]
+        assert warnings == []
 
 
 def test_label_images_without_an_image_are_reported(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Literal
 
 import pytest
 
@@ -210,6 +212,16 @@ def test_exact_names_before_names_in_another_case(tmp_path: Path) -> None:
     put(tmp_path / "project" / "1" / "A.svs")
     exact = put(tmp_path / "project" / "2" / "a.svs")
     assert find(recorded(tmp_path / "project"))[0] == exact
+
+
+@pytest.mark.parametrize(("then", "now"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_accents_of_another_system(
+    tmp_path: Path, then: Literal["NFC", "NFD"], now: Literal["NFC", "NFD"]
+) -> None:
+    uri = PurePosixPath("/old/slides", unicodedata.normalize(then, "Müller Ä.svs")).as_uri()
+    slide = put(tmp_path / "slides" / unicodedata.normalize(now, "Müller Ä.svs"))
+    put(tmp_path / "slides" / "Muller A.svs")
+    assert find(recorded(tmp_path / "project", uri))[0] == slide
 
 
 def test_images_that_are_folders(tmp_path: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
+import shapely
 
 from cellgennet_qupath.core.errors import UsageError
-from cellgennet_qupath.qupath.project import Project
+from cellgennet_qupath.qupath.project import Annotation, Core, Project, Within
 from cellgennet_qupath.segmentation.batch import segment_project
 from cellgennet_qupath.segmentation.options import SegmentOptions
 
 from .fakes import model
 from .projects import MemoryProject, picture, segment
+
+Form = Literal["NFC", "NFD"]
 
 
 def test_images_are_chosen_by_pattern(project: MemoryProject) -> None:
@@ -50,6 +55,20 @@ def test_exact_names_come_before_patterns_and_ids_have_their_own_option(project:
     project.add("3", None)
     with pytest.raises(UsageError, match=r"2 images have this name.*--image-id 1 .*--image-id 6"):
         image_names(project, images=["3"])
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_the_form_of_accents_does_not_matter(project: MemoryProject, forms: tuple[Form, Form]) -> None:
+    stored, typed = (unicodedata.normalize(form, "Röhre é") for form in forms)
+    for name in ("Rohre e", stored):
+        one = project.add(name, picture())
+        project.drawn[one.id] = [Annotation("a", shapely.box(0, 0, 99, 99), "Rectangle", f"{name} Tumör")]
+    for asked in (typed, f"{typed}.png", f"{typed[:3]}*"):
+        assert image_names(project, images=[asked]) == [stored]
+    within = unicodedata.normalize(forms[1], f"{stored} Tumör")
+    done = segment_project(project, model(), SegmentOptions(tile=128, within=within))
+    assert [result.status for result in done] == ["skipped", "done"]
+    assert Within(cores=(typed,)).objects([], [Core("c", shapely.box(0, 0, 9, 9), "Ellipse", name=stored)])
 
 
 def test_ids_that_come_one_by_one_are_segmented_as_they_come(project: MemoryProject) -> None:
