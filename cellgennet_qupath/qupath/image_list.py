@@ -79,7 +79,7 @@ def list_image(
         return Listed(entry, earlier.result)
     # A file that is there may be the user's own: annotations that were exported beside the image.
     taken = {other.result.casefold() for other in others} | {file.name.casefold() for file in _theirs(folder)}
-    return Listed(entry, _result(image.path, taken))
+    return Listed(entry, _result(image.path, taken, entry.name))
 
 
 def _theirs(folder: Path) -> list[Path]:
@@ -93,12 +93,16 @@ def name_of(path: Path, taken: Collection[str]) -> str:
     return _first_free([*names, *(f"{names[1]} ({n})" for n in range(2, len(taken) + 3))], taken)
 
 
-def _result(path: Path, taken: Collection[str]) -> str:
-    """The name of the file of an image's nuclei, unlike those of all others in any case of letters."""
+def _result(path: Path, taken: Collection[str], name: str) -> str:
+    """The name of the file of an image's nuclei, unlike those of all others in any case of letters.
+
+    Only where the image is listed under its file's ``name`` is that the name of its nuclei as well.
+    """
     stem = path.name if path.is_dir() else path.stem
     stem = re.sub(r"\.(ome|zarr)$", "", re.sub(r"\.(ome|zarr)$", "", stem, flags=re.I), flags=re.I)
-    bases = [stem, path.name, f"{path.resolve().parent.name}_{path.name}"]
-    bases += [f"{bases[2]}-{number}" for number in range(2, len(taken) + 3)]
+    full = f"{path.resolve().parent.name}_{path.name}"
+    bases = [stem, path.name, full] if name == path.name else [stem, full]
+    bases += [f"{full}-{number}" for number in range(2, len(taken) + 3)]
     return _first_free([f"{base}{ENDING}" for base in bases], taken)
 
 

@@ -10,6 +10,7 @@ import shapely
 
 from ..core.config import ClassNames
 from ..core.errors import EntryDataError
+from ..core.progress import SILENT, Reporter
 from ..geometry.solid import solid
 from ..qupath.project import Core, DetectionChunk, ImageEntry, Project
 from ..segmentation.plan import ignored_geometry
@@ -24,16 +25,24 @@ def classes_of(project: Project, entry: ImageEntry) -> ClassNames:
     return ClassNames().model_copy(update={"ignore": ignore} if isinstance(ignore, str) else {})
 
 
-def counted_chunks(project: Project, entry: ImageEntry) -> Iterator[DetectionChunk]:
+def counted_chunks(
+    project: Project, entry: ImageEntry, reporter: Reporter = SILENT
+) -> Iterator[DetectionChunk]:
     """The detections of an image without those whose centroid is inside an ignored area, border included.
 
-    Where annotations cannot be read, no area is ignored. Raises EntryDataError.
+    Where annotations cannot be read, no area is ignored, which is reported. Raises EntryDataError.
     """
+    ignored, fault = None, ""
     try:
         ignored = ignored_geometry(project.annotations(entry), classes_of(project, entry))
-    except EntryDataError:
-        ignored = None
+    except EntryDataError as error:
+        fault = str(error)
     for chunk in project.detection_chunks(entry):
+        if fault and len(chunk.nuclei):
+            reporter.warn(
+                f"{entry.name}: detections in ignored areas are counted, as these cannot be read: {fault}"
+            )
+            fault = ""
         yield chunk if ignored is None else _outside(chunk, ignored)
 
 

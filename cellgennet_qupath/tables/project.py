@@ -97,9 +97,22 @@ def export_project(
     counts = [_write(project, file, form, options, tallies, reporter) for file in files]
     written = [count for count in counts if count is not None]
     if not written:
-        raise ExportError(project.path, "contains no detections to export", "Run `cellgennet segment` first")
+        raise _nothing(project)
     _warn_after(project, files, form, tallies, options, reporter)
     return sum(written)
+
+
+def _nothing(project: Project) -> ExportError:
+    """The error of a project without detections: nobody looked for them, or there are none."""
+    unknown = [entry.name for entry in project.entries if why_unknown(project, entry)]
+    if unknown or not project.entries:
+        return ExportError(project.path, "contains no detections to export", "Run `cellgennet segment` first")
+    return ExportError(
+        project.path,
+        "contains no detections to export: all images were segmented, and none has a nucleus "
+        "outside ignored areas",
+        "With --summary, each has a row with the number 0",
+    )
 
 
 def _format(project: Project, path: Path, options: _Options) -> Format:

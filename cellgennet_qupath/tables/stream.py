@@ -75,7 +75,7 @@ class NucleiStream:
         return sum(counts) * (1 + self._neighbours) or None if len(counts) == len(records) else None
 
     def _image(self, entry: ImageEntry, task: Task) -> Iterator[tuple[ImageEntry, DetectionChunk]]:
-        chunks = counted_chunks(self._project, entry)
+        chunks = counted_chunks(self._project, entry, self._reporter)
         if not self._neighbours:
             yield from self._converted(entry, chunks, None, task)
             return

@@ -38,7 +38,7 @@ def test_nuclei_table_and_page_in_one_command(
     assert "Passed over: notes.txt (not an image)." in err
     assert "Next: open an image in QuPath" in err
     files = sorted(file.name for file in out_folder.glob("*.geojson"))
-    assert files == ["a.geojson", "a.png.geojson", "b.geojson"]
+    assert files == ["a.geojson", "b.geojson", "more_a.png.geojson"]
     numbers = [len(json.loads((out_folder / name).read_text("utf-8"))["features"]) for name in files]
     table = pd.read_csv(out_folder / "nuclei.csv")
     assert set(table["Image"]) == {"a.png", "b.png", "more/a.png"}

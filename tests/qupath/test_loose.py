@@ -44,6 +44,20 @@ def test_images_of_one_name_have_results_of_their_own(tmp_path: Path) -> None:
     assert len({name.casefold() for name in files.values()}) == 5
     assert files["a.jpg"] == "a.geojson"
     assert files["a.png"] == "a.png.geojson"
+    assert files["one/a.png"] == "one_a.png.geojson"
+
+
+@pytest.mark.parametrize("folders", [("1", "2", "3"), ("x/1", "y/1", "z/1")])
+def test_no_image_has_a_file_of_nuclei_that_is_called_like_another_image(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    for folder in folders:
+        drawn_slide(tmp_path / "slides" / folder / "a.png")
+    opened(tmp_path / "out", tmp_path / "slides").close()
+    files = results(tmp_path / "out")
+    assert len(files) == len(set(files.values())) == 3
+    assert files["a.png"] == "a.geojson"
+    assert "a.png.geojson" not in files.values()
 
 
 def test_names_stay_when_images_are_added(tmp_path: Path) -> None:

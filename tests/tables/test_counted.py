@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import shapely
 
-from cellgennet_qupath.qupath.project import Annotation, Core, Plane
+from cellgennet_qupath.core.errors import EntryDataError
+from cellgennet_qupath.nuclei import empty
+from cellgennet_qupath.qupath.project import Annotation, Core, ImageEntry, Plane
 from cellgennet_qupath.segmentation.covered import covered_area, covered_text
 from cellgennet_qupath.segmentation.record import Record, write_record
 from cellgennet_qupath.tables.project import export_project
-from tests.helpers import csv_rows
+from tests.helpers import Recorder, csv_rows
 
 from .projects import MemoryProject, entry, nuclei
 
@@ -33,6 +35,21 @@ def project_with(folder: Path, *annotations: Annotation) -> MemoryProject:
 
 def annotation(shape: shapely.Geometry, path_class: str, name: str, plane: Plane = FIRST) -> Annotation:
     return Annotation(name, shape, "Polygon", path_class, name, plane=plane)
+
+
+@pytest.mark.parametrize("name", ["n.csv", "n.parquet", "n.geojson"])
+def test_ignored_areas_that_cannot_be_read_are_reported(tmp_path: Path, name: str) -> None:
+    class Damaged(MemoryProject):
+        def annotations(self, entry: ImageEntry) -> list[Annotation]:
+            raise EntryDataError("1.geojson", "is cut off")
+
+    images = [(entry(1, "a"), nuclei(*BOXES)), (entry(2, "b"), empty())]
+    listener = Recorder()
+    project = Damaged(tmp_path, images)
+    assert export_project(project, tmp_path / name, reporter=listener) == 3  # type: ignore[arg-type]
+    assert [line for line in listener.warnings if "ignored areas" in line] == [
+        "a: detections in ignored areas are counted, as these cannot be read: 1.geojson: is cut off."
+    ]
 
 
 @pytest.mark.parametrize("path_class", ["Ignore*", "Ignored", "Ignore pen"])

@@ -89,7 +89,13 @@ def test_beyond_the_image_there_is_nothing_to_count(tmp_path: Path) -> None:
     project = MemoryProject(tmp_path, [(entry(1, "a"), detected)], {"1": annotations}, grid={"1": [core]})
     export_project(project, tmp_path / "s.parquet", summary=True)  # type: ignore[arg-type]
     table = pd.read_parquet(tmp_path / "s.parquet").set_index("Name")
-    pixels = {"": 10000, "A-1": 1600, "across an edge": 2000, "around the image": 10000, "inside": 2000}
+    pixels: dict[str, float] = {
+        "": 10000,
+        "A-1": 1600,
+        "across an edge": 2000,
+        "around the image": 10000,
+        "inside": 2000,
+    }
     pixels |= {"off the image": 0, "touching": 0, "cut": shapely.area(circle.geometry) / 2}
     counts = {"": 3, "A-1": 2, "across an edge": 2, "around the image": 3, "inside": 2, "cut": 1}
     for name, area in pixels.items():
@@ -185,11 +191,21 @@ def test_a_summary_of_a_project_without_any_nuclei_has_rows(tmp_path: Path) -> N
     assert export_project(project, tmp_path / "s.csv", summary=True) == 0  # type: ignore[arg-type]
     counts = [(row["Image"], row["Num Detections"]) for row in csv_rows(tmp_path / "s.csv")]
     assert counts == [("glass", "0"), ("glass", "0"), ("never", "")]
-    with pytest.raises(ExportError, match="no detections"):
+    with pytest.raises(ExportError, match=r"no detections to export\. Run `cellgennet segment` first"):
         export_project(project, tmp_path / "t.csv")  # type: ignore[arg-type]
     none = MemoryProject(tmp_path, images[1:])
     with pytest.raises(ExportError, match="cellgennet segment"):
         export_project(none, tmp_path / "n.csv", summary=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["n.csv", "n.parquet", "{image}.geojson"])
+def test_a_segmented_project_without_nuclei_is_not_told_to_segment(tmp_path: Path, name: str) -> None:
+    images = [(entry(7, "glass"), empty()), (entry(8, "ignored"), nuclei((4, 4, 8, 8)))]
+    project = MemoryProject(tmp_path, images, {"8": [region("Ignore*", (0, 0, 20, 20))]})
+    for one, detected in images:
+        segmented(project, one, len(detected))
+    with pytest.raises(ExportError, match=r"all images were segmented, and none .* outside ignored areas"):
+        export_project(project, tmp_path / name)  # type: ignore[arg-type]
 
 
 def test_a_nucleus_on_the_border_is_inside(tmp_path: Path) -> None:

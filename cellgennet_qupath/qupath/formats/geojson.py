@@ -149,11 +149,16 @@ def _annotation(
 
 
 def _identifiers(written: Sequence[object], geometries: NDArray[np.object_]) -> list[str]:
-    """The ids of features; where one is no UUID, one that depends only on the geometry."""
+    """The ids of features; where one is no UUID, one that depends only on the geometry.
+
+    Of equal geometries, all but the first have others, by their order: an area can have several classes.
+    """
     ids = [str(one) for one in written]
     missing = [row for row, text in enumerate(ids) if not is_uuid(text)]
+    seen: Counter[str] = Counter()
     for row, wkb in zip(missing, shapely.to_wkb(geometries[missing], hex=True).tolist(), strict=True):
-        ids[row] = str(uuid.uuid5(_ID_NAMESPACE, wkb))
+        seen[wkb] += 1
+        ids[row] = str(uuid.uuid5(_ID_NAMESPACE, wkb if seen[wkb] == 1 else f"{wkb}|{seen[wkb]}"))
     return ids
 
 

@@ -160,6 +160,17 @@ def test_what_has_no_type_is_an_annotation_as_in_qupath(tmp_path: Path) -> None:
     assert uuid.UUID(found.id)
 
 
+def test_an_area_of_several_classes_is_several_annotations(tmp_path: Path) -> None:
+    bare = [{"type": "Feature", "geometry": SQUARE, "properties": {"name": name}} for name in "abc"]
+    apart = feature({"type": "Point", "coordinates": [1, 2]})
+    first = read_annotations(write(tmp_path / "a.geojson", bare[:1]))
+    for features in (bare, [bare[0], apart, *bare[1:]], [bare[0], feature(SQUARE) | {"id": ID}, *bare[1:]]):
+        found = read_annotations(write(tmp_path / "a.geojson", features))
+        assert len({one.id for one in found}) == len(found)
+        assert found == read_annotations(tmp_path / "a.geojson")
+        assert found[0].id == first[0].id
+
+
 @pytest.mark.parametrize(
     ("geometry", "roi"),
     [
