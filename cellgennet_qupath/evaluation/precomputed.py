@@ -57,6 +57,7 @@ class PrecomputedPredictor:
         if not self.folder.is_dir():
             raise SupervisionError(self.folder, "is not a folder", "Give the folder of the results")
         owners: dict[Path, tuple[ResultFile, EvaluationRegion]] = {}
+        served: Counter[Path] = Counter()
         absent: dict[str, None] = {}
         for region in regions:
             file = find_result(self.folder, region)
@@ -66,6 +67,13 @@ class PrecomputedPredictor:
             _, owner = owners.setdefault(file.path, (file, region))
             if (owner.slide, owner.series, owner.view) != (region.slide, region.series, region.view):
                 raise belongs_to_two(file.path, owner, region)
+            served[file.path] += 1
+            if file.is_label_image and served[file.path] > 1 and _check_size(file, owner).region_only:
+                raise SupervisionError(
+                    file.path,
+                    f"shows one region only, and {region.image} has several",
+                    "Write a label image of the whole image",
+                )
         check_alone(self.folder, regions)
         sentences = [
             f"no file for {listed(list(absent))}: taken as no nucleus, as Cellpose writes none then."

@@ -24,6 +24,7 @@ from cellgennet_qupath.evaluation.precomputed import PrecomputedPredictor
 from cellgennet_qupath.evaluation.prediction import Prediction
 from cellgennet_qupath.evaluation.regions import EvaluationRegion, folder_regions
 from cellgennet_qupath.evaluation.run import evaluate
+from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.report.evaluation_files import check_output
 from tests.drawn_tissue import Shaky
 from tests.helpers import Recorder, invoke
@@ -194,6 +195,30 @@ def test_names_match_however_accents_and_endings_are_written(tmp_path: Path, lab
         shutil.copyfile(folder / "labels" / f"{two_parts}.PNG", results / f"{form}.png")
         assert PrecomputedPredictor("o", results).check(regions) == []
         assert PrecomputedPredictor("o", results).predict(regions[0], regions[0].pixels()).labels.any()
+
+
+@pytest.mark.parametrize("second", [Rectangle(60, 40, 110, 80), Rectangle(60, 40, 100, 90)])
+@pytest.mark.parametrize("ending", [".png", ".npy"])
+def test_labels_of_one_region_are_not_taken_for_another(
+    data: Path, tmp_path: Path, second: Rectangle, ending: str
+) -> None:
+    whole = folder_regions(data)[0]
+    windows = [replace(whole, name=f"#{box.x0}", box=box) for box in (Rectangle(0, 0, 50, 40), second)]
+    results = tmp_path / "crops"
+    results.mkdir()
+
+    def write(labels: NDArray[np.int64]) -> None:
+        file = results / f"{whole.keys[0]}{ending}"
+        np.save(file, labels) if ending == ".npy" else cv2.imwrite(str(file), labels.astype(np.uint16))
+
+    predictor = PrecomputedPredictor("o", results)
+    labels = _labels(data / "labels" / f"{whole.keys[0]}.png")
+    write(labels[:40, :50])
+    assert predictor.check(windows[:1]) == []
+    with pytest.raises(SupervisionError, match=r"shows one region only, and .* has several"):
+        predictor.check(windows)
+    write(labels)
+    assert predictor.check(windows) == []
 
 
 def test_outlines_beside_the_image_are_reported(data: Path) -> None:
