@@ -37,6 +37,7 @@ from ..qupath.formats.geojson import (
     features,
     object_type,
     plane_of,
+    structured,
     with_children,
 )
 from ..qupath.formats.geometries import from_geojson
@@ -271,6 +272,7 @@ def through_pixel_centres(polygons: Shapes) -> bool:
 
 def _probability(measurements: Any) -> float:
     """The detection probability among a feature's measurements; NaN if it has none."""
+    measurements = structured(measurements)
     named: Iterable[tuple[str, object]] = ()
     if isinstance(measurements, dict):
         named = measurements.items()

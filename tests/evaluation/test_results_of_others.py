@@ -114,6 +114,15 @@ def of_a_stack(polygons: NDArray[np.object_]) -> list[Feature]:
     return [*others, *(on_plane(polygon, 0, 0) for polygon in polygons)]
 
 
+def through_gdal(polygons: NDArray[np.object_]) -> list[Feature]:
+    features = nuclei_and_cells(polygons)
+    for one in features:
+        properties = one["properties"]
+        properties["measurements"] = json.dumps({"Detection probability": 0.25})
+        properties["classification"] = json.dumps(properties["classification"])
+    return features
+
+
 def exported_annotations(polygons: NDArray[np.object_]) -> list[Feature]:
     regions = [feature(shapely.box(9, 9, 99, 99), "annotation", name) for name in ("Validation", "Ignore*")]
     background = feature(shapely.box(0, 0, 30, 30), "annotation", "Background")
@@ -135,6 +144,7 @@ def beside_points(polygons: NDArray[np.object_]) -> list[Feature]:
         (two_classes, r"outlines of several parts are taken as {n} nuclei"),
         (collections, None),
         (nuclei_and_cells, r"{n} outlines of class Cells are left out"),
+        (through_gdal, r"{n} outlines of class Cells are left out"),
         (inside_an_annotation, r"2 annotations are left out, since there are detections"),
         (beside_tiles, r"32 tiles are left out, since there are other detections"),
         (exported_annotations, r"6 annotations of regions .* are left out"),
@@ -162,6 +172,11 @@ def test_perfect_results_are_perfect(
         count = sum(int(truth(region).max()) for region in regions)
         with pytest.raises(AssertionError, match=said.replace("{n}", str(count))):
             raise AssertionError(sentences[0])
+
+
+def test_probabilities_of_which_gdal_made_a_text(tmp_path: Path) -> None:
+    save(tmp_path / "a.geojson", through_gdal(np.array([shapely.box(0, 0, 9, 9)], dtype=object)))
+    assert read_result_outlines(tmp_path / "a.geojson").probability.tolist() == [0.25]
 
 
 def test_our_own_cells_are_compared_by_their_nuclei(results: Path, regions: list[EvaluationRegion]) -> None:

@@ -10,6 +10,7 @@ import uuid
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,13 +171,24 @@ def is_uuid(text: str) -> bool:
 def class_name(classification: object) -> str:
     """The full name of a feature's ``classification`` member: "" for none, "A: B" for a derived class."""
     if isinstance(classification, str):
-        return whole_text(classification)
+        written = structured(classification)
+        if not isinstance(written, dict) or not {"name", "names"} & written.keys():
+            return whole_text(classification)
+        classification = written
     if isinstance(classification, dict):
         names = classification.get("names")
         if isinstance(names, list):
-            return whole_text(": ".join(str(name) for name in names))
+            return whole_text(": ".join(str(name) for name in names if name is not None))
         return whole_text(str(classification.get("name") or ""))
     return ""
+
+
+def structured(member: object) -> object:
+    """A member of a feature's properties, of which GDAL (geopandas, QGIS, sf) made a text of JSON."""
+    if isinstance(member, str) and member.lstrip().startswith(("{", "[")):
+        with suppress(ValueError):
+            return parse_json(member)
+    return member
 
 
 def whole_text(text: str) -> str:

@@ -160,6 +160,27 @@ def test_what_has_no_type_is_an_annotation_as_in_qupath(tmp_path: Path) -> None:
     assert uuid.UUID(found.id)
 
 
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ({"name": "Tumor", "color": [1, 2, 3]}, "Tumor"),
+        ({"names": ["Tumor", "Positive"]}, "Tumor: Positive"),
+        ({"names": ['Tumör, "loose"', None]}, 'Tumör, "loose"'),
+        ({"name": None}, ""),
+    ],
+)
+def test_classes_of_which_gdal_made_a_text(tmp_path: Path, written: dict[str, Any], name: str) -> None:
+    for classification in (written, json.dumps(written), json.dumps(written, ensure_ascii=False, indent=1)):
+        (found,) = read_annotations(write(tmp_path / "a.geojson", feature(classification=classification)))
+        assert found.path_class == name
+
+
+@pytest.mark.parametrize("name", ["{x}", "[1]", "{}", '{"a": 1}', "{" * 9, "[" * 99_999, '"Tumor"'])
+def test_classes_with_brackets_in_their_names(tmp_path: Path, name: str) -> None:
+    (found,) = read_annotations(write(tmp_path / "a.geojson", feature(classification=name)))
+    assert found.path_class == name
+
+
 def test_an_area_of_several_classes_is_several_annotations(tmp_path: Path) -> None:
     bare = [{"type": "Feature", "geometry": SQUARE, "properties": {"name": name}} for name in "abc"]
     apart = feature({"type": "Point", "coordinates": [1, 2]})
