@@ -69,9 +69,12 @@ def is_own_store(folder: Path) -> bool:
 
 
 def element_names(entries: Sequence[ImageEntry]) -> dict[str, str]:
-    """The element of each image, by its id: its name made safe, with its id where two would be alike."""
+    """The element of each image, by its id: its name made safe, with its id where two would be alike.
+
+    The table is an element too: spatialdata opens no store in which an image is called like it.
+    """
     names: dict[str, str] = {}
-    taken: set[str] = set()
+    taken = {folded(TABLE)}
     for entry in entries:
         name = safe_name(entry.name).lstrip("._") or "image"
         # Compared without case, as file systems and spatialdata do.

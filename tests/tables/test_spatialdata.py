@@ -88,6 +88,9 @@ def test_names_of_elements_are_safe_and_unique() -> None:
     names = ["a", "A", "a_cells", "..", "__x", "é 1", ""]
     entries = [entry(number, name) for number, name in enumerate(names)]
     assert list(element_names(entries).values()) == ["a", "A_1", "a_cells_2", "image", "x", "é_1", "image_6"]
+    # The table is an element too.
+    entries = [entry(number, name) for number, name in enumerate(["Nuclei", "nuclei", "nuclei_1", "nucle/i"])]
+    assert list(element_names(entries).values()) == ["Nuclei_0", "nuclei_1", "nuclei_1_2", "nucle_i"]
 
 
 def test_an_older_store_is_replaced_and_nothing_else(tmp_path: Path) -> None:
