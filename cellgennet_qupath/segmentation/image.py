@@ -109,9 +109,10 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
         written=written,
         device=slide.device,
         note="; ".join(notes),
-        mm2=image.mm2,
     )
-    covered = _covered(run, image, record if present is not None and present.state in _DONE else None)
+    area = _covered(run, image, record if present is not None and present.state in _DONE else None)
+    result = replace(result, mm2=None if area is None else image.mm2_of(area))
+    covered = covered_text(image.area if area is None else area, image.size, bool(run.options.inside))
     digest = digesting.digest(written.count)
     write_record(run.project, entry, _record(run, image, result, written, digest, covered))
     checkpoint.finish()
@@ -140,14 +141,16 @@ def _inputs(run: Run, image: Prepared) -> dict[str, Any]:
     return plain
 
 
-def _covered(run: Run, image: Prepared, earlier: Record | None) -> str:
-    """Where the nuclei that an image has now were looked for; those of earlier runs may have been kept."""
-    area = image.area
-    if run.options.existing == "keep" and earlier is not None:
-        objects = [*run.project.annotations(image.entry), *run.project.cores(image.entry)]
-        before = covered_area(earlier, image.size, objects)
-        area = area if before is None else shapely.union(area, before)
-    return covered_text(area, image.size, bool(run.options.inside))
+def _covered(run: Run, image: Prepared, earlier: Record | None) -> shapely.Geometry | None:
+    """Where the nuclei that an image has now were looked for; those of earlier runs may have been kept.
+
+    None if that is not known of these.
+    """
+    if run.options.existing != "keep" or earlier is None:
+        return image.area
+    objects = [*run.project.annotations(image.entry), *run.project.cores(image.entry)]
+    before = covered_area(earlier, image.size, objects)
+    return None if before is None else shapely.union(image.area, before)
 
 
 def _record(

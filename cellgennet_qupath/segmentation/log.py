@@ -89,7 +89,7 @@ class Batch:
 def _line(result: ImageResult) -> dict[str, Any]:
     line: dict[str, Any] = {"image": result.name, "id": result.id, "status": result.status}
     if result.status == "done":
-        line |= {"nuclei": result.count, "mm2": None if result.mm2 is None else round(result.mm2, 4)}
+        line |= {"nuclei": result.count, "mm2": None if result.mm2 is None else float(f"{result.mm2:.6g}")}
         line["computed"] = "in this run" if result.seconds else "in an earlier run"
     note = result.reason or result.note
     return line | ({"note": note} if note else {})

@@ -127,13 +127,10 @@ class Prepared:
         """Where no nucleus is added."""
         return joined(self.ignored, self.checked)
 
-    @property
-    def mm2(self) -> float | None:
-        """The size of ``area``; None without a pixel size."""
+    def mm2_of(self, area: shapely.Geometry) -> float | None:
+        """The size of an area in full-resolution pixels; None without a pixel size."""
         x, y = self.calibration.mpp_x, self.calibration.mpp_y
-        if x is None or y is None:
-            return None
-        return float(shapely.area(self.area)) * x * y / 1e6
+        return None if x is None or y is None else float(shapely.area(area)) * x * y / 1e6
 
 
 def _digest(geometry: shapely.Geometry | None) -> str | None:

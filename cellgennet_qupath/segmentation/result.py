@@ -30,7 +30,8 @@ class ImageResult:
     written : the file they were written to.
     device  : what computed them: device, runtime and precision.
     note    : what else happened to its detections: kept as a person edited them, or replaced.
-    mm2     : the area in which nuclei were kept, glass included; None without a pixel size.
+    mm2     : the area in which these nuclei were looked for, also by earlier runs whose nuclei stay, glass
+              included; None without a pixel size, or where it is not known.
     """
 
     id: str
@@ -46,7 +47,7 @@ class ImageResult:
 
     @property
     def density(self) -> float | None:
-        """Nuclei per mm² of the area in which nuclei were kept."""
+        """Nuclei per mm² of the area in which they were looked for."""
         return self.count / self.mm2 if self.mm2 and self.status == "done" else None
 
     def as_dict(self) -> dict[str, Any]:

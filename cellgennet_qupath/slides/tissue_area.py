@@ -14,6 +14,8 @@ from .tissue import tissue_mask, tissue_samples
 
 _ASSUMED = 0.25
 """µm per pixel of a slide without a pixel size."""
+_PARTS, _SAMPLES = 32, 4_000_000
+"""A sample is divided into at most so many along each side, and all into at most so many."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,13 @@ class TissueArea:
         x1, y1 = np.minimum(np.ceil(bounds[2:]).astype(int), self.tissue.shape[::-1]).tolist()
         if x1 <= x0 or y1 <= y0:
             return 0.0
-        inside = rasterize([shape], (y1 - y0, x1 - x0), self.downsample, (x0, y0)) > 0
-        return float(self.px2[y0:y1, x0:x1][inside & self.tissue[y0:y1, x0:x1]].sum())
+        rows, columns = y1 - y0, x1 - x0
+        # A narrow shape has few samples' centres inside, so each sample is divided where there is room.
+        parts = int(np.clip(np.sqrt(_SAMPLES / (rows * columns)), 1, _PARTS))
+        fine = (rows * parts, columns * parts), self.downsample / parts, (x0 * parts, y0 * parts)
+        inside = (rasterize([shape], *fine) > 0).reshape(rows, parts, columns, parts).mean(axis=(1, 3))
+        px2 = np.minimum(inside * self.downsample**2, self.px2[y0:y1, x0:x1])
+        return float(px2[self.tissue[y0:y1, x0:x1]].sum())
 
 
 def tissue_area(reader: SlideReader, mpp: float | None) -> TissueArea:

@@ -228,16 +228,21 @@ def test_records_keep_the_area_in_which_nuclei_were_looked_for(project: MemoryPr
     pixel = 0.0625 / 1e6
     (result,) = segment(project, within_ids=["a"])
     assert covered_mm2(project) == pytest.approx(130 * 270 * pixel) == result.mm2
-    segment(project, within_ids=["b"], existing="keep")
-    assert covered_mm2(project) == pytest.approx(200 * 270 * pixel)
+    (result,) = segment(project, within_ids=["b"], existing="keep")
+    assert covered_mm2(project) == pytest.approx(200 * 270 * pixel) == result.mm2
+    assert result.density == pytest.approx(result.count / (200 * 270 * pixel))
     segment(project, within_ids=["b"])
     assert covered_mm2(project) == pytest.approx(100 * 270 * pixel)
     project.drawn[entry.id] = []
     assert covered_mm2(project) == pytest.approx(100 * 270 * pixel)
-    segment(project)
+    (whole,) = segment(project)
     assert covered_mm2(project) == pytest.approx(440 * 300 * pixel)
     segment(project, within_ids=["b"], existing="keep")  # skipped: there is no such annotation
     assert covered_mm2(project) == pytest.approx(440 * 300 * pixel)
+    # A part of what was done adds nothing to it.
+    project.drawn[entry.id] = [Annotation("a", boxes["a"], "Rectangle", "Tumor")]
+    (result,) = segment(project, within="Tumor", existing="keep")
+    assert result.mm2 == pytest.approx(440 * 300 * pixel) == whole.mm2
 
 
 @pytest.mark.parametrize("second", [{"within": "Stroma"}, {"within_ids": ["b"]}])
