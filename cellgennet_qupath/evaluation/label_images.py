@@ -35,9 +35,9 @@ _TWICE, _FEW = 1.2, 20
 only where there are many, as the largest number of 8 bits is 255."""
 _MOST = 0.5
 """An object that covers more than this share of an image, with others beside it, may be the background."""
-_UNLIKE = 0.4
+_UNLIKE = 0.25
 """Share of neighbouring samples with different numbers, at least, in a picture or a map of probabilities. In
-nuclei that touch on all sides and are five samples wide it is a quarter."""
+nuclei that touch on all sides and are five samples wide it is a fifth, in real label images below 0.12."""
 _ASKED = 100
 """Samples (of neighbours, or of an image) below which neither is asked."""
 _SPECK = 4
