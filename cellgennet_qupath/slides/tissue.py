@@ -55,19 +55,21 @@ class TissueMask:
     downsample : full-resolution pixels per sample of the mask.
     voids      : colours of areas without data (fill, text), which are no tissue wherever they occur.
     shares     : share of the image that is "fill", "ink" or "text", where there is any.
+    dense      : tissue without its margin, to measure areas; None where it is the same.
     """
 
     tissue: NDArray[np.bool_]
     downsample: float
     voids: tuple[Void, ...] = ()
     shares: dict[str, float] = field(default_factory=dict)
+    dense: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         padded = np.pad(self.tissue.astype(np.float64), ((1, 0), (1, 0)))
         object.__setattr__(self, "_integral", padded.cumsum(axis=0).cumsum(axis=1))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return TissueMask, (self.tissue, self.downsample, self.voids, self.shares)
+        return TissueMask, (self.tissue, self.downsample, self.voids, self.shares, self.dense)
 
     @property
     def share(self) -> float:
@@ -152,8 +154,13 @@ def tissue_samples(mask: TissueMask, mpp: float) -> NDArray[np.bool_]:
 
     Gaps narrower than 80 µm, twice the margin, count as tissue. ``mpp``: as for ``tissue_mask``.
     """
-    narrow = cv2.erode(mask.tissue.astype(np.uint8), _margin(mpp * mask.downsample))
-    return np.asarray(narrow > 0, bool)
+    dense = mask.tissue if mask.dense is None else mask.dense
+    disc = _margin(mpp * mask.downsample)
+    reach = len(disc) // 2
+    # Closing by hand, with room around: the image's edges and what is left out are no tissue to widen from.
+    around = cv2.copyMakeBorder(dense.astype(np.uint8), *(reach,) * 4, cv2.BORDER_CONSTANT, value=0)
+    closed = cv2.erode(cv2.dilate(around, disc), disc)[reach:-reach, reach:-reach]
+    return np.asarray((closed > 0) & mask.tissue, bool)
 
 
 def _margin(um: float) -> NDArray[np.uint8]:
@@ -182,9 +189,8 @@ def _tissue_mask(reader: SlideReader, known: float) -> TissueMask:
     tissue = _denser_than_glass(image) & ~excluded
     wide = (cv2.dilate(tissue.astype(np.uint8), _margin(um)) > 0) & ~excluded
     voids = tuple(void for area in areas.values() for void in area.voids)
-    return TissueMask(
-        wide, downsample, voids, {name: a.share for name, a in areas.items() if a.samples.any()}
-    )
+    shares = {name: area.share for name, area in areas.items() if area.samples.any()}
+    return TissueMask(wide, downsample, voids, shares, tissue)
 
 
 def _continued(image: NDArray[np.uint8], excluded: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import shapely
 import tifffile
 from numpy.typing import NDArray
 
@@ -16,6 +17,7 @@ from cellgennet_qupath.slides.areas import Area, Void, find_fill, find_ink, find
 from cellgennet_qupath.slides.normalisation import Normalisation, estimate
 from cellgennet_qupath.slides.reader import open_slide
 from cellgennet_qupath.slides.tissue import TissueMask, tissue_mask
+from cellgennet_qupath.slides.tissue_area import tissue_area
 
 Image = NDArray[np.uint8]
 UM = 1.0
@@ -249,3 +251,27 @@ def read(file: Path, how: int) -> NDArray[np.integer]:
     picture = cv2.imread(str(file), how)
     assert picture is not None
     return np.asarray(picture)
+
+
+@pytest.mark.parametrize("margins", MARGINS.values(), ids=MARGINS)
+@pytest.mark.parametrize("value", [0, (128, 128, 128), (255, 0, 255)], ids=str)
+def test_the_area_of_tissue_is_that_of_the_image_without_a_margin(
+    tmp_path: Path, margins: tuple[int, int, int, int], value: int | tuple[int, ...]
+) -> None:
+    """Tissue ends where data do: it was measured 40 µm smaller all around."""
+    if value and margins == MARGINS["a line"]:
+        pytest.skip("one line of a colour is too little to be recognised")
+    image = tissue()
+    with open_slide(save(tmp_path / "a.tif", padded(image, *margins, value))) as reader:
+        found = tissue_area(reader, 1.0).inside(shapely.box(0, 0, reader.width, reader.height))
+    assert found == pytest.approx(image.shape[0] * image.shape[1], rel=0.03)
+
+
+@pytest.mark.parametrize("gap", [0, 10, 30])
+def test_glass_at_the_edge_of_an_image_is_no_tissue(tmp_path: Path, gap: int) -> None:
+    """Tissue of 160 x 256 µm at or near the left edge; the image goes on to the right for long."""
+    image = on_glass(tissue(), 150)[150:406, 150 - gap : 310]
+    image = np.concatenate([image, on_glass(tissue(), 400)[:256, :300]], axis=1)
+    with open_slide(save(tmp_path / "a.tif", image)) as reader:
+        found = tissue_area(reader, 1.0).inside(shapely.box(0, 0, reader.width, reader.height))
+    assert found == pytest.approx(160 * 256, rel=0.05)
