@@ -24,7 +24,6 @@ from ..core.progress import SILENT, Reporter
 from ..geometry.contours import label_polygons
 from ..geometry.coordinates import full_to_edge, grid_size
 from ..geometry.distance import distance_to_zero
-from ..geometry.mirror import mirrored_beyond
 from ..metrics.matching import objects
 from ..segmentation.decode import NOMINAL_MPP
 from ..segmentation.model import Model
@@ -115,11 +114,14 @@ class TeacherPredictor:
         columns, rows = int(np.ceil(corners[2])) + _CONTEXT - x, int(np.ceil(corners[3])) + _CONTEXT - y
         with region.open() as reader:
             normalisation = self._colours.of(region, reader, step, self._bundle.config.normalisation)
-            image = normalisation.apply(reader.read_grid(x, y, columns, rows, step))
-        image = mirrored_beyond(image, (x, y), grid_size(*region.image_size, step))
+            window = reader.read_grid(x, y, columns, rows, step)
+        image, part = normalisation.seen(window, (x, y), grid_size(*region.image_size, step), step)
         maps = self._teacher.predict(image)
         limits = card.teacher_thresholds
         labels, probability = self._teacher.instances(maps, (rows, columns), limits["prob"], limits["nms"])
+        inside = np.zeros_like(labels)
+        inside[part] = labels[part]
+        labels = inside
         # Where nuclei overlap, a later one may have covered an earlier one completely.
         number, row, _ = objects(labels)
         polygons = label_polygons(row + 1, step, (x, y))

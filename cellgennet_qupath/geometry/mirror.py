@@ -9,12 +9,6 @@ from numpy.typing import NDArray
 
 Value = TypeVar("Value", bound=np.generic)
 
-
-def mirrored_beyond(window: NDArray[Value], origin: tuple[int, int], size: tuple[int, int]) -> NDArray[Value]:
-    """A window with what is beyond the image's edges mirrored; the arguments are ``part_with_data``'s."""
-    return mirrored_around(window, part_with_data(window.shape, origin, size))
-
-
 _ALL = 0.98
 """Share of a row or column without data from which all of it counts as such: compression leaves specks."""
 
@@ -29,6 +23,7 @@ def part_with_data(
 
     shape  : of the window, of which some part is inside the image.
     origin : (column, row) of its first sample; size: (columns, rows) of the image, in the same samples.
+             A window beside it has no such part.
     empty  : (rows, columns), where the image holds no data, such as the black that scanners leave around
              tissue. Rows and columns without data are margin from the window's edges up to the first others.
     """
@@ -36,6 +31,8 @@ def part_with_data(
         slice(max(0, -start), min(length, whole - start))
         for length, start, whole in zip(shape[:2], origin[::-1], size[::-1], strict=True)
     )
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return slice(0, 0), slice(0, 0)
     if empty is None or not empty.any():
         return rows, columns
     inside = empty[rows, columns]
@@ -56,10 +53,10 @@ def mirrored_around(window: NDArray[Value], part: tuple[slice, slice]) -> NDArra
     """A window (rows, columns, ...) with all but a part of it replaced by the reflection of that part.
 
     White, which readers give beyond the image, looks like glass: nuclei at a picture's edge would be missed.
-    Returns ``window`` itself where the part is all of it, else a new array.
+    Returns ``window`` itself where the part is all of it or nothing, else a new array.
     """
     inner = window[part]
-    if inner.shape == window.shape:
+    if inner.shape == window.shape or not inner.size:
         return window
     margins = [(side.start, length - side.stop) for side, length in zip(part, window.shape[:2], strict=True)]
     return np.pad(inner, [*margins, *((0, 0) for _ in range(window.ndim - 2))], mode="symmetric")

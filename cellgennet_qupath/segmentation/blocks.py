@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from ..core.parallel import ordered_map
 from ..geometry.coordinates import edge_to_full, full_to_edge, grid_size
 from ..geometry.grid import Tile, round_up
-from ..geometry.mirror import mirrored_around, part_with_data
 from ..geometry.rectangle import Rectangle
 from .decode import quantised
 from .plan import BAND
@@ -167,10 +166,9 @@ def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | ReadyTi
     def mapped(one: Block | ReadyTile) -> _Mapped | ReadyTile:
         if isinstance(one, ReadyTile):
             return one
-        colours = task.normalisation
         origin = grid.input_of(one.key)[:2]
-        part = part_with_data(one.image.shape, origin, grid.size, colours.empty(one.image))
-        maps = task.model.predictor.predict(colours.apply(mirrored_around(one.image, part))[None])[0]
+        image, part = task.normalisation.seen(one.image, origin, grid.size, task.downsample)
+        maps = task.model.predictor.predict(image[None])[0]
         _erase_around(maps, part, stride)
         return _Mapped(one.key, quantised(maps[rim : maps.shape[0] - rim, rim : maps.shape[1] - rim]))
 

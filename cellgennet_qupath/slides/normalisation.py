@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from ..core.config import NormalisationConfig
 from ..geometry.coordinates import grid_size
+from ..geometry.mirror import mirrored_around, part_with_data
+from ..geometry.rectangle import Rectangle
 from .appearance import Colours
 from .areas import Void
+from .margin import samples_within
 from .reader import SlideReader
 from .tissue import TissueMask
 
@@ -32,11 +35,26 @@ class Normalisation:
 
     voids : colours that stand for "no data" on the slide (fill, burnt-in text); they become white, as beyond
             the image's edge.
+    part  : the slide inside a margin of one colour, in full-resolution pixels; None where there is no margin.
     """
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     voids: tuple[Void, ...] = ()
+    part: Rectangle | None = None
+
+    def seen(
+        self, image: NDArray[np.uint8], origin: tuple[int, int], size: tuple[int, int], downsample: float
+    ) -> tuple[NDArray[np.float32], tuple[slice, slice]]:
+        """What a network sees of a window, and the part (rows, columns) that is not mirrored.
+
+        Around the image, and around its part with data, is the mirror image. ``origin``: (column, row) of the
+        window's first sample; ``size``: (columns, rows) of the whole image on the grid of ``downsample``.
+        """
+        inner = samples_within(self.part, size, downsample)
+        at = (origin[0] - inner.x0, origin[1] - inner.y0)
+        part = part_with_data(image.shape, at, (inner.columns, inner.rows), self.empty(image))
+        return self.apply(mirrored_around(image, part)), part
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Normalised colours (..., 3), clipped to [-0.5, 1.5]; a channel without contrast gives 0."""
@@ -82,7 +100,8 @@ def estimate(
         for percent in (config.low, config.high)
     )
     voids = () if mask is None else mask.voids
-    return Normalisation(np.minimum(low, high - _LEAST_CONTRAST), high, voids)
+    part = None if mask is None else mask.part
+    return Normalisation(np.minimum(low, high - _LEAST_CONTRAST), high, voids, part)
 
 
 def tissue_colours(reader: SlideReader, downsample: float, mask: TissueMask) -> Colours:

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .areas import Void, find_fill, find_ink, find_text
+from ..geometry.rectangle import Rectangle
+from .areas import Area, Void, find_fill, find_ink, find_text
+from .margin import picture_within, samples_within
 from .reader import SlideReader
 from .source import Frame
 from .view import View
@@ -56,6 +58,7 @@ class TissueMask:
     voids      : colours of areas without data (fill, text), which are no tissue wherever they occur.
     shares     : share of the image that is "fill", "ink" or "text", where there is any.
     dense      : tissue without its margin, to measure areas; None where it is the same.
+    part       : the slide inside a margin of one colour, in full-resolution pixels (see ``margin``).
     """
 
     tissue: NDArray[np.bool_]
@@ -63,13 +66,14 @@ class TissueMask:
     voids: tuple[Void, ...] = ()
     shares: dict[str, float] = field(default_factory=dict)
     dense: NDArray[np.bool_] | None = None
+    part: Rectangle | None = None
 
     def __post_init__(self) -> None:
         padded = np.pad(self.tissue.astype(np.float64), ((1, 0), (1, 0)))
         object.__setattr__(self, "_integral", padded.cumsum(axis=0).cumsum(axis=1))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return TissueMask, (self.tissue, self.downsample, self.voids, self.shares, self.dense)
+        return TissueMask, (self.tissue, self.downsample, self.voids, self.shares, self.dense, self.part)
 
     @property
     def share(self) -> float:
@@ -105,6 +109,9 @@ class TissueMask:
         good_rows = (at_row >= 0) & (at_row < self.tissue.shape[0])
         good_columns = (at_column >= 0) & (at_column < self.tissue.shape[1])
         out[np.ix_(good_rows, good_columns)] = self.tissue[np.ix_(at_row[good_rows], at_column[good_columns])]
+        inner = samples_within(self.part, (x + columns, y + rows), downsample)
+        out[: max(0, inner.y0 - y)] = out[max(0, inner.y1 - y) :] = False
+        out[:, : max(0, inner.x0 - x)] = out[:, max(0, inner.x1 - x) :] = False
         return out
 
     def _area(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -178,19 +185,53 @@ def _tissue_mask(reader: SlideReader, known: float) -> TissueMask:
     rows = int(np.ceil(reader.height / downsample))
     image = reader.read_grid(0, 0, columns, rows, downsample)
     um = known * downsample
+    part = picture_within(reader, image, downsample)
+    beyond, across = _margin_samples(part, (columns, rows), downsample)
     fill = find_fill(image, um)
-    areas = {"fill": fill, "ink": find_ink(image, um, fill.samples)}
+    fill = Area(fill.samples | beyond, fill.voids)
+    areas = {"fill": fill, "ink": find_ink(image, um, fill.samples | across)}
     if longest <= _TEXT_SIDE and downsample == int(downsample):
-        whole = reader.read_grid(0, 0, reader.width, reader.height, 1.0)
+        whole = _without_margin(reader.read_grid(0, 0, reader.width, reader.height, 1.0), part)
         areas["text"] = find_text(whole, int(downsample), (rows, columns))
     excluded = np.logical_or.reduce([area.samples for area in areas.values()])
-    if excluded.any():
-        image = _continued(image, excluded)
+    if (excluded | across).any():
+        image = _continued(image, excluded | across)
     tissue = _denser_than_glass(image) & ~excluded
     wide = (cv2.dilate(tissue.astype(np.uint8), _margin(um)) > 0) & ~excluded
     voids = tuple(void for area in areas.values() for void in area.voids)
     shares = {name: area.share for name, area in areas.items() if area.samples.any()}
-    return TissueMask(wide, downsample, voids, shares, tissue)
+    return TissueMask(wide, downsample, voids, shares, tissue, part)
+
+
+def _margin_samples(
+    part: Rectangle | None, size: tuple[int, int], downsample: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Samples in the margin around a part of an image, and those across its edge; bool (rows, columns)."""
+    beyond = np.zeros(size[::-1], bool)
+    across = beyond.copy()
+    if part is not None:
+        inner = samples_within(part, size, downsample)
+        outer = Rectangle(
+            *(max(0, int(np.floor(edge / downsample + 1e-6))) for edge in part[:2]),
+            *(int(np.ceil(edge / downsample - 1e-6)) for edge in part[2:]),
+        )
+        beyond[:] = across[outer.y0 : outer.y1, outer.x0 : outer.x1] = True
+        beyond[outer.y0 : outer.y1, outer.x0 : outer.x1] = False
+        across[inner.y0 : inner.y1, inner.x0 : inner.x1] = False
+    return beyond, across
+
+
+def _without_margin(image: NDArray[np.uint8], part: Rectangle | None) -> NDArray[np.uint8]:
+    """An image at full resolution whose margin repeats the outermost pixels of the part within."""
+    if part is None:
+        return image
+    rows, columns = image.shape[:2]
+    inner = samples_within(part, (columns, rows), 1.0)
+    return np.pad(
+        image[inner.y0 : inner.y1, inner.x0 : inner.x1],
+        ((inner.y0, rows - inner.y1), (inner.x0, columns - inner.x1), (0, 0)),
+        mode="edge",
+    )
 
 
 def _continued(image: NDArray[np.uint8], excluded: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ..core.parallel import ordered_map
 from ..geometry.coordinates import edge_to_full
 from ..geometry.grid import round_up
-from ..geometry.mirror import mirrored_beyond
 from ..geometry.rectangle import Rectangle
 from ..qupath.project import Annotation, ImageEntry
 from ..segmentation.model import Model
@@ -117,7 +116,7 @@ def look_at(
             image.downsample,
         )
         corner = (block.x0 - context, block.y0 - context)
-        return block, mirrored_beyond(image.normalisation.apply(pixels), corner, image.size)
+        return block, image.normalisation.seen(pixels, corner, image.size, image.downsample)[0]
 
     def windows(one: tuple[Rectangle, NDArray[np.float32]]) -> tuple[Windows, Windows]:
         block, pixels = one

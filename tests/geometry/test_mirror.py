@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from cellgennet_qupath.geometry.mirror import mirrored_around, mirrored_beyond, part_with_data
+from cellgennet_qupath.geometry.mirror import mirrored_around, part_with_data
+
+
+def mirrored_beyond(window: NDArray[Any], origin: tuple[int, int], size: tuple[int, int]) -> NDArray[Any]:
+    return mirrored_around(window, part_with_data(window.shape, origin, size))
 
 
 def test_a_window_inside_is_left_alone() -> None:
