@@ -72,7 +72,8 @@ def find_fill(image: NDArray[np.uint8], um: float) -> Area:
     """Unscanned or padded areas: black, or of one other colour without any noise.
 
     image : the slide on the coarse grid, 8-bit RGB; um : µm per sample.
-    White fill counts as glass. Black between bright objects (fluorescence, dark field) is not fill.
+    White fill counts as glass, unless it is a margin (see ``margin``). Black between bright objects
+    (fluorescence, dark field) is not fill.
     """
     samples = np.zeros(image.shape[:2], bool)
     voids = []

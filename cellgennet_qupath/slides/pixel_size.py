@@ -26,6 +26,8 @@ PLAUSIBLE = (0.05, 6.0)
 to the size of a small nucleus."""
 
 _INCH = 25400.0  # µm
+_RESOLUTION_UNITS = {2: _INCH, 3: 1e4, 4: 1e3, 5: 1.0}
+"""µm per unit of resolution tags: inch, centimetre, and two that some programs use beyond the standard."""
 _PRINT_DPI = (
     60,
     72,
@@ -265,13 +267,20 @@ def _aperio_mpp(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
 
 def _resolution_mpp(tiff: tifffile.TiffFile, series: int) -> tuple[float, float] | None:
     page = tiff.series[series].keyframe
-    if page.resolutionunit == tifffile.RESUNIT.NONE:
-        return None
-    resolution = page.get_resolution(tifffile.RESUNIT.MICROMETER)
+    unit = _RESOLUTION_UNITS.get(page.resolutionunit)
+    per_unit = [_number(page.tags.valueof(f"{axis}Resolution")) for axis in "XY"]
     # 1 x 1 is what writers put where they know no resolution.
-    if min(resolution) <= 0 or page.get_resolution(tifffile.RESUNIT.NONE) == (1.0, 1.0):
+    if unit is None or not _positive(*per_unit) or per_unit == [1.0, 1.0]:
         return None
-    return 1 / resolution[0], 1 / resolution[1]
+    return unit / per_unit[0], unit / per_unit[1]
+
+
+def _number(value: object) -> float:
+    """The value of a tag, a number or a fraction; NaN where there is none, or per 0."""
+    parts = value if isinstance(value, tuple) else (value, 1)
+    above, below = (*parts, 1)[:2]
+    known = isinstance(above, int | float) and isinstance(below, int | float) and below
+    return float(above) / float(below) if known else math.nan
 
 
 def _ome_mpp(tiff: tifffile.TiffFile, series: int) -> tuple[float, float] | None:

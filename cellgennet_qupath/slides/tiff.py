@@ -200,15 +200,17 @@ class TiffSource:
         if page.dtype == np.uint8 and page.bitspersample == 8:
             return 0.0, 255.0
         stated = [page.tags.valueof(name) for name in ("SMinSampleValue", "SMaxSampleValue")]
-        ends = [float(np.asarray(v).ravel()[0]) for v in stated if v is not None]
-        if len(ends) == 2 and ends[1] > ends[0]:
-            return ends[0], ends[1]
+        if all(value is not None for value in stated):
+            # One range for all channels: their own (the least and largest samples of each) would cut others.
+            low, high = float(np.min(stated[0])), float(np.max(stated[1]))
+            if high > low:
+                return low, high
         if page.dtype is None or page.dtype.kind not in "ub":
             raise SlideError(
                 self._path, f"has {page.dtype} pixels without a stated range", "Export it as 8-bit RGB"
             )
         bits = page.bitspersample
-        if bits in (16, 32):
+        if bits in (16, 32, 64):
             largest = self._largest_sample(slice(colours))
             self.notes += notes_on(largest, bits)
             bits = bits_used(largest) if largest < 2**16 else bits
@@ -233,6 +235,10 @@ def _opened(path: Path) -> tuple[tifffile.TiffFile, Mapping[str, Any]]:
         try:
             return slide.ts_tifffile, slide.properties
         except NotImplementedError:
+            return slide.ts_tifffile, {}
+        except (ZeroDivisionError, AttributeError):  # on resolutions per 0, and per units of its own
+            if slide.ts_tifffile.is_scn:
+                raise
             return slide.ts_tifffile, {}
         except BaseException:
             slide.close()

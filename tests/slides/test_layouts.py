@@ -262,3 +262,24 @@ def test_8_bit_samples_are_taken_as_they_are(tmp_path: Path) -> None:
         tifffile.imwrite(path, image, photometric="rgb", metadata=None, extratags=tags)
         with open_slide(path) as reader:
             assert np.array_equal(reader.read_grid(0, 0, 64, 64, 1.0), image)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "code", "low", "high"),
+    [
+        (np.uint16, 3, (9000, 2000, 8000), (46000, 65535, 37000)),
+        (np.uint16, 3, (2000, 2000, 2000), (65535, 65535, 65535)),
+        (np.float32, 11, (0.1, 0.0, 0.2), (0.7, 1.0, 0.6)),
+    ],
+)
+def test_one_stated_range_for_all_channels(
+    tmp_path: Path, dtype: type, code: int, low: tuple[float, ...], high: tuple[float, ...]
+) -> None:
+    """Some programs state the least and largest sample of each channel: no channel is cut at another's."""
+    least, largest = min(low), max(high)
+    levels = np.linspace(0, 255, 60 * 40 * 3).reshape(60, 40, 3).round().astype(np.uint8)
+    stored: NDArray[Any] = (least + levels / 255 * (largest - least)).astype(dtype)
+    tags = [(340, code, 3, low, True), (341, code, 3, high, True)]
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", metadata=None, extratags=tags)
+    with open_slide(tmp_path / "a.tif") as reader:
+        assert np.abs(reader.read_grid(0, 0, 40, 60, 1.0).astype(int) - levels).max() <= 1

@@ -97,6 +97,31 @@ def test_resolution_tags_count_only_where_plausible(
     assert mpp_of(path) == (None if mpp is None else pytest.approx((mpp, mpp)))
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "unit", "mpp"),
+    [
+        ("2I", (40000, 1), 3, 0.25),
+        ("f", 40000.0, 3, 0.25),
+        ("H", 40000, 3, 0.25),
+        ("2I", (40000, 0), 3, None),
+        ("2I", (0, 0), 2, None),
+        ("2I", (40000, 1), 9, None),
+    ],
+)
+def test_resolution_tags_of_any_type(
+    tmp_path: Path, kind: str, value: tuple[int, int] | float, unit: int, mpp: float | None
+) -> None:
+    """Fractions, numbers, per 0, and in units that no standard knows: such a file is not damaged."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PIXELS, photometric="rgb", metadata=None, resolution=(1, 1), resolutionunit=3)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tags = tiff.pages.first.tags
+        for name in ("XResolution", "YResolution"):
+            tags[name].overwrite(value, dtype=kind)
+        tags["ResolutionUnit"].overwrite(unit)
+    assert mpp_of(path) == (None if mpp is None else pytest.approx((mpp, mpp)))
+
+
 def test_imagej_units(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, PIXELS, imagej=True, resolution=(4, 4), metadata={"unit": "um"})
