@@ -9,14 +9,21 @@ residual, which is not measured.
 
 from __future__ import annotations
 
-import cv2
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from ..core.lazy import lazy
 from ..geometry.raster import ranges, spans
 from ..qupath.project import StainVectors
+
+if TYPE_CHECKING:
+    import cv2
+else:
+    cv2 = lazy("cv2")
 
 STATISTICS = ("Mean", "Median", "Min", "Max", "Std.Dev.")
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.optimize import linear_sum_assignment
+
+from ..core.lazy import lazy
+
+if TYPE_CHECKING:
+    from scipy import optimize, sparse
+else:
+    optimize = lazy("scipy.optimize")
+    sparse = lazy("scipy.sparse")
 
 MATCH_IOU = 0.5
 """IoU from which a predicted object counts as a detection of the true one."""
@@ -184,7 +191,7 @@ def _assign(
     gain[row, column] = 1 + iou / (2 * min(shape))
     pair_at = np.full(shape, -1, np.intp)
     pair_at[row, column] = np.arange(len(rows))
-    taken = pair_at[linear_sum_assignment(gain, maximize=True)]
+    taken = pair_at[optimize.linear_sum_assignment(gain, maximize=True)]
     return taken[taken >= 0]
 
 

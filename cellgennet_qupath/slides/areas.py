@@ -169,17 +169,20 @@ def find_text(image: NDArray[np.uint8], step: int, shape: tuple[int, int]) -> Ar
     image : the whole image at full resolution, 8-bit RGB.
     step  : pixels per sample of the result, which has ``shape`` (rows, columns).
     """
-    dark, bright = image <= _SCREEN_BLACK, image >= _SCREEN_WHITE
-    screen = (dark | bright).all(axis=2)
-    white = np.asarray(bright.all(axis=2), bool)
+    low, high = _extremes(image)
+    white = low >= _SCREEN_WHITE
+    values = np.arange(256)
+    either = np.asarray((values <= _SCREEN_BLACK) | (values >= _SCREEN_WHITE), np.uint8)
+    screen = _extremes(np.asarray(cv2.LUT(image, either), np.uint8))[0] > 0
     strokes = _large(screen & ~white, _STROKE)
     kernel = np.ones((3, 3), np.uint8)
-    near_black = image.max(axis=2) <= _FLAT_BLACK
+    near_black = high <= _FLAT_BLACK
     if near_black.any():
-        span = cv2.dilate(image, kernel).astype(np.int16) - cv2.erode(image, kernel)
-        strokes |= _large(near_black & (span.max(axis=2) <= 3), _STROKE)
+        around = cv2.subtract(cv2.dilate(image, kernel), cv2.erode(image, kernel))
+        _, span = _extremes(np.asarray(around, np.uint8))
+        strokes |= _large(near_black & (span <= 3), _STROKE)
     voids = [Void(colour, _SCREEN_BLACK) for colour in _screen_colours(image[strokes])]
-    almost = ((image >= _SCREEN_WHITE - 8).all(axis=2) & ~white).sum()
+    almost = ((low >= _SCREEN_WHITE - 8) & ~white).sum()
     if white.any() and white.mean() <= _MOST_TEXT and almost <= 0.3 * white.sum():
         letters = _large(white, _STROKE)
         if letters.any():
@@ -194,6 +197,13 @@ def find_text(image: NDArray[np.uint8], step: int, shape: tuple[int, int]) -> Ar
     padded[: whole.shape[0], : whole.shape[1]] = whole[: rows * step, : columns * step]
     samples = padded.reshape(rows, step, columns, step).max(axis=(1, 3)) > 0
     return Area(cv2.dilate(samples.astype(np.uint8), kernel) > 0, tuple(voids))
+
+
+def _extremes(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The darkest and the brightest channel of every pixel: (rows, columns)."""
+    red, green, blue = cv2.split(image)
+    low, high = cv2.min(cv2.min(red, green), blue), cv2.max(cv2.max(red, green), blue)
+    return np.asarray(low, np.uint8), np.asarray(high, np.uint8)
 
 
 def _screen_colours(pixels: NDArray[np.uint8]) -> list[tuple[int, int, int]]:
@@ -218,9 +228,10 @@ def _long(samples: NDArray[np.bool_], um: float, extent: float) -> NDArray[np.bo
 
 def _large(samples: NDArray[np.bool_], area: int) -> NDArray[np.bool_]:
     """The connected parts of at least ``area`` samples."""
-    if not samples.any():
-        return samples
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(samples.astype(np.uint8), connectivity=8)
-    kept = stats[:, cv2.CC_STAT_AREA] >= area
-    kept[0] = False
-    return np.asarray(kept[labels], bool)
+    position = np.flatnonzero(samples)
+    large = np.zeros(samples.shape, bool)
+    if len(position):
+        _, labels = cv2.connectedComponents(samples.astype(np.uint8), connectivity=8)
+        part = np.asarray(labels).reshape(-1)[position]
+        large.reshape(-1)[position] = np.bincount(part)[part] >= area
+    return large

@@ -82,12 +82,10 @@ class SlideReader:
         """
         if downsample <= 0 or columns < 0 or rows < 0:
             raise ValueError(f"no grid of {columns} x {rows} samples of downsample {downsample}")
+        out = np.full((rows, columns, 3), fill, np.uint8)
         all_columns, all_rows = grid_size(self.width, self.height, downsample)
         x0, x1 = max(x, 0), min(x + columns, all_columns)
         y0, y1 = max(y, 0), min(y + rows, all_rows)
-        if (x1 - x0, y1 - y0) == (columns, rows) and columns and rows:
-            return self._samples(x0, y0, x1, y1, downsample)
-        out = np.full((rows, columns, 3), fill, np.uint8)
         if x0 < x1 and y0 < y1:
             inside = self._samples(x0, y0, x1, y1, downsample)
             out[y0 - y : y1 - y, x0 - x : x1 - x] = inside
