@@ -65,7 +65,7 @@ def open_project(
 
 
 def load_bundle(path: StrPath = "pretrained", *, reporter: Reporter = LOG) -> Bundle:
-    """Open a model bundle and verify its checksums; ``"pretrained"`` is the one shipped with the package.
+    """Open a model bundle and verify its checksums; ``"pretrained"`` and ``"pretrained-fast"`` are shipped.
 
     Fields of another version, and files that are not part of the bundle, are ignored with a warning.
     Raises BundleError, which names the file at fault.

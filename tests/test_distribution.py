@@ -57,6 +57,7 @@ def test_the_wheel_holds_all_that_the_commands_need_and_no_tests(wheel: Path) ->
     package = "cellgennet_qupath"
     assert {
         f"{package}/pretrained/nuclei-he.cgn/student.safetensors",
+        f"{package}/pretrained/nuclei-he-fast.cgn/student.safetensors",
         f"{package}/sample_projects/quickstart/project.qpproj",
         f"{package}/sample_projects/truth/slide1_glands.png",
         f"{package}/groovy/library.groovy",

