@@ -80,6 +80,7 @@ WITHIN_QUPATH = {
         "parents",
         "project",
         "stains",
+        "stored",
         "suggested",
     },
 }

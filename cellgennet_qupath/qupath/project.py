@@ -154,6 +154,8 @@ class DetectionChunk:
     order   : names of the measurements in order, the probability among them.
     cores   : (n,) the names of the cores that they are in, "" for none; None for an image without cores, or
               where they were not looked up.
+    parent_ids : (n,) the ids of the annotations or cores that are their parents, "" for none; None where they
+              were not looked up.
     """
 
     nuclei: Nuclei
@@ -162,6 +164,7 @@ class DetectionChunk:
     parents: NDArray[np.object_]
     order: tuple[str, ...] = ()
     cores: NDArray[np.object_] | None = None
+    parent_ids: NDArray[np.object_] | None = None
 
 
 ROOT = "Root object (Image)"

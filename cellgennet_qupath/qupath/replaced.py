@@ -8,18 +8,24 @@ from __future__ import annotations
 import contextlib
 import gzip
 import shutil
+import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..core.environment import advice
 from ..core.errors import EntryDataError
 from ..core.files import remove_file, replacing
-from ..nuclei import concat
+from ..nuclei import OWN_MARK, Nuclei, concat
 from .files import FilesBackend
 from .formats.detections import write_detections
 from .kept import SEGMENTED
 from .loose import LooseImages
 from .origin import origin_of
+from .parents import ParentsOf
 from .project import ImageEntry, Project, WriteOptions, WrittenDetections
 from .stored import StoredNuclei
 
@@ -50,10 +56,10 @@ def keep_detections(project: Project, entry: ImageEntry, every: bool = False) ->
             _keep_record(project, entry, file)
             _delete_older(project, entry, file)
             return file
-        chunks = [c.nuclei for c in project.detection_chunks(entry)] if every else [project.detections(entry)]
-        if not sum(map(len, chunks)):
+        nuclei, parents_of = _with_parents(project, entry, every)
+        if not len(nuclei):
             return None
-        write_detections(file, concat(chunks), origin=origin_of(entry))
+        write_detections(file, nuclei, parents=parents_of, origin=origin_of(entry))
         _keep_record(project, entry, file)
         _delete_older(project, entry, file)
     except OSError as error:
@@ -61,6 +67,27 @@ def keep_detections(project: Project, entry: ImageEntry, every: bool = False) ->
             file, f"cannot be written ({error.strerror or error}); nothing was replaced", advice(error)
         ) from error
     return file
+
+
+def _with_parents(project: Project, entry: ImageEntry, every: bool) -> tuple[Nuclei, ParentsOf]:
+    """An image's detections, or only those that this tool made, and what returns the ids of their parents."""
+    chunks: list[Nuclei] = []
+    above: dict[str, str] = {}
+    for chunk in project.detection_chunks(entry):
+        ids = chunk.nuclei.ids
+        kept = np.array([every or one.startswith(OWN_MARK) for one in ids], bool)
+        nuclei = chunk.nuclei.take(kept)
+        if not every:  # without the names of measurements that only the others have
+            nuclei = replace(nuclei, measurements=nuclei.measurements.dropna(axis=1, how="all"))
+        chunks.append(nuclei)
+        if chunk.parent_ids is not None:
+            rows = np.flatnonzero(kept & (chunk.parent_ids != ""))
+            above |= zip(ids[rows], map(sys.intern, chunk.parent_ids[rows]), strict=True)
+
+    def parents_of(nuclei: Nuclei) -> NDArray[np.object_]:
+        return np.array([*(above.get(one, "") for one in nuclei.ids), ""], dtype=object)[:-1]
+
+    return concat(chunks), parents_of
 
 
 def _copy(present: Path, kept: Path) -> None:

@@ -36,6 +36,7 @@ from ..project import (
     WrittenDetections,
     WrittenSuggestions,
 )
+from ..stored import StoredNuclei
 from ..suggested import removable
 from . import jvm, write
 from . import objects as javaobjects
@@ -143,8 +144,10 @@ class QuPathBackend:
         meanwhile, the nuclei are kept as GeoJSON, to be imported.
         """
         geojson = self._files.detections_file(entry)
+        # Nuclei that come from a file keep their parents.
+        earlier = nuclei.parents_of if isinstance(nuclei, StoredNuclei) else None
         content = write.Detections(
-            collect(nuclei), class_colors(self.path), options, self._files.version, image_type
+            collect(nuclei), class_colors(self.path), options, self._files.version, image_type, earlier
         )
         data_file, count = self._write(
             entry, content, lambda: self._files.write_detections(entry, nuclei, options)

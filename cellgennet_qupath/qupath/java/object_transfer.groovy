@@ -167,18 +167,25 @@ class ObjectTransfer {
         return found
     }
 
-    /** Other columns of QuPath's own table: {names, names of ROIs, parents}, one object per line. */
+    /**
+     * Other columns of QuPath's own table, and the ids of the annotations or cores above: {names, names of ROIs,
+     * parents, ids}, one object per line.
+     */
     static String[] labels(List<PathObject> objects) {
         StringBuilder names = new StringBuilder()
         StringBuilder shapes = new StringBuilder()
         StringBuilder parents = new StringBuilder()
+        StringBuilder above = new StringBuilder()
         for (PathObject object : objects) {
             names.append((object.getName() ?: "").replace("\n", " ")).append("\n")
             shapes.append(object.getROI().getRoiName()).append("\n")
             PathObject parent = object.getParent()
             parents.append((parent == null ? "" : parent.getDisplayedName()).replace("\n", " ")).append("\n")
+            while (parent != null && !parent.isAnnotation() && !parent.isTMACore())
+                parent = parent.getParent()
+            above.append(parent == null ? "" : parent.getID().toString()).append("\n")
         }
-        return [names.toString(), shapes.toString(), parents.toString()] as String[]
+        return [names.toString(), shapes.toString(), parents.toString(), above.toString()] as String[]
     }
 
     /**

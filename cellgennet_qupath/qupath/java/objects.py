@@ -90,8 +90,8 @@ def detection_chunks_of(hierarchy: Any) -> Iterator[DetectionChunk]:
             labels.append(np.empty(int(part.size()), dtype=object))
             labels[-1][:] = str(text).split("\n")[:-1]
         nuclei, order = _nuclei(part)
-        names, shapes, parents = labels
-        yield DetectionChunk(nuclei, names, shapes, parents, order)
+        names, shapes, parents, above = labels
+        yield DetectionChunk(nuclei, names, shapes, parents, order, parent_ids=above)
 
 
 def _nuclei(objects: Any) -> tuple[Nuclei, tuple[str, ...]]:

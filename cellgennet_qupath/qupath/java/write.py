@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ import shapely
 from ...core.errors import EntryDataError
 from ...nuclei import Nuclei
 from ..formats.detections import Color, qupath_id
-from ..parents import parents_within
+from ..parents import ParentsOf, parents_or_earlier, parents_within
 from ..project import ObjectCounts, Suggestion, WriteOptions
 from ..suggested import identifier, removable
 from . import jvm
@@ -70,6 +71,7 @@ class Detections:
     colors  : of classes by full name.
     version : of the QuPath that wrote the project.
     image_type : to be set, QuPath's name; "" to leave it.
+    earlier : the parents that nuclei had before, of those that have none now; None for new nuclei.
     """
 
     nuclei: Nuclei
@@ -77,6 +79,7 @@ class Detections:
     options: WriteOptions
     version: str = ""
     image_type: str = ""
+    earlier: ParentsOf | None = None
 
     @property
     def history(self) -> Mapping[str, str]:
@@ -84,7 +87,8 @@ class Detections:
 
     def plan(self, data: Any) -> Plan:
         """See ``Content``."""
-        transfer, nuclei, parents = jvm.compiled("ObjectTransfer"), self.nuclei, None
+        transfer, nuclei = jvm.compiled("ObjectTransfer"), self.nuclei
+        parents_of: ParentsOf | None = None
         if self.image_type:
             kinds = jvm.java_class("qupath.lib.images.ImageData$ImageType")
             data.setImageType(kinds.valueOf(self.image_type))
@@ -94,7 +98,16 @@ class Detections:
         cores = javaobjects.cores_of(data.getHierarchy())
         if self.options.within or cores:
             annotations = javaobjects.annotations_of(data.getHierarchy())
-            parents = parents_within(nuclei, annotations, cores, self.options.within, self.version)
+            parents_of = partial(
+                parents_within,
+                annotations=annotations,
+                cores=cores,
+                within=self.options.within,
+                version=self.version,
+            )
+        if self.earlier is not None:
+            parents_of = partial(parents_or_earlier, self.earlier, parents_of)
+        parents = None if parents_of is None else parents_of(nuclei)
         ids = transfer.parse("\n".join(qupath_id(identifier) for identifier in nuclei.ids))
         removed, gone = _REMOVED[self.options.existing], ids
         if removed and self.options.checked is not None:
