@@ -180,34 +180,53 @@ def labelled_everywhere(
     return TrainingData(mpp, len(everything), training, validation, [])
 
 
-def sparse_data(root: Path, protocol: str) -> TrainingData:
-    """Training data of a protocol, "sparse-10" or "sparse-1".
+@dataclass(frozen=True)
+class SparseWindow:
+    """The window drawn in a train image; ``split`` is None where a protocol leaves it unlabelled."""
 
-    sparse-10 : in each nuinsseg and tnbc train image one 160 x 160 window is labelled exhaustively; every
-                tenth image's window is for validation.
+    item: LabelledImage
+    box: Rectangle
+    split: Split | None
+
+
+def sparse_windows(root: Path, protocol: str) -> list[SparseWindow]:
+    """One window for each nuinsseg and tnbc train image, and what the protocol labels it for.
+
+    sparse-10 : every window is labelled exhaustively; every tenth one is for validation.
     sparse-1  : only every tenth of those windows, every fifth of them for validation.
     """
     rng = np.random.default_rng(0)
+    drawn = []
+    for number, item in enumerate(images(root, "train", TRAINED_ON)):
+        rows, columns = item.truth().shape
+        x = int(rng.integers(0, columns - WINDOW, endpoint=True))
+        y = int(rng.integers(0, rows - WINDOW, endpoint=True))
+        drawn.append(
+            SparseWindow(item, Rectangle.of_size(x, y, WINDOW, WINDOW), _sparse_split(number, protocol))
+        )
+    return drawn
+
+
+def _sparse_split(number: int, protocol: str) -> Split | None:
+    if protocol == "sparse-1":
+        if number % 10:
+            return None
+        return Split.VALIDATION if number // 10 % 5 == 4 else Split.TRAINING
+    return Split.VALIDATION if validates(number) else Split.TRAINING
+
+
+def sparse_data(root: Path, protocol: str) -> TrainingData:
+    """Training data of a protocol of ``sparse_windows``; what is unlabelled are tiles."""
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
     tiles: list[_ImageTile] = []
-    everything = images(root, "train", TRAINED_ON)
-    for number, item in enumerate(everything):
-        truth = item.truth()
-        rows, columns = truth.shape
-        x = int(rng.integers(0, columns - WINDOW, endpoint=True))
-        y = int(rng.integers(0, rows - WINDOW, endpoint=True))
-        box = Rectangle.of_size(x, y, WINDOW, WINDOW)
-        held_out = validates(number)
-        if protocol == "sparse-1":
-            if number % 10:
-                tiles.append(_ImageTile(item, None))
-                continue
-            held_out = number // 10 % 5 == 4
-        split = Split.VALIDATION if held_out else Split.TRAINING
-        (validation if held_out else training).append(_window(item, truth, box, split))
-        tiles.append(_ImageTile(item, box))
-    return TrainingData(MPP, len(everything), training, validation, tiles)
+    drawn = sparse_windows(root, protocol)
+    for one in drawn:
+        if one.split is not None:
+            window = _window(one.item, one.item.truth(), one.box, one.split)
+            (validation if one.split is Split.VALIDATION else training).append(window)
+        tiles.append(_ImageTile(one.item, None if one.split is None else one.box))
+    return TrainingData(MPP, len(drawn), training, validation, tiles)
 
 
 def _window(item: LabelledImage, truth: NDArray[np.int32], box: Rectangle, split: Split) -> LabelledWindow:
