@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -177,8 +178,11 @@ def main(
     """Train what is missing, then write the tables and figures."""
     runs = output.resolve() / protocol / f"{minutes:g}-minutes" / f"seed{seed}"
     material = output.resolve() / protocol / "material"
-    if not (material / "test").is_dir():
-        write_material(data, protocol, material)
+    if not material.is_dir():
+        part = material.with_name("material-part")
+        shutil.rmtree(part, ignore_errors=True)
+        write_material(data, protocol, part)
+        part.rename(material)  # so that it is whole or not there
     terms = Terms(data.resolve(), material, protocol, minutes, seed)
     absent = dict(NEVER)
     for tool in METHODS:
