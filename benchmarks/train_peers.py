@@ -9,7 +9,7 @@ are of processor time, of the process and its children, so that other load does 
 that is complete is not repeated. RUNS receives ``scores.csv`` (per image), ``table.md`` and figures.
 
 The student's encoder has ImageNet weights, as always, and the others have none; say so beside the numbers.
-Ten minutes are a small part of what the others are trained for by default (StarDist 400 epochs, InstanSeg 500).
+Ten minutes are a small part of what the others train for by default (StarDist 400 epochs, InstanSeg 500).
 
 DATA is as in sparse_labels.py. Labels: "sparse-10", one window of 160 x 160 pixels in each train image, cut
 out for the tools, or "all-labels".
