@@ -158,12 +158,10 @@ def labelled_everywhere(
     datasets: Sequence[str],
     mpp: float = MPP,
     opinion: Callable[[LabelledImage], Maps] | None = None,
-    often: Sequence[str] = (),
 ) -> TrainingData:
     """All labels of the train images; those of ``held_out`` are for validation.
 
     opinion : maps of an image to learn beside its labels.
-    often   : data sets of which each image is drawn three times as often.
     """
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
@@ -176,7 +174,7 @@ def labelled_everywhere(
             window = labelled(item, Split.TRAINING, mpp)
             if opinion is not None:
                 window = with_soft_labels(window, opinion(item))
-            training += [window] * (3 if item.dataset in often else 1)
+            training.append(window)
     return TrainingData(mpp, len(everything), training, validation, [])
 
 

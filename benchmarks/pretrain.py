@@ -3,11 +3,9 @@
     cd benchmarks
     python pretrain.py DATA -o first.cgn --runs R1
     python pretrain.py DATA -o nuclei-he.cgn --runs R2 -c further.yaml --start first.cgn
-    python pretrain.py DATA -o f1.cgn --runs R3 -c fast.yaml --teacher nuclei-he.cgn
-    python pretrain.py DATA -o f2.cgn --runs R4 -c fast_further.yaml --start f1.cgn
-        --teacher nuclei-he.cgn --teacher f1.cgn
-    python pretrain.py DATA -o nuclei-he-fast.cgn --runs R5 -c fast_balanced.yaml --start f2.cgn
-        --teacher nuclei-he.cgn --teacher f2.cgn --often tnbc --often dsb2018_purple
+    python pretrain.py DATA -o f.cgn --runs R3 -c fast.yaml --teacher nuclei-he.cgn
+    python pretrain.py DATA -o nuclei-he-fast.cgn --runs R4 -c fast_further.yaml --start f.cgn
+        --teacher nuclei-he.cgn --teacher f.cgn
 
 DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. An interrupted run
 continues where it stopped; ``--start`` begins with the weights of a finished bundle, and with ``--teacher``
@@ -74,7 +72,6 @@ def attribution(config: Config) -> str:
     type=click.Path(path_type=Path, exists=True),
     help="Bundle whose soft labels are learnt too.",
 )
-@click.option("--often", multiple=True, help="Data set to draw patches from three times as often.")
 @click.option(
     "-c",
     "--config",
@@ -88,7 +85,6 @@ def main(
     runs: Path,
     start: Path | None,
     teachers: tuple[Path, ...],
-    often: tuple[str, ...],
     config_file: Path,
 ) -> None:
     """Train, or continue an interrupted training, and write the bundle."""
@@ -97,7 +93,7 @@ def main(
     config = init_config(earlier, settings) if earlier is not None else settings
     taught_by = [load_bundle(teacher) for teacher in teachers]
     opinion = shared_opinion(taught_by, config.threads) if taught_by else None
-    data_set = labelled_everywhere(data, DATASETS, config.mpp or MPP, opinion, often)
+    data_set = labelled_everywhere(data, DATASETS, config.mpp or MPP, opinion)
     spent = runs / "seconds.json"
     before = json.loads(spent.read_text(encoding="utf-8")) if spent.is_file() else 0.0
     started = time.monotonic()
