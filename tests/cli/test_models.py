@@ -81,7 +81,7 @@ def test_notes_for_readers_may_be_added_to_a_card(capsys: pytest.CaptureFixture[
     text = card.read_text(encoding="utf-8")
     card.write_text(text.replace("species:\n- human\n", "species: [rat]\n"), encoding="utf-8")
     _, out, _ = invoke(capsys, "models", "--json")
-    assert json.loads(out)["models"][1]["species"] == ["rat"]
+    assert json.loads(out)["models"][2]["species"] == ["rat"]
 
 
 def test_a_folder_without_a_subcommand_is_answered_with_the_one_that_is_meant(

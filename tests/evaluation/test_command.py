@@ -102,7 +102,7 @@ def test_without_a_model_the_pretrained_one_is_used(
     monkeypatch.setattr("cellgennet_qupath.bundle.PRETRAINED", tmp_path / "pretrained")
     code, _, err = evaluate(capsys, folder, "-o", tmp_path / "r")
     assert (code, "name it with -m" in err) == (1, True)
-    shutil.copytree(untrained.path, tmp_path / "pretrained" / "untrained.cgn")
+    shutil.copytree(untrained.path, tmp_path / "pretrained" / "nuclei-he.cgn")
     code, out, _ = evaluate(capsys, folder, "-o", tmp_path / "r", "--mpp", 0.5, "--no-classical", "--json")
     assert code == 0
     assert [row["method"] for row in json.loads(out)["methods"]] == ["untrained"]

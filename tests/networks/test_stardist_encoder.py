@@ -28,9 +28,9 @@ def lite(number: int) -> TeacherConfig:
 @pytest.mark.slow
 def test_a_folder_without_a_model_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="is not a StarDist model folder"):
-        StarDistProcess(tmp_path)
+        StarDistProcess(tmp_path, threads=1)
     with pytest.raises(TrainingError, match=r"is not a StarDist model folder\. Give teacher\.init a folder"):
-        StarDistProcess(tmp_path / "new", TeacherConfig(init=tmp_path))
+        StarDistProcess(tmp_path / "new", TeacherConfig(init=tmp_path), threads=1)
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ def test_a_start_whose_maps_have_the_image_s_resolution(tmp_path: Path) -> None:
     trained = train_model(lab(0.5), tmp_path / "run", settings, start=start_of(fine))
     assert trained.comparison is not None and trained.comparison.nuclei > 0
     first, last = read_weights(fine.student), read_weights(trained.files["student.safetensors"])
-    assert first["detail.0.weight"].shape == (16, 3, 3, 3)
+    assert first["head.weight"].shape == (8, 4, 1, 1)
     assert {name: value.shape for name, value in first.items()} == {n: v.shape for n, v in last.items()}
     assert not np.array_equal(first["head.weight"], last["head.weight"])
 
