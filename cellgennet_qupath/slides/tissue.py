@@ -185,11 +185,13 @@ def _tissue_mask(reader: SlideReader, known: float) -> TissueMask:
     rows = int(np.ceil(reader.height / downsample))
     image = reader.read_grid(0, 0, columns, rows, downsample)
     um = known * downsample
-    part = picture_within(reader, image, downsample)
-    beyond, across = _margin_samples(part, (columns, rows), downsample)
     fill = find_fill(image, um)
-    fill = Area(fill.samples | beyond, fill.voids)
-    areas = {"fill": fill, "ink": find_ink(image, um, fill.samples | across)}
+    pen = find_ink(image, um, fill.samples).samples
+    part = picture_within(reader, _without_marks(image, fill.samples | pen), downsample)
+    beyond, across = _margin_samples(part, (columns, rows), downsample)
+    ink = find_ink(image, um, fill.samples | beyond | across)
+    ink = Area(ink.samples | (pen & beyond), ink.voids)
+    areas = {"fill": Area(fill.samples | (beyond & ~ink.samples), fill.voids), "ink": ink}
     if longest <= _TEXT_SIDE and downsample == int(downsample):
         whole = _without_margin(reader.read_grid(0, 0, reader.width, reader.height, 1.0), part)
         areas["text"] = find_text(whole, int(downsample), (rows, columns))
@@ -201,6 +203,23 @@ def _tissue_mask(reader: SlideReader, known: float) -> TissueMask:
     voids = tuple(void for area in areas.values() for void in area.voids)
     shares = {name: area.share for name, area in areas.items() if area.samples.any()}
     return TissueMask(wide, downsample, voids, shares, tissue, part)
+
+
+def _without_marks(image: NDArray[np.uint8], marks: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """An image whose marks have the colour of its edges; marks that reach an edge stay.
+
+    Someone may have drawn on the margin around a picture, which then has more than one colour.
+    """
+    if not marks.any():
+        return image
+    blurred = cv2.dilate(marks.astype(np.uint8), np.ones((5, 5), np.uint8))
+    parts = np.asarray(cv2.connectedComponents(blurred)[1])
+    frame = np.ones(marks.shape, bool)
+    frame[1:-1, 1:-1] = False
+    inside = (parts > 0) & ~np.isin(parts, parts[frame])
+    painted = image.copy()
+    painted[inside] = np.median(image[frame], axis=0).astype(np.uint8)
+    return painted
 
 
 def _margin_samples(

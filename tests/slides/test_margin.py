@@ -65,6 +65,15 @@ def test_only_whole_samples_are_within() -> None:
     assert samples_within(None, (10, 12), 4.0) == (0, 0, 10, 12)
 
 
+@pytest.mark.parametrize("colour", [(30, 60, 160), (20, 20, 25), (150, 30, 40)], ids=str)
+def test_a_margin_with_a_pen_mark_is_one(tmp_path: Path, colour: tuple[int, int, int]) -> None:
+    whole = padded(tissue(), 400, 400, 400, 400, 243)
+    line = np.array([[60, 60], [980, 90], [990, 980], [200, 990], [60, 60]])
+    cv2.polylines(whole, [line], False, colour, 25, cv2.LINE_AA)
+    mask, _ = judged(tmp_path / "a.png", whole)
+    assert samples_within(mask.part, (1056, 1056), 1.0) == Rectangle(400, 400, 656, 656)
+
+
 @pytest.mark.parametrize("glass", [255, 244])
 def test_glass_without_noise_is_no_margin(tmp_path: Path, glass: int) -> None:
     """Saturated or smoothed glass: tissue does not end on it in a straight line."""
