@@ -224,6 +224,14 @@ def inspect_images(n: int, folder: Path) -> Work:
     return lambda: described(folder)
 
 
+def write_noise(file: Path, side: int) -> None:
+    """A slide of noise, ``side`` x ``side`` pixels."""
+    import tifffile
+
+    pixels = np.random.default_rng(1).integers(120, 200, (side, side, 3), np.uint8)
+    tifffile.imwrite(file, pixels, tile=(256, 256), photometric="rgb")
+
+
 class Blank:
     """A predictor that finds nothing at once, so that all else is measured."""
 
@@ -235,8 +243,6 @@ class Blank:
 
 def evaluated_regions(n: int, folder: Path) -> Work:
     """n Validation regions of nine nuclei in one slide of 17 megapixels, evaluated without the network."""
-    import tifffile
-
     from cellgennet_qupath.core.config import ClassNames, NormalisationConfig
     from cellgennet_qupath.evaluation.predictors import StudentPredictor
     from cellgennet_qupath.evaluation.regions import project_regions
@@ -246,8 +252,7 @@ def evaluated_regions(n: int, folder: Path) -> Work:
     from cellgennet_qupath.segmentation.model import Model
 
     across, step = 13, 320
-    pixels = np.random.default_rng(1).integers(120, 200, (across * step, across * step, 3), np.uint8)
-    tifffile.imwrite(folder / "slide.tif", pixels, tile=(256, 256), photometric="rgb")
+    write_noise(folder / "slide.tif", across * step)
     shapes: list[tuple[shapely.Geometry, str]] = []
     for k in range(n):
         x, y = k % across * step + 40, k // across * step + 40
@@ -282,16 +287,13 @@ def kept(n: int, folder: Path) -> Work:
 
 def within_boxes(n: int, folder: Path) -> Work:
     """A slide of 17 megapixels segmented inside n boxes of 160 pixels, with the model that ships."""
-    import tifffile
-
     from cellgennet_qupath.bundle import load_bundle, pretrained_bundle
     from cellgennet_qupath.qupath.open import open_project
     from cellgennet_qupath.segmentation.batch import segment_project
     from cellgennet_qupath.segmentation.options import SegmentOptions
 
     across, step = 13, 320
-    pixels = np.random.default_rng(1).integers(120, 200, (across * step, across * step, 3), np.uint8)
-    tifffile.imwrite(folder / "slide.tif", pixels, tile=(256, 256), photometric="rgb")
+    write_noise(folder / "slide.tif", across * step)
     corners = ((k % across * step + 40, k // across * step + 40) for k in range(n))
     shapes: list[tuple[shapely.Geometry, str]] = [
         (shapely.box(x, y, x + 160, y + 160), "Tumor") for x, y in corners
@@ -308,17 +310,14 @@ def within_boxes(n: int, folder: Path) -> Work:
 
 def finished_images(n: int, folder: Path) -> Work:
     """n images of which all are segmented already, segmented again."""
-    import tifffile
-
     from cellgennet_qupath.bundle import load_bundle, pretrained_bundle
     from cellgennet_qupath.qupath.open import open_project
     from cellgennet_qupath.segmentation.batch import segment_project
     from cellgennet_qupath.segmentation.options import SegmentOptions
 
     side, names = 64, tuple(f"slide {k}" for k in range(n))
-    pixels = np.random.default_rng(1).integers(120, 200, (side, side, 3), np.uint8)
     for name in names:
-        tifffile.imwrite(folder / f"{name}.tif", pixels, photometric="rgb")
+        write_noise(folder / f"{name}.tif", side)
     project_of(folder, side, names)
     bundle = load_bundle(pretrained_bundle())
 

@@ -186,11 +186,12 @@ def _tissue_mask(reader: SlideReader, known: float) -> TissueMask:
     image = reader.read_grid(0, 0, columns, rows, downsample)
     um = known * downsample
     fill = find_fill(image, um)
-    pen = find_ink(image, um, fill.samples).samples
-    part = picture_within(reader, _without_marks(image, fill.samples | pen), downsample)
+    ink = find_ink(image, um, fill.samples)
+    part = picture_within(reader, _without_marks(image, fill.samples | ink.samples), downsample)
     beyond, across = _margin_samples(part, (columns, rows), downsample)
-    ink = find_ink(image, um, fill.samples | beyond | across)
-    ink = Area(ink.samples | (pen & beyond), ink.voids)
+    if part is not None:
+        within = find_ink(image, um, fill.samples | beyond | across)
+        ink = Area(within.samples | (ink.samples & beyond), within.voids)
     areas = {"fill": Area(fill.samples | (beyond & ~ink.samples), fill.voids), "ink": ink}
     if longest <= _TEXT_SIDE and downsample == int(downsample):
         whole = _without_margin(reader.read_grid(0, 0, reader.width, reader.height, 1.0), part)
