@@ -9,6 +9,7 @@ repeated; annotation_table.py shows the results. The rows:
 start       the start alone
 scale       the start at the scale that the outlined nuclei ask for
 nothing     trained from ImageNet weights alone, with the default settings of ``--init none``
+brief       the same without unlabelled tissue, for as long as ``adapted`` takes
 supervised  adapted without unlabelled tissue, for as long as ``adapted`` takes
 adapted     adapted as ``cellgennet train`` does by default, whichever model it recommends
 """
@@ -43,7 +44,8 @@ from cellgennet_qupath.slides.reader import slide_size
 from cellgennet_qupath.training.adaptation import ADAPTATION_DEFAULTS
 from cellgennet_qupath.training.run import train_project
 
-ROWS = ("start", "scale", "nothing", "supervised", "adapted")
+ROWS = ("start", "scale", "nothing", "brief", "supervised", "adapted")
+FROM_NOTHING = ("nothing", "brief")
 COLUMNS = ("pq", "aji", "f1@0.5", "dice")
 AS_LONG = 1.45
 """Steps on labelled patches alone that take as long as one of adaptation with distillation, timed."""
@@ -52,7 +54,7 @@ AS_LONG = 1.45
 def settings(row: str, seed: int) -> Config:
     """The settings of a row that is trained."""
     raw: dict[str, Any] = {"seed": seed, "threads": 1}
-    if row == "supervised":
+    if row in ("brief", "supervised"):
         epochs = round(AS_LONG * ADAPTATION_DEFAULTS["student"]["epochs"])
         raw |= {"loss": {"distillation": 0.0}, "student": {"epochs": epochs}}
     return config_from(raw, row)
@@ -63,7 +65,7 @@ def trained(lab: Lab, start: Bundle, row: str, seed: int, output: Path) -> Bundl
     if output.is_dir():
         return load_bundle(output)
     with open_project(lab.project, "files", None, slide_size, writable=True) as project:
-        init = None if row == "nothing" else start
+        init = None if row in FROM_NOTHING else start
         return train_project(project, output, settings(row, seed), resume=True, reporter=Printed(), init=init)
 
 

@@ -27,6 +27,7 @@ ROWS = {
     "start": "start alone",
     "scale": "start at the lab's scale",
     "nothing": "from nothing",
+    "brief": "from nothing, as long",
     "supervised": "adapted, annotations alone",
     "adapted": "adapted",
 }
