@@ -58,9 +58,10 @@ def _bytes_at(file: tifffile.FileHandle, offset: int, length: int) -> bytes:
     return bytes(file.read(length))
 
 
-def is_tissue(row: int, column: int) -> bool:
-    """Whether a field of the slide is a copy of the tissue."""
-    return row % 2 == 1 and column % 2 == 1
+def tissue_fields(across: int) -> NDArray[np.bool_]:
+    """Which fields of the slide are copies of the tissue, (row, column)."""
+    odd = np.arange(across) % 2 == 1
+    return odd[:, None] & odd[None, :]
 
 
 def write_large_slide(file: Path, tissue: Sequence[Level], glass: Sequence[Level], across: int) -> None:
@@ -73,7 +74,7 @@ def write_large_slide(file: Path, tissue: Sequence[Level], glass: Sequence[Level
             inside = full.across
             index = np.arange(across * inside)
             field, within = index // inside, index % inside
-            kinds = np.array([[is_tissue(row, column) for column in field] for row in field])
+            kinds = tissue_fields(across)[np.ix_(field, field)]
             nth = within[:, None] * inside + within[None, :]
             offsets, lengths = (
                 np.where(kinds, places[1][part][nth], places[0][part][nth]).ravel() for part in (0, 1)
@@ -157,7 +158,7 @@ def segment(slide: Path, model: Path, across: int) -> dict[str, object]:
         for chunk in nuclei.chunks():
             found += counts(shapely.get_coordinates(shapely.centroid(chunk.polygons)), across)
         told = clock.told(reader.width * reader.height, int(found.sum()))
-    copies = found[np.array([[is_tissue(row, column) for column in range(across)] for row in range(across)])]
+    copies = found[tissue_fields(across)]
     return {
         **told,
         "tissue_megapixels": len(copies) * FIELD**2 / 1e6,
@@ -177,16 +178,11 @@ def main(images: Path, model: Path, out: Path, across: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     slide = out / f"large-{across}.tif"
     if not slide.exists():
-        fields = []
-        for name, squares in (
-            ("tissue", pictures(images)),
-            ("glass", [np.full((_TILE, _TILE, 3), 243, np.uint8)]),
-        ):
-            field = out / f"{name}.ome.tif"
-            write_mosaic(field, FIELD, squares, MPP, seed=0)
-            fields.append(levels_of(field))
+        tissue, glass = out / "tissue.ome.tif", out / "glass.ome.tif"
+        write_mosaic(tissue, FIELD, pictures(images), MPP, seed=0)
+        write_mosaic(glass, FIELD, [np.full((_TILE, _TILE, 3), 243, np.uint8)], MPP, seed=0)
         part = slide.with_name(slide.name + ".part")
-        write_large_slide(part, *fields, across)
+        write_large_slide(part, levels_of(tissue), levels_of(glass), across)
         part.replace(slide)
     told = segment(slide, model, across)
     (out / "large_slide.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
