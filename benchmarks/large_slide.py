@@ -61,7 +61,8 @@ def _bytes_at(file: tifffile.FileHandle, offset: int, length: int) -> bytes:
 def tissue_fields(across: int) -> NDArray[np.bool_]:
     """Which fields of the slide are copies of the tissue, (row, column)."""
     odd = np.arange(across) % 2 == 1
-    return odd[:, None] & odd[None, :]
+    copies: NDArray[np.bool_] = odd[:, None] & odd[None, :]
+    return copies
 
 
 def write_large_slide(file: Path, tissue: Sequence[Level], glass: Sequence[Level], across: int) -> None:
