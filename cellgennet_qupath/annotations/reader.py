@@ -6,10 +6,11 @@ says is set aside and reported, because drawings contain mistakes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from ..core.config import ClassNames
 from ..geometry.lookup import near_each
@@ -65,22 +66,25 @@ def interpret(
     half a square pixel of it is outside.
     """
     found, findings = sort_annotations(annotations, classes, size)
+    parts = {role: _parts(found, role) for role in (Role.TRAINING, Role.CORRECTED, Role.VALIDATION)}
     drawn = {
-        Split.TRAINING: _parts(found, Role.TRAINING, Role.CORRECTED),
-        Split.VALIDATION: _parts(found, Role.VALIDATION),
+        Split.TRAINING: [*parts[Role.TRAINING], *parts[Role.CORRECTED]],
+        Split.VALIDATION: parts[Role.VALIDATION],
     }
     overlapping = _overlapping(drawn)
     if overlapping:
         findings.append(say.validation_in_training(overlapping, classes.validation, classes.training))
     everywhere = [*drawn[Split.TRAINING], *drawn[Split.VALIDATION]]
-    detected = _detected(detections, _parts(found, Role.CORRECTED))
+    detected = _detected(detections, parts[Role.CORRECTED])
     nuclei, more = select_nuclei(
         found.nuclei, found.others, detected, everywhere, found.background, mpp, found.near_misses
     )
     findings += more
 
     validation = drawn[Split.VALIDATION]
-    training = _without(drawn[Split.TRAINING], validation)
+    left = [*_left(drawn[Split.TRAINING], validation), *validation]
+    first = len(drawn[Split.TRAINING])
+    training = _polygons(left[:first])
     trained, touches_training = inside_and_touching(nuclei.shapes, training)
     validated, touches_validation = inside_and_touching(nuclei.shapes, validation)
     inside, touching = trained | validated, touches_training | touches_validation
@@ -89,7 +93,8 @@ def interpret(
     if stray.any():
         findings.append(say.outside_regions(int(stray.sum()), classes.detection_class))
     outlined = nuclei.shapes[touching]
-    findings += _empty_regions(found, outlined, classes, counts)
+    known = _known(array_of(left), outlined, found.background)
+    findings += _empty_regions(parts, left, known, classes, counts)
     ignored = [*found.ignored, *found.held_out]
     _, under_ignored = inside_and_touching(nuclei.shapes, ignored)
     kept = (inside | scattered) & ~under_ignored
@@ -98,8 +103,8 @@ def interpret(
     _, doubted = inside_and_touching(doubtful, [*everywhere, *found.background])
     return Supervision(
         regions={
-            Split.TRAINING: _without(_known(drawn[Split.TRAINING], outlined, found.background), validation),
-            Split.VALIDATION: _known(validation, outlined, found.background),
+            Split.TRAINING: _polygons(array_of(left)[:first][known[:first]]),
+            Split.VALIDATION: list(array_of(left)[first:][known[first:]]),
         },
         drawn=drawn,
         nuclei=nuclei.shapes[kept],
@@ -130,14 +135,19 @@ def _overlapping(drawn: dict[Split, list[shapely.Geometry]]) -> int:
     return int(touching.sum())
 
 
-def _without(regions: list[shapely.Geometry], others: list[shapely.Geometry]) -> list[shapely.Geometry]:
-    """The parts of regions that are outside the others."""
+def _left(regions: list[shapely.Geometry], others: list[shapely.Geometry]) -> list[shapely.Geometry]:
+    """For each region the part of it that is outside the others, which may be empty."""
     if not regions or not others:
         return regions
     left, taken = array_of(regions), array_of(others)
     for row, near in near_each(left, taken):
         left[row] = shapely.difference(left[row], shapely.union_all(taken[near]))
-    return list(shapely.get_parts([shape for shape in closed(left) if shape is not None]))
+    return list(left)
+
+
+def _polygons(shapes: Sequence[shapely.Geometry] | Shapes) -> list[shapely.Geometry]:
+    """The polygons of shapes; those without area are left out."""
+    return list(shapely.get_parts([one for one in closed(array_of(shapes)) if one is not None]))
 
 
 def _detected(detections: Shapes | None, corrected: list[shapely.Geometry]) -> Shapes:
@@ -151,37 +161,50 @@ def _detected(detections: Shapes | None, corrected: list[shapely.Geometry]) -> S
     return touched
 
 
-def _known(
-    regions: list[shapely.Geometry], nuclei: Shapes, background: list[shapely.Geometry]
-) -> list[shapely.Geometry]:
-    """The regions with an outlined nucleus, and those that are declared to have none."""
-    if not regions:
-        return []
-    shapes = array_of(regions)
-    known = np.zeros(len(shapes), bool)
+def _known(regions: Shapes, nuclei: Shapes, background: list[shapely.Geometry]) -> NDArray[np.bool_]:
+    """(n,) which regions have an outlined nucleus of their own, or are declared to have none.
+
+    A nucleus across the border of two regions is outlined for the one that holds more of it: a rectangle
+    that nobody has annotated yet is not known because nuclei of the rectangle beside it reach into it.
+    """
+    known = np.zeros(len(regions), bool)
+    if not len(regions):
+        return known
     if len(nuclei):
-        for row, near in near_each(shapes, nuclei):
-            known[row] = bool((shared_areas(nuclei[near], shapes[row]) >= 0.5).any())
+        shares = [
+            (row, near, shared_areas(nuclei[near], regions[row])) for row, near in near_each(regions, nuclei)
+        ]
+        most = np.full(len(nuclei), 1.0)
+        for _, near, shared in shares:
+            most[near] = np.maximum(most[near], shared)
+        for row, near, shared in shares:
+            known[row] = bool((shared >= most[near] - 0.5).any())
     if background:
-        covered = shared_areas(shapes, shapely.union_all(background))
-        known |= covered >= _DECLARED * shapely.area(shapes)
-    return list(shapes[known])
+        covered = shared_areas(regions, shapely.union_all(background))
+        known |= covered >= _DECLARED * shapely.area(regions)
+    return known
 
 
 def _empty_regions(
-    found: SortedAnnotations, nuclei: Shapes, classes: ClassNames, counts: Callable[[], ObjectCounts]
+    parts: Mapping[Role, Sequence[shapely.Geometry]],
+    left: Sequence[shapely.Geometry],
+    known: NDArray[np.bool_],
+    classes: ClassNames,
+    counts: Callable[[], ObjectCounts],
 ) -> list[Finding]:
+    """Findings about regions without an outlined nucleus.
+
+    left, known : for the regions of all ``parts``, what is left of each, and whether it is known.
+    """
     names = {
         Role.TRAINING: classes.training,
         Role.CORRECTED: CORRECTED,
         Role.VALIDATION: classes.validation,
     }
-    empty = {}
-    for role, name in names.items():
-        regions = _parts(found, role)
-        missing = len(regions) - len(_known(regions, nuclei, found.background))
-        if missing:
-            empty[name] = missing
+    role = np.repeat(np.arange(len(parts)), [len(regions) for regions in parts.values()])
+    missing = ~known & (shapely.area(array_of(left)) >= 0.5)
+    empty = {names[one]: int(missing[role == number].sum()) for number, one in enumerate(parts)}
+    empty = {name: n for name, n in empty.items() if n}
     if not empty:
         return []
     objects = counts()

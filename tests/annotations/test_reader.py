@@ -210,6 +210,37 @@ def test_an_empty_part_of_a_merged_region_is_unknown() -> None:
     assert len(found.regions[Split.TRAINING]) == 1
 
 
+@pytest.mark.parametrize("beside", ["Training", "Validation", "Corrected"])
+def test_a_nucleus_of_the_region_beside_it_does_not_make_an_empty_region_known(beside: str) -> None:
+    empty = box(180, 20, 160, 160, beside)
+    found = read(*GOOD, disc(176, 100), empty)
+    split = Split.VALIDATION if beside == "Validation" else Split.TRAINING
+    assert kinds(found)[Kind.EMPTY_REGION] == 1
+    assert (raster(found, split).objects[25:175, 190:340] == UNKNOWN).all()
+    own = read(*GOOD, disc(176, 100), empty, disc(250, 100))
+    assert Kind.EMPTY_REGION not in kinds(own)
+    assert raster(own, split).objects[170, 330] == 0
+
+
+def test_outlines_in_a_validation_region_do_not_make_the_training_region_around_it_known() -> None:
+    around = box(5, 5, 300, 200)
+    found = read(around, box(20, 20, 160, 160, "Validation"), *ROW)
+    assert kinds(found)[Kind.EMPTY_REGION] == 1 and not found.regions[Split.TRAINING]
+    both = read(around, box(20, 20, 160, 160, "Validation"), *ROW, disc(250, 100))
+    assert Kind.EMPTY_REGION not in kinds(both) and both.regions[Split.TRAINING]
+    hidden = read(REGION, *ROW, box(10, 10, 200, 200, "Validation"))
+    assert Kind.EMPTY_REGION not in kinds(hidden), "all of the training region is for validation"
+
+
+def test_a_nucleus_in_overlapping_regions_makes_each_known_that_holds_it() -> None:
+    twice = read(REGION, REGION, *ROW)
+    assert len(twice.regions[Split.TRAINING]) == 2
+    overlapping = read(*GOOD, box(130, 20, 160, 160), disc(160, 150))
+    assert len(overlapping.regions[Split.TRAINING]) == 2, "one nucleus is wholly inside both"
+    alone = read(box(20, 20, 160, 160), disc(20, 100))
+    assert len(alone.regions[Split.TRAINING]) == 1, "no other region holds more of it"
+
+
 def test_background_over_a_region_says_that_it_has_no_nuclei() -> None:
     found = read(box(20, 20, 100, 100, "Validation"), box(20, 20, 100, 100, "Background"))
     assert not found.findings
