@@ -8,7 +8,7 @@ and result (``interpolation``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,7 +47,7 @@ class Start:
     student  : the weights, safetensors; ``checksum``: their SHA-256.
     decoding : the rule that turns maps into nuclei, in µm at the start's own scale.
     mpp      : µm per pixel at which the start reads slides; None for full resolution.
-    teacher  : its StarDist folder, if the bundle holds one.
+    teacher  : its StarDist folder, if the bundle holds one, and ``teacher_thresholds`` of its predictions.
     species  : of the tissue that it learnt from, as its card records them; so are stain, licence and
                attribution.
     """
@@ -62,6 +62,7 @@ class Start:
     stain: str = "H&E"
     licence: str = "unspecified"
     attribution: str = ""
+    teacher_thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 def start_of(bundle: Bundle) -> Start:
@@ -77,6 +78,7 @@ def start_of(bundle: Bundle) -> Start:
         bundle.card.stain,
         bundle.card.licence,
         bundle.card.attribution,
+        dict(bundle.card.teacher_thresholds),
     )
 
 

@@ -161,6 +161,7 @@ def _card_of_start(card: Card, start: Start) -> Card:
             "licence": start.licence,
             "attribution": start.attribution,
             "decoding": start.decoding.model_dump(),
+            "teacher_thresholds": dict(start.teacher_thresholds),
             "config": config,
             "metrics": {"result, not kept": card.metrics.get("student", {})},
         }

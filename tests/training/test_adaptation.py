@@ -203,6 +203,16 @@ def test_the_card_of_a_start_that_is_kept_says_what_the_start_learnt_from(tmp_pa
     assert (card.licence, card.attribution) == ("CC BY 4.0", "Made by the other lab")
 
 
+@pytest.mark.parametrize("theirs", [{"prob": 0.6, "nms": 0.3}, {"prob": 0.3, "nms": 0.5}, {}])
+def test_a_start_that_is_kept_keeps_the_thresholds_of_its_teacher(
+    start: Bundle, theirs: dict[str, float]
+) -> None:
+    card = start.card.model_copy(update={"teacher_thresholds": theirs})
+    kept = start_of(replace(start, card=card))
+    trained = Card(name="mine", created="", mpp=0.25, teacher_thresholds={"prob": 0.5, "nms": 0.4})
+    assert _card_of_start(trained, kept).teacher_thresholds == theirs
+
+
 def test_a_model_credits_whom_its_start_credits(tmp_path: Path) -> None:
     start = Start("dab", tmp_path, "", DecodingConfig(), 0.5, None, attribution="Made by the other lab.")
     assert _credit(start) == "Adapted from dab. Made by the other lab."
