@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
@@ -22,11 +22,23 @@ LARGEST = 2048
 class LabelBox(NamedTuple):
     """A window and its ``core``; the cores of a slide's windows do not overlap.
 
-    A nucleus belongs to the window whose core contains the centre of its bounding box.
+    A nucleus belongs to the window whose core contains the centre of its bounding box. ``whole`` is the
+    window that was divided, if it was, else the window itself.
     """
 
     box: Rectangle
     core: Rectangle
+    whole: Rectangle
+
+
+class Place(NamedTuple):
+    """Where a window is: on which slide, and in which annotated area (``LabelBox.whole``) of it.
+
+    Two images of a project may show one slide, so the slide's name here is not the image's.
+    """
+
+    slide: str
+    area: Rectangle
 
 
 class Window(Protocol):
@@ -35,6 +47,10 @@ class Window(Protocol):
     @property
     def source(self) -> str:
         """The image's name, for messages and figures."""
+
+    @property
+    def place(self) -> Place:
+        """Where it is, for statistics: windows of one place are no independent samples."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -73,6 +89,10 @@ class LabelledWindow:
     box: Rectangle
     split: Split
     source: str
+
+    @property
+    def place(self) -> Place:
+        return Place(self.source, self.box)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -122,7 +142,7 @@ def label_boxes(
             inner = np.array(cores) + np.array([1e-6, 1e-6, -1e-6, -1e-6])
             drawn = shapely.box(*(inner * downsample).T)
             cores = [cores[row] for row in np.unique(tree.query(drawn, predicate="intersects")[0])]
-        boxes += [LabelBox(_widened(core, outer, margin), core) for core in cores]
+        boxes += [LabelBox(_widened(core, outer, margin), core, outer) for core in cores]
     return boxes
 
 
@@ -159,7 +179,7 @@ def render_window(
 
     Where a larger window was divided, a nucleus cut by the edge is known as foreground but not as an object.
     """
-    box, core = where
+    box, core, _ = where
     labels = render(supervision, split, (box.rows, box.columns), downsample, (box.x0, box.y0))
     objects = labels.objects
     edges = [
@@ -181,7 +201,22 @@ def render_window(
     return labels, np.array(owned, np.int32)
 
 
+def own_labels(labels: LabelRasters, owned: NDArray[np.int32], where: LabelBox) -> LabelRasters:
+    """The rasters of ``render_window`` in which only what belongs to the window is known.
+
+    So that each nucleus is scored once, whole, in the window to which it belongs.
+    """
+    other = np.ones(labels.objects.shape, bool)
+    other[inner_part(where)] = False
+    other = ((labels.objects > 0) | other) & ~np.isin(labels.objects, owned)
+    return replace(
+        labels,
+        objects=np.where(other, UNKNOWN, labels.objects).astype(np.int32),
+        foreground=np.where(other, UNKNOWN, labels.foreground).astype(np.int8),
+    )
+
+
 def inner_part(where: LabelBox) -> tuple[slice, slice]:
     """The rows and columns of a window's core within the window."""
-    box, core = where
+    box, core, _ = where
     return slice(core.y0 - box.y0, core.y1 - box.y0), slice(core.x0 - box.x0, core.x1 - box.x0)

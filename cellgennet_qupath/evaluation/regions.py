@@ -15,7 +15,7 @@ from ..annotations.classes import Role, role_of
 from ..annotations.findings import report
 from ..annotations.labels import UNKNOWN, Split, Supervision
 from ..annotations.reader import read_supervision
-from ..annotations.windows import LabelBox, inner_part, label_boxes, render_window
+from ..annotations.windows import LabelBox, label_boxes, own_labels, render_window
 from ..bundle import Bundle
 from ..core.config import ClassNames
 from ..core.environment import of_image
@@ -317,7 +317,7 @@ def _entry_regions(
     boxes = label_boxes(supervision, Split.VALIDATION, 1.0, _MARGIN)
     regions = []
     for number, wide in enumerate(boxes, start=1):
-        where = LabelBox(_on_image(wide.box, size), _on_image(wide.core, size))
+        where = LabelBox(_on_image(wide.box, size), _on_image(wide.core, size), wide.whole)
         validated = _part_of(supervision.layers.regions[Split.VALIDATION], shapely.box(*where.core))
         trained = _part_of(supervision.layers.drawn[Split.TRAINING], validated)
         regions.append(
@@ -346,12 +346,8 @@ def _on_image(box: Rectangle, size: tuple[int, int]) -> Rectangle:
 def _window_truth(supervision: Supervision, where: LabelBox) -> Callable[[], Truth]:
     def truth() -> Truth:
         rasters, owned = render_window(supervision, Split.VALIDATION, where, 1.0)
-        labels = rasters.objects
-        # Each nucleus is scored once, whole, in the window to which it belongs.
-        outside = np.ones(labels.shape, bool)
-        outside[inner_part(where)] = False
-        unknown = (labels == UNKNOWN) | ((labels > 0) | outside) & ~np.isin(labels, owned)
-        return np.where(unknown, 0, labels).astype(np.int32), unknown
+        labels = own_labels(rasters, owned, where).objects
+        return np.maximum(labels, 0), labels == UNKNOWN
 
     return truth
 

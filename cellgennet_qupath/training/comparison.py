@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..annotations.windows import Place
 from .tally import Tally, pooled_pq
 
 RESAMPLES = 2000
@@ -104,20 +105,20 @@ class PairedComparison:
 
 
 def compare_paired(
-    start: Sequence[Tally], result: Sequence[Tally], sources: Sequence[str], seed: int = 0
+    start: Sequence[Tally], result: Sequence[Tally], places: Sequence[Place], seed: int = 0
 ) -> PairedComparison:
     """Compare two models on the same windows.
 
     start, result : (n,) the nuclei of each window.
-    sources       : (n,) the slide of each window. With ``FEW_SLIDES`` slides or more these are resampled,
-                    as nuclei of one slide are alike; else the windows.
+    places        : (n,) where each window is. With ``FEW_SLIDES`` slides or more these are resampled, as
+                    nuclei of one slide are alike; else the regions, each with all windows of it.
 
     The interval is the percentile bootstrap of the difference in pooled panoptic quality.
     """
-    names = list(dict.fromkeys(sources))
-    by_slide = len(names) >= FEW_SLIDES
-    group = np.array([names.index(s) for s in sources] if by_slide else range(len(sources)), int)
-    count = int(group.max(initial=-1)) + 1
+    by_slide = len({place.slide for place in places}) >= FEW_SLIDES
+    clusters = [place.slide if by_slide else place for place in places]
+    names = {one: number for number, one in enumerate(dict.fromkeys(clusters))}
+    group, count = np.array([names[one] for one in clusters], int), len(names)
     first, second = _summed(start, group, count), _summed(result, group, count)
     total = sum(result, Tally())
     what = f"{count} {'slide' if by_slide else 'region'}{'' if count == 1 else 's'}"

@@ -49,7 +49,8 @@ def recommend(
     reasons += [sentence for sentence in doubts if sentence]
     if worse or doubts[1] or (doubts[0] and not proven):
         return Recommendation("start", [*reasons, f"Recommended: {start}, as it was before the training."])
-    shared = sorted({window.source for window in training} & {window.source for window in validation})
+    slides = {window.place.slide for window in training}
+    shared = sorted({window.source for window in validation if window.place.slide in slides})
     if shared and comparison is not None:
         reasons.append(
             f"Training and Validation share {len(shared)} slide{'' if len(shared) == 1 else 's'} "

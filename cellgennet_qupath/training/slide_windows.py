@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..annotations.labels import UNKNOWN, LabelRasters, Split, Supervision
-from ..annotations.windows import LabelBox, inner_part, render_window
+from ..annotations.windows import LabelBox, Place, inner_part, own_labels, render_window
 from ..qupath.images import open_image
 from ..qupath.project import ImageEntry
 from ..slides.normalisation import Normalisation
@@ -32,6 +32,11 @@ class TrainingSlide:
     mpp: float | None
     downsample: float
     normalisation: Normalisation
+
+    @property
+    def key(self) -> str:
+        """The picture: its file and which one of the file it is, whatever the project calls it."""
+        return f"{self.entry.slide} {self.entry.series}"
 
 
 class _Packed(NamedTuple):
@@ -69,7 +74,10 @@ class WindowCache:
 
 
 class SlideWindow:
-    """A labelled window of a slide (see ``annotations.windows.Window``)."""
+    """A labelled window of a slide (see ``annotations.windows.Window``).
+
+    For validation only what belongs to the window is known: windows that were one overlap.
+    """
 
     def __init__(self, slide: TrainingSlide, split: Split, where: LabelBox, cache: WindowCache) -> None:
         self.slide, self.split, self.where = slide, split, where
@@ -81,6 +89,10 @@ class SlideWindow:
     @property
     def source(self) -> str:
         return self.slide.entry.name
+
+    @property
+    def place(self) -> Place:
+        return Place(self.slide.key, self.where.whole)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -116,7 +128,11 @@ class SlideWindow:
         return _Packed(pixels, packed.astype(np.int16) if few else packed)
 
     def _render(self) -> tuple[LabelRasters, NDArray[np.int32]]:
-        return render_window(self.slide.supervision, self.split, self.where, self.slide.downsample)
+        slide, where = self.slide, self.where
+        labels, owned = render_window(slide.supervision, self.split, where, slide.downsample)
+        if self.split is Split.VALIDATION:
+            labels = own_labels(labels, owned, where)
+        return labels, owned
 
 
 def _unpacked(packed: NDArray[np.signedinteger]) -> LabelRasters:

@@ -203,7 +203,7 @@ def _between(run: TrainingRun, start: Start) -> FinishedStudent:
         own = start.decoding.at(stride * (start.mpp or NOMINAL_MPP))
         before = [tally_at(original, own, w.image, w.labels.objects, 1 / factor, stride) for w in windows]
         after = [tally_maps(sample.predicted, sample.truth, stride) for sample in finished.samples]
-        comparison = compare_paired(before, after, [window.source for window in windows], config.seed)
+        comparison = compare_paired(before, after, [window.place for window in windows], config.seed)
     return replace(finished, share=share, comparison=comparison)
 
 

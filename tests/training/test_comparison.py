@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellgennet_qupath.annotations.windows import Window
+from cellgennet_qupath.annotations.windows import Place, Window
+from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.training.comparison import compare_paired
 from cellgennet_qupath.training.recommendation import recommend
 from cellgennet_qupath.training.stain_check import doubt, share_darker
@@ -20,7 +21,8 @@ def windows_of(quality: list[float], n: int = 20) -> list[Tally]:
     return [Tally(n, n, n, q * n) for q in quality]
 
 
-SLIDES = ["a", "b", "c", "d", "e", "f"]
+AREA = Rectangle(0, 0, 100, 100)
+SLIDES = [Place(name, AREA) for name in "abcdef"]
 
 
 def test_tallies_add_up_to_the_panoptic_quality_of_all() -> None:
@@ -65,8 +67,18 @@ def test_a_small_loss_on_few_nuclei_in_two_regions_is_no_evidence_and_a_large_on
 
 
 def test_regions_of_one_slide_count_as_regions() -> None:
-    compared = compare_paired(windows_of([0.4] * 4), windows_of([0.6] * 4), ["a"] * 4)
+    places = [Place("a", Rectangle(x, 0, x + 10, 10)) for x in range(0, 80, 20)]
+    compared = compare_paired(windows_of([0.4] * 4), windows_of([0.6] * 4), places)
     assert compared.clusters == "4 regions"
+
+
+@pytest.mark.parametrize("parts", [(4,), (2, 3), (1, 1, 5)])
+def test_the_windows_of_a_large_region_are_one_region(parts: tuple[int, ...]) -> None:
+    places = [Place("a", Rectangle(x, 0, x + 10, 10)) for x, count in enumerate(parts) for _ in range(count)]
+    better = [0.6 + 0.01 * i for i in range(len(places))]
+    compared = compare_paired(windows_of([0.4] * len(places)), windows_of(better), places)
+    assert compared.clusters == f"{len(parts)} region{'s' if len(parts) > 1 else ''}"
+    assert np.isnan(compared.low) == (len(parts) < 3)
 
 
 def test_nothing_to_compare_is_said() -> None:
@@ -77,7 +89,7 @@ def test_nothing_to_compare_is_said() -> None:
 @given(st.lists(st.floats(0.1, 0.9), min_size=3, max_size=9), st.integers(0, 50))
 def test_a_model_is_neither_better_nor_worse_than_itself(quality: list[float], seed: int) -> None:
     same = windows_of(quality)
-    compared = compare_paired(same, same, [str(i) for i in range(len(same))], seed)
+    compared = compare_paired(same, same, [Place(str(i), AREA) for i in range(len(same))], seed)
     assert compared.outcome == "cannot tell" and compared.difference == 0
 
 

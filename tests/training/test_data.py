@@ -36,6 +36,7 @@ class Folder:
     entries: list[ImageEntry] = field(default_factory=list)
     drawn: dict[str, list[Annotation]] = field(default_factory=dict)
     detected: int = 0
+    size: tuple[int, int] = (400, 300)
 
     def annotations(self, entry: ImageEntry) -> list[Annotation]:
         return self.drawn.get(entry.id, [])
@@ -50,10 +51,10 @@ class Folder:
         number = str(len(self.entries) + 1)
         slide = self.path / f"{number}.png"
         rng = np.random.default_rng(seed)
-        image = np.clip(rng.normal((150, 90, 140), 25, (300, 400, 3)), 0, 255).astype(np.uint8)
+        image = np.clip(rng.normal((150, 90, 140), 25, (*self.size[::-1], 3)), 0, 255).astype(np.uint8)
         cv2.imwrite(str(slide), image)
         pixel = None if mpp is None else (mpp, mpp)
-        entry = ImageEntry(number, f"slide {number}", slide.as_uri(), slide, (400, 300), pixel)
+        entry = ImageEntry(number, f"slide {number}", slide.as_uri(), slide, self.size, pixel)
         self.entries.append(entry)
         self.drawn[number] = list(annotations)
         return entry
@@ -276,6 +277,22 @@ def test_validation_inside_training_is_not_trained_on(tmp_path: Path) -> None:
     assert isinstance(window, SlideWindow)
     x, y = 140 - window.where.box.x0, 30 - window.where.box.y0
     assert not window.known[y : y + 70, x : x + 120].any()
+
+
+@pytest.mark.parametrize("split", ["Validation", "Training"])
+def test_nuclei_of_a_divided_region_are_counted_once(tmp_path: Path, split: str) -> None:
+    """Its windows overlap by their margins: for validation each knows only what belongs to it."""
+    discs = [shapely.Point(40 + 60 * i, 40 + 60 * j).buffer(9) for i in range(22) for j in range(4)]
+    project = Folder(tmp_path, size=(1400, 300))
+    project.add(annotation(shapely.box(5, 5, 1395, 295), split), *map(annotation, discs))
+    project.add(*region())
+    data = load(project, CONFIG, None, Silent())
+    windows = [window for window in (*data.training, *data.validation) if window.source == "slide 1"]
+    assert len(windows) == 3 and len({window.place for window in windows}) == 1
+    assert sum(window.n_nuclei for window in windows) == len(discs)
+    if split == "Validation":
+        shown = [len(np.unique(w.labels.objects[w.labels.objects > 0])) for w in windows]
+        assert shown == [window.n_nuclei for window in windows]
 
 
 def test_windows_of_median_size_are_held_out_and_few_of_them(tmp_path: Path) -> None:
