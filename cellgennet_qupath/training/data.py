@@ -27,6 +27,7 @@ from ..slides.normalisation import estimate
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
 from ..slides.reader import SlideReader
 from ..slides.tissue import tissue_mask
+from .held_out import ensure_validation
 from .patches import generator
 from .slide_windows import SlideWindow, TrainingSlide, WindowCache
 
@@ -34,8 +35,6 @@ _MARGIN = 64
 """Samples of real tissue around labels, so that patches there show context instead of padding."""
 _LARGEST = 640
 """Samples per side of a window; of larger ones, only a few would fit into the memory for windows."""
-_MOST_HELD_OUT = 8
-"""Windows held out where there is no validation region; they are in memory while thresholds are tuned."""
 _CELL = 32
 """Side, in samples, of the squares in which a tile's tissue is looked up."""
 _MIN_TISSUE = 0.3
@@ -194,7 +193,7 @@ def load_training_data(
         raise SupervisionError(
             project.path, "no image with annotations can be used (see above)", "Give --mpp or calibrate them"
         )
-    learnt, held_out = _ensure_validation(training, validation, config, reporter)
+    slides, learnt, held_out = ensure_validation(slides, training, validation, config, reporter)
     tiles = _choose_tiles(slides, config)
     return TrainingData(
         target, len(slides), learnt, held_out, tiles, listener.warnings, "" if unlike_h_and_e else "H&E"
@@ -268,28 +267,3 @@ def _common_mpp(readable: Sequence[_Readable]) -> float | None:
         if supervision.usable(Split.TRAINING) and calibration.mpp is not None
     )
     return sizes.most_common(1)[0][0] if sizes else None
-
-
-def _ensure_validation(
-    training: list[SlideWindow], validation: list[SlideWindow], config: Config, reporter: Reporter
-) -> tuple[list[SlideWindow], list[SlideWindow]]:
-    """Training and validation windows; without Validation regions some of the others are held out."""
-    if any(w.n_nuclei for w in validation):
-        return training, validation
-    with_nuclei = [i for i, w in enumerate(training) if w.n_nuclei]
-    name = config.classes.validation
-    if len(with_nuclei) < 2:
-        reporter.warn(
-            f"No region of class {name} with outlined nuclei, and too few others to hold one out: thresholds "
-            "are tuned on the training regions, so the scores of this model say little."
-        )
-        return training, [training[i] for i in with_nuclei]
-    # Every fifth, from the median number of nuclei upwards: few nuclei make poor thresholds.
-    ranked = sorted(with_nuclei, key=lambda i: training[i].n_nuclei)
-    chosen = ranked[len(ranked) // 2 :: 5]
-    held = set(chosen[:: -(-len(chosen) // _MOST_HELD_OUT)])
-    reporter.warn(
-        f"No region of class {name} with outlined nuclei: {len(held)} of {len(training)} labelled windows "
-        f"are held out ({', '.join(sorted({training[i].source for i in held}))})."
-    )
-    return [w for i, w in enumerate(training) if i not in held], [training[i] for i in sorted(held)]

@@ -86,6 +86,10 @@ class SlideWindow:
         self.n_nuclei = len(owned)
         self.n_known = int(np.not_equal(labels.foreground, UNKNOWN)[inner_part(where)].sum())
 
+    def with_labels(self, slide: TrainingSlide, split: Split) -> SlideWindow:
+        """The same window with the labels of the same slide for a split."""
+        return SlideWindow(slide, split, self.where, self._cache)
+
     @property
     def source(self) -> str:
         return self.slide.entry.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -19,7 +19,8 @@ from cellgennet_qupath.core.errors import SupervisionError, TrainingError
 from cellgennet_qupath.core.progress import Reporter, Silent
 from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.qupath.project import Annotation, ImageEntry, ObjectCounts, Project
-from cellgennet_qupath.training.data import SlideTile, TrainingData, _ensure_validation, load_training_data
+from cellgennet_qupath.training.data import SlideTile, TrainingData, load_training_data
+from cellgennet_qupath.training.held_out import windows_to_hold_out
 from cellgennet_qupath.training.patches import PatchSampler, generator
 from cellgennet_qupath.training.run_folder import prepare_run, with_checksum
 from cellgennet_qupath.training.slide_windows import SlideWindow, WindowCache
@@ -301,10 +302,48 @@ def test_windows_of_median_size_are_held_out_and_few_of_them(tmp_path: Path) -> 
         project.add(*region()[: 1 + count])
     assert [window.n_nuclei for window in load(project, CONFIG, None, Silent()).validation] == [2]
     windows = [Counted(number % 7 + 1) for number in range(100)]
-    training, held_out = _ensure_validation(cast(Any, windows), [], CONFIG, Silent())
+    held_out = windows_to_hold_out(windows)
     assert 4 <= len(held_out) <= 8
-    assert len(training) + len(held_out) == 100
-    assert min(window.n_nuclei for window in held_out) >= 4
+    assert min(windows[i].n_nuclei for i in held_out) >= 4
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_what_is_held_out_of_a_large_region_is_not_trained_on(tmp_path: Path, background: bool) -> None:
+    discs = [shapely.Point(40 + 60 * i, 40 + 60 * j).buffer(9) for i in range(22) for j in range(4)]
+    project = Folder(tmp_path, size=(1400, 300))
+    project.add(annotation(shapely.box(5, 5, 1395, 295), "Training"), *map(annotation, discs))
+    if background:
+        project.add(*region(), annotation(shapely.box(700, 100, 900, 200), "Background"))
+        project.drawn["1"].append(annotation(shapely.box(0, 0, 1400, 5), "Background"))
+    data = load(project, CONFIG, None, Silent())
+    (held,) = data.validation
+    assert isinstance(held, SlideWindow)
+    known = np.zeros((2, 1400, 1800), int)
+    for row, windows in enumerate((data.training, data.validation)):
+        for w in windows:
+            if w.source == "slide 1":
+                box = cast(SlideWindow, w).where.box
+                known[row, box.y0 + 100 : box.y1 + 100, box.x0 + 100 : box.x1 + 100] += w.known
+    assert known[1].max() == 1 and not (known[0] * known[1]).any(), "nothing is known to both"
+    core = held.where.core
+    assert not known[0, core.y0 + 100 : core.y1 + 100, core.x0 + 100 : core.x1 + 100].any()
+    total = 1390 * 290 + background * 1400 * 5
+    assert (known.sum(axis=0) > 0).sum() == total, "no label is lost"
+    assert held.n_nuclei + sum(w.n_nuclei for w in data.training if w.source == "slide 1") >= len(discs) - 8
+    usable = np.zeros((428, 1528), bool)
+    for tile in cast(list[SlideTile], data.tiles):
+        if tile.slide.entry.id == "1":
+            usable[tile.box.y0 : tile.box.y1, tile.box.x0 : tile.box.x1] |= tile.read().usable
+    assert not usable[5:295, 5:1395].any(), "all is labelled or held out"
+
+
+def test_scattered_nuclei_are_held_out_with_their_window(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    for x in (60, 340):
+        project.add(annotation(shapely.Point(x, 150).buffer(8), "Nucleus"), seed=x)
+    data = load(project, CONFIG, None, Silent())
+    assert [w.n_nuclei for w in (*data.training, *data.validation)] == [1, 1]
+    assert all(w.known.sum() == pytest.approx(201, abs=12) for w in (*data.training, *data.validation))
 
 
 @dataclass(frozen=True)

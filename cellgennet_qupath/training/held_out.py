@@ -1,0 +1,87 @@
+"""What is withheld from training: windows for validation where the project has none."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import shapely
+
+from ..annotations.labels import Split
+from ..annotations.withheld import hold_out
+from ..core.config import Config
+from ..core.progress import Reporter
+from ..geometry.coordinates import edge_to_full
+from .slide_windows import SlideWindow, TrainingSlide
+
+_MOST_HELD_OUT = 8
+"""Windows held out where there is no validation region; they are in memory while thresholds are tuned."""
+
+
+class _Counted(Protocol):
+    @property
+    def n_nuclei(self) -> int: ...
+
+
+def ensure_validation(
+    slides: list[TrainingSlide],
+    training: list[SlideWindow],
+    validation: list[SlideWindow],
+    config: Config,
+    reporter: Reporter,
+) -> tuple[list[TrainingSlide], list[SlideWindow], list[SlideWindow]]:
+    """Slides, training and validation windows; without Validation regions some windows are held out.
+
+    What is held out is withheld from training as a Validation region is: windows that were one overlap.
+    """
+    if any(w.n_nuclei for w in validation):
+        return slides, training, validation
+    name = config.classes.validation
+    held = windows_to_hold_out(training)
+    if held:
+        divided = _divided(slides, training, held)
+        if all(any(w.n_nuclei for w in windows) for windows in divided[1:]):
+            reporter.warn(
+                f"No region of class {name} with outlined nuclei: {len(held)} of {len(training)} labelled "
+                f"windows are held out ({', '.join(sorted({training[i].source for i in held}))})."
+            )
+            return divided
+    reporter.warn(
+        f"No region of class {name} with outlined nuclei, and too few others to hold one out: thresholds "
+        "are tuned on the training regions, so the scores of this model say little."
+    )
+    return slides, training, [w for w in training if w.n_nuclei]
+
+
+def windows_to_hold_out(training: Sequence[_Counted]) -> set[int]:
+    """The rows of the windows to hold out; none where there are too few.
+
+    Every fifth, from the median number of nuclei upwards: few nuclei make poor thresholds.
+    """
+    with_nuclei = [i for i, w in enumerate(training) if w.n_nuclei]
+    if len(with_nuclei) < 2:
+        return set()
+    ranked = sorted(with_nuclei, key=lambda i: training[i].n_nuclei)
+    chosen = ranked[len(ranked) // 2 :: 5]
+    return set(chosen[:: -(-len(chosen) // _MOST_HELD_OUT)])
+
+
+def _divided(
+    slides: list[TrainingSlide], training: list[SlideWindow], held: set[int]
+) -> tuple[list[TrainingSlide], list[SlideWindow], list[SlideWindow]]:
+    areas: dict[str, list[shapely.Geometry]] = defaultdict(list)
+    for i in sorted(held):
+        slide, core = training[i].slide, training[i].where.core
+        areas[slide.entry.id].append(shapely.box(*edge_to_full(np.array(core), slide.downsample)))
+    after = {
+        slide.entry.id: replace(slide, supervision=hold_out(slide.supervision, areas[slide.entry.id]))
+        for slide in slides
+    }
+    parts: dict[Split, list[SlideWindow]] = {split: [] for split in Split}
+    for i, window in enumerate(training):
+        split = Split.VALIDATION if i in held else Split.TRAINING
+        parts[split].append(window.with_labels(after[window.slide.entry.id], split))
+    return list(after.values()), parts[Split.TRAINING], parts[Split.VALIDATION]
