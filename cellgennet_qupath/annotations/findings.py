@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from ..core.progress import Reporter
+from ..core.wording import listed
 from .classes import CORRECTED, Role
 
 
@@ -30,6 +31,7 @@ class Kind(StrEnum):
     OUTSIDE_REGIONS = "outside regions"
     EMPTY_REGION = "empty region"
     VALIDATION_IN_TRAINING = "validation in training"
+    SAME_SLIDE = "same slide"
     PASSED_OVER = "passed over"
     OUTLINED_TWICE = "detections with equal outlines"
 
@@ -246,6 +248,15 @@ def validation_in_training(count: int, validation: str, training: str) -> Findin
         f'class "{training}": the common area is used for validation only and not trained on.'
     )
     return Finding(Kind.VALIDATION_IN_TRAINING, count, validation, sentence)
+
+
+def same_slide(others: Sequence[str]) -> Finding:
+    """Annotations on several images that show one slide."""
+    sentence = (
+        f"it shows the same slide as {listed(others)}, so what is for validation on one of them is not "
+        "trained on in the others. Outline nuclei on one of these images only."
+    )
+    return Finding(Kind.SAME_SLIDE, len(others), "", sentence)
 
 
 def passed_over(kinds: Mapping[str, int], file: str) -> Finding:

@@ -9,13 +9,14 @@ from typing import Any
 from ..core.config import ClassNames
 from ..core.environment import known_error
 from ..core.progress import SILENT, Reporter
-from ..qupath.images import open_image
+from ..qupath.images import distinct_names, open_image
 from ..qupath.project import ImageEntry, Project
 from ..slides.judgement import judge_slide
 from ..slides.pixel_size import resolve_mpp
-from .findings import outlined_twice, passed_over
+from .findings import outlined_twice, passed_over, same_slide
 from .labels import Split
 from .reader import read_supervision
+from .same_slide import same_slides
 
 DEFAULT_CLASSES = ClassNames()
 
@@ -39,6 +40,7 @@ def describe_project(
         for entry in project.entries:
             images.append(_describe(project, entry, mpp, classes))
             task.advance()
+    _find_same_slides(project, images)
     return {"project": str(project.path), "backend": project.backend, "images": images}
 
 
@@ -94,6 +96,17 @@ def _describe(project: Project, entry: ImageEntry, mpp: float | None, classes: C
             image["findings"] += _slide_findings(project, entry, image["mpp"])
     image["problem"] = "; ".join(problems) or None
     return image
+
+
+def _find_same_slides(project: Project, images: list[dict[str, Any]]) -> None:
+    """Add to images with annotations for training or validation which others of these show the same slide."""
+    used = {image["id"]: image for image in images if image["regions"] or any(image["trainable"].values())}
+    names = distinct_names(project.entries)
+    called = {entry.id: name for entry, name in zip(project.entries, names, strict=True)}
+    for group in same_slides([entry for entry in project.entries if entry.id in used]):
+        for entry in group:
+            others = [called[other.id] for other in group if other is not entry]
+            used[entry.id]["findings"].append(same_slide(others).document())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..annotations.findings import report
 from ..annotations.labels import Split, Supervision, render
 from ..annotations.reader import read_supervision
+from ..annotations.same_slide import same_slides
 from ..annotations.windows import Window, label_boxes
 from ..core.config import Config
 from ..core.environment import of_image
@@ -27,7 +28,7 @@ from ..slides.normalisation import estimate
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
 from ..slides.reader import SlideReader
 from ..slides.tissue import tissue_mask
-from .held_out import ensure_validation
+from .held_out import ensure_validation, without_validation_of_others
 from .patches import generator
 from .slide_windows import SlideWindow, TrainingSlide, WindowCache
 
@@ -155,9 +156,12 @@ def load_training_data(
                 reporter.warn(calibration.warning)
             supervision = read_supervision(project, entry, config.classes, size, calibration.mpp)
             report(supervision.findings, entry.name, reporter)
-            readable.append((entry, supervision, calibration, project.image_type(entry)))
+            known = replace(entry, size=size)
+            readable.append((known, supervision, calibration, project.image_type(entry)))
         except Exception as error:
             reporter.warn(f"Skipped: {of_image(entry.name, error)}")
+    labels = without_validation_of_others([(entry, s) for entry, s, *_ in readable], reporter)
+    readable = [(one[0], s, *one[2:]) for one, s in zip(readable, labels, strict=True)]
     if not any(s.count(Split.TRAINING) for _, s, *_ in readable):
         raise _nothing_to_train_on(project, [s for _, s, *_ in readable], config)
     target = config.mpp if config.mpp is not None else _common_mpp(readable)
@@ -168,6 +172,7 @@ def load_training_data(
     validation: list[SlideWindow] = []
     cache = WindowCache()
     unlike_h_and_e = False
+    keys = {one.id: group[0].id for group in same_slides([one for one, *_ in readable]) for one in group}
     with reporter.track("reading labels", len(readable), "images") as task:
         for entry, supervision, calibration, image_type in readable:
             if target is not None and calibration.mpp is None:
@@ -184,7 +189,8 @@ def load_training_data(
                 unlike_h_and_e |= bool(judgement.unlike)
                 tissue = tissue_mask(reader, calibration.mpp)
                 normalisation = estimate(reader, downsample, config.normalisation, tissue)
-                slide = TrainingSlide(entry, supervision, calibration.mpp, downsample, normalisation)
+                key = keys.get(entry.id, entry.id)
+                slide = TrainingSlide(entry, supervision, calibration.mpp, downsample, normalisation, key)
             slides.append(slide)
             training += _windows(slide, Split.TRAINING, cache)
             validation += _windows(slide, Split.VALIDATION, cache)

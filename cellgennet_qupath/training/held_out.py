@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import shapely
 
-from ..annotations.labels import Split
-from ..annotations.withheld import hold_out
+from ..annotations.labels import Split, Supervision
+from ..annotations.same_slide import moved, same_slides
+from ..annotations.withheld import hold_out, withhold
 from ..core.config import Config
 from ..core.progress import Reporter
+from ..core.wording import listed
 from ..geometry.coordinates import edge_to_full
+from ..qupath.project import ImageEntry
 from .slide_windows import SlideWindow, TrainingSlide
 
 _MOST_HELD_OUT = 8
@@ -56,6 +59,47 @@ def ensure_validation(
     return slides, training, [w for w in training if w.n_nuclei]
 
 
+def without_validation_of_others(
+    labels: Sequence[tuple[ImageEntry, Supervision]], reporter: Reporter
+) -> list[Supervision]:
+    """The labels of images, without what is for validation on another image of the same slide."""
+    found = {entry.id: supervision for entry, supervision in labels}
+    areas = {name: supervision.drawn[Split.VALIDATION] for name, supervision in found.items()}
+    used = {entry.id for entry, s in labels if any(s.drawn.values()) or len(s.nuclei)}
+    for group in same_slides([entry for entry, _ in labels]):
+        theirs = [_of_others(entry, group, areas) for entry in group]
+        names = listed([entry.name for entry in group if entry.id in used])
+        several = sum(entry.id in used for entry in group) > 1
+        if None in theirs:
+            what = "but with other coordinates: nuclei trained on in one may be for validation in another"
+        else:
+            what = "so what is for validation on one of them is not trained on in the others"
+            found |= {
+                entry.id: withhold(found[entry.id], there or [])
+                for entry, there in zip(group, theirs, strict=True)
+            }
+        if several:
+            reporter.warn(f"{names} show the same slide, {what}.")
+    return [found[entry.id] for entry, _ in labels]
+
+
+def _of_others(
+    entry: ImageEntry, group: Sequence[ImageEntry], areas: Mapping[str, Sequence[shapely.Geometry]]
+) -> list[shapely.Geometry] | None:
+    """Where an image shows areas of the other images of its slide; None where that is not known.
+
+    areas : by the id of the image on which they are.
+    """
+    found: list[shapely.Geometry] = []
+    for other in group:
+        if other is not entry and (on_other := areas.get(other.id)):
+            there = moved(on_other, other, entry)
+            if there is None:
+                return None
+            found += there
+    return found
+
+
 def windows_to_hold_out(training: Sequence[_Counted]) -> set[int]:
     """The rows of the windows to hold out; none where there are too few.
 
@@ -76,10 +120,12 @@ def _divided(
     for i in sorted(held):
         slide, core = training[i].slide, training[i].where.core
         areas[slide.entry.id].append(shapely.box(*edge_to_full(np.array(core), slide.downsample)))
-    after = {
-        slide.entry.id: replace(slide, supervision=hold_out(slide.supervision, areas[slide.entry.id]))
-        for slide in slides
-    }
+    shared = {one.id: group for group in same_slides([s.entry for s in slides]) for one in group}
+    after = {}
+    for slide in slides:
+        one, labels = slide.entry, slide.supervision
+        labels = withhold(labels, _of_others(one, shared.get(one.id, []), areas) or [])
+        after[one.id] = replace(slide, supervision=hold_out(labels, areas.get(one.id, [])))
     parts: dict[Split, list[SlideWindow]] = {split: [] for split in Split}
     for i, window in enumerate(training):
         split = Split.VALIDATION if i in held else Split.TRAINING

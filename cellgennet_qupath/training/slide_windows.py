@@ -25,18 +25,17 @@ _CUT, _WITHHELD = -2, -3
 
 @dataclass(frozen=True)
 class TrainingSlide:
-    """One readable image of the project at the working resolution; ``mpp`` is its own pixel size."""
+    """One readable image of the project at the working resolution; ``mpp`` is its own pixel size.
+
+    key : the same for all images that show one slide.
+    """
 
     entry: ImageEntry
     supervision: Supervision
     mpp: float | None
     downsample: float
     normalisation: Normalisation
-
-    @property
-    def key(self) -> str:
-        """The picture: its file and which one of the file it is, whatever the project calls it."""
-        return f"{self.entry.slide} {self.entry.series}"
+    key: str
 
 
 class _Packed(NamedTuple):

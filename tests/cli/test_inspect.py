@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import shapely
 
+from .. import projects
 from ..helpers import invoke, messages
+from ..projects import drawn_slide, write_project
 
 Feature = dict[str, Any]
 
@@ -76,6 +78,20 @@ def test_findings_are_printed_in_one_line_each(capsys: pytest.CaptureFixture[str
     _, out, _ = invoke(capsys, "inspect", project, "--backend", "files")
     lines = [line for line in out.splitlines() if line.startswith("! slide4_mixed.ome.tif: ")]
     assert lines == [f"! slide4_mixed.ome.tif: {one['sentence']}" for one in image["findings"]]
+
+
+def test_images_that_show_one_slide_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    slide = drawn_slide(tmp_path / "a.png")
+    project = write_project(tmp_path / "p", [slide, slide, slide])
+    for number, path_class in ((1, "Training"), (2, "Validation")):
+        projects.annotate(project, number, projects.outlined(0, 10, 10, 120, path_class))
+    code, out, _ = invoke(capsys, "inspect", project, "--json", "--backend", "files")
+    findings = [
+        [one["sentence"] for one in image["findings"] if one["kind"] == "same slide"]
+        for image in json.loads(out)["images"]
+    ]
+    assert code == 0 and [len(sentences) for sentences in findings] == [1, 1, 0]
+    assert "same slide as a.png (id 2)" in findings[0][0]
 
 
 @pytest.mark.parametrize("kind", ["detection", "cell"])
