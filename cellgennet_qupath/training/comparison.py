@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from ..annotations.windows import Place
 from .tally import Tally, pooled_pq
@@ -26,8 +27,8 @@ class PairedComparison:
 
     nuclei           : outlined nuclei that both were scored on.
     start, result    : panoptic quality of all nuclei together.
-    low, high        : 95 % bootstrap interval of result - start, NaN with too little to resample.
-    error            : standard error of the difference, NaN likewise.
+    low, high        : 95 % interval of result - start, NaN with too little to resample.
+    error            : bootstrap standard error of the difference, NaN likewise.
     clusters         : what was resampled, "5 slides" or "8 regions".
     """
 
@@ -113,7 +114,10 @@ def compare_paired(
     places        : (n,) where each window is. With ``FEW_SLIDES`` slides or more these are resampled, as
                     nuclei of one slide are alike; else the regions, each with all windows of it.
 
-    The interval is the percentile bootstrap of the difference in pooled panoptic quality.
+    The standard error s of the difference d in pooled panoptic quality is the bootstrap's, times
+    sqrt(k / (k - 1)) as its variance is that of a population, and the interval d +- t s, with Student's t of
+    k - 1 degrees of freedom for k regions or slides. Percentiles of the bootstrap would be too narrow: of two
+    equally good models one would be "better" on three regions in 25 of 100 projects, on five slides in 18.
     """
     by_slide = len({place.slide for place in places}) >= FEW_SLIDES
     clusters = [place.slide if by_slide else place for place in places]
@@ -128,8 +132,9 @@ def compare_paired(
         differences = pooled_pq(second[chosen].sum(axis=1)) - pooled_pq(first[chosen].sum(axis=1))
         differences = differences[~np.isnan(differences)]
         if len(differences):
-            low, high = (float(v) for v in np.percentile(differences, (2.5, 97.5)))
-            error = float(differences.std())
+            error = float(differences.std()) * math.sqrt(count / (count - 1))
+            half, middle = float(stats.t.ppf(0.975, count - 1)) * error, total.pq - sum(start, Tally()).pq
+            low, high = middle - half, middle + half
     return PairedComparison(total.true, sum(start, Tally()).pq, total.pq, low, high, error, what)
 
 

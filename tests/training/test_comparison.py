@@ -22,6 +22,12 @@ def windows_of(quality: list[float], n: int = 20) -> list[Tally]:
 
 
 AREA = Rectangle(0, 0, 100, 100)
+
+
+def places_of(count: int) -> list[Place]:
+    return [Place(str(number), AREA) for number in range(count)]
+
+
 SLIDES = [Place(name, AREA) for name in "abcdef"]
 
 
@@ -51,6 +57,18 @@ def test_a_gain_on_one_slide_alone_cannot_tell_and_says_how_many_would() -> None
     assert compared.outcome == "cannot tell"
     assert "cannot tell" in compared.sentence("start") and "would show" in compared.sentence("start")
     assert not compared.prefers_start
+
+
+@pytest.mark.parametrize("count", [3, 5, 9])
+def test_equal_models_are_seldom_told_apart(count: int) -> None:
+    """Percentiles of the bootstrap called one of them better or worse in a quarter of the cases of three."""
+    rng = np.random.default_rng(count)
+    claims = 0
+    for _ in range(200):
+        quality = rng.normal(0.6, 0.08, count)
+        one, two = (windows_of(list(quality + rng.normal(0, 0.04, count))) for _ in range(2))
+        claims += compare_paired(one, two, places_of(count)).outcome != "cannot tell"
+    assert claims <= 20, "10 are expected"
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -89,7 +107,7 @@ def test_nothing_to_compare_is_said() -> None:
 @given(st.lists(st.floats(0.1, 0.9), min_size=3, max_size=9), st.integers(0, 50))
 def test_a_model_is_neither_better_nor_worse_than_itself(quality: list[float], seed: int) -> None:
     same = windows_of(quality)
-    compared = compare_paired(same, same, [Place(str(i), AREA) for i in range(len(same))], seed)
+    compared = compare_paired(same, same, places_of(len(same)), seed)
     assert compared.outcome == "cannot tell" and compared.difference == 0
 
 
