@@ -51,10 +51,17 @@ class Normalisation:
         Around the image, and around its part with data, is the mirror image. ``origin``: (column, row) of the
         window's first sample; ``size``: (columns, rows) of the whole image on the grid of ``downsample``.
         """
+        mirrored, part = self.mirrored(image, origin, size, downsample)
+        return self.apply(mirrored), part
+
+    def mirrored(
+        self, image: NDArray[np.uint8], origin: tuple[int, int], size: tuple[int, int], downsample: float
+    ) -> tuple[NDArray[np.uint8], tuple[slice, slice]]:
+        """The same before the colours are normalised."""
         inner = samples_within(self.part, size, downsample)
         at = (origin[0] - inner.x0, origin[1] - inner.y0)
         part = part_with_data(image.shape, at, (inner.columns, inner.rows), self.empty(image))
-        return self.apply(mirrored_around(image, part)), part
+        return mirrored_around(image, part), part
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Normalised colours (..., 3), clipped to [-0.5, 1.5]; a channel without contrast gives 0."""

@@ -26,7 +26,6 @@ from ..qupath.project import ImageEntry, Project
 from ..slides.judgement import judge_slide
 from ..slides.normalisation import estimate
 from ..slides.pixel_size import Calibration, downsample_for, resolve_mpp
-from ..slides.reader import SlideReader
 from ..slides.tissue import tissue_mask
 from .held_out import ensure_validation, without_validation_of_others
 from .patches import generator
@@ -114,22 +113,22 @@ class SlideTile:
     def read(self) -> UnlabelledTile:
         """The tile's pixels and the mask of tissue in it that is neither labelled nor held out."""
         box, step = self.box, self.slide.downsample
+        pixels, part = self.slide.pixels(box)
         with open_image(self.slide.entry) as reader:
-            image = _read(reader, self.slide, box)
             mask = tissue_mask(reader, self.slide.mpp)
-            columns, rows = grid_size(reader.width, reader.height, step)
         usable = np.zeros((box.rows, box.columns), bool)
         for y in range(0, box.rows, _CELL):
             for x in range(0, box.columns, _CELL):
                 left, top = (box.x0 + x) * step, (box.y0 + y) * step
                 tissue = mask.covers(left, top, _CELL * step, _CELL * step) > 0
                 usable[y : y + _CELL, x : x + _CELL] = tissue
-        usable[max(0, rows - box.y0) :] = False
-        usable[:, max(0, columns - box.x0) :] = False
+        on_slide = np.zeros_like(usable)
+        on_slide[part] = True
+        usable &= on_slide
         shape, origin = (box.rows, box.columns), (box.x0, box.y0)
         labels = render(self.slide.supervision, Split.TRAINING, shape, step, origin)
         usable &= (labels.foreground < 0) & ~labels.withheld
-        return UnlabelledTile(image, usable, self.slide.entry.name)
+        return UnlabelledTile(self.slide.normalisation.apply(pixels), usable, self.slide.entry.name)
 
 
 _Readable = tuple[ImageEntry, Supervision, Calibration, str]
@@ -245,11 +244,6 @@ def _choose_tiles(slides: Sequence[TrainingSlide], config: Config) -> list[Slide
     for turn in range(max((len(tiles) for tiles in per_image), default=0)):
         chosen += [tiles[turn] for tiles in per_image if turn < len(tiles)]
     return chosen[: config.pseudo.tiles]
-
-
-def _read(reader: SlideReader, slide: TrainingSlide, box: Rectangle) -> NDArray[np.float32]:
-    pixels = reader.read_grid(box.x0, box.y0, box.columns, box.rows, slide.downsample)
-    return slide.normalisation.apply(pixels)
 
 
 def _windows(slide: TrainingSlide, split: Split, cache: WindowCache) -> list[SlideWindow]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from ..annotations.labels import UNKNOWN, LabelRasters, Split, Supervision
 from ..annotations.windows import LabelBox, Place, inner_part, own_labels, render_window
+from ..geometry.coordinates import grid_size
+from ..geometry.rectangle import Rectangle
 from ..qupath.images import open_image
 from ..qupath.project import ImageEntry
 from ..slides.normalisation import Normalisation
@@ -36,6 +38,16 @@ class TrainingSlide:
     downsample: float
     normalisation: Normalisation
     key: str
+
+    def pixels(self, box: Rectangle) -> tuple[NDArray[np.uint8], tuple[slice, slice]]:
+        """A window on the sample grid as networks see slides, and which rows and columns are on the slide.
+
+        Beyond the slide, and in a margin without data, is its mirror image, as in ``segment``.
+        """
+        with open_image(self.entry) as reader:
+            pixels = reader.read_grid(box.x0, box.y0, box.columns, box.rows, self.downsample)
+            size = grid_size(reader.width, reader.height, self.downsample)
+        return self.normalisation.mirrored(pixels, (box.x0, box.y0), size, self.downsample)
 
 
 class _Packed(NamedTuple):
@@ -120,13 +132,14 @@ class SlideWindow:
 
     def read(self) -> _Packed:
         """The window's content, from the slide and the annotations. Raises SlideError."""
-        box = self.where.box
-        with open_image(self.slide.entry) as reader:
-            pixels = reader.read_grid(box.x0, box.y0, box.columns, box.rows, self.slide.downsample)
+        pixels, part = self.slide.pixels(self.where.box)
         labels, _ = self._render()
         packed = labels.objects
         packed[(packed == UNKNOWN) & (labels.foreground == 1)] = _CUT
         packed[labels.withheld] = _WITHHELD
+        beyond = np.ones(packed.shape, bool)
+        beyond[part] = False
+        packed[beyond & ~labels.withheld] = UNKNOWN
         few = packed.max(initial=0) <= np.iinfo(np.int16).max
         return _Packed(pixels, packed.astype(np.int16) if few else packed)
 

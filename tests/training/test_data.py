@@ -18,6 +18,7 @@ from cellgennet_qupath.core.config import Config, PseudoConfig, StudentConfig
 from cellgennet_qupath.core.errors import SupervisionError, TrainingError
 from cellgennet_qupath.core.progress import Reporter, Silent
 from cellgennet_qupath.geometry.rectangle import Rectangle
+from cellgennet_qupath.qupath.images import open_image
 from cellgennet_qupath.qupath.project import Annotation, ImageEntry, ObjectCounts, Project
 from cellgennet_qupath.training.data import SlideTile, TrainingData, load_training_data
 from cellgennet_qupath.training.held_out import windows_to_hold_out
@@ -344,3 +345,31 @@ def test_a_record_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
     (record.parent / "kept").touch()
     prepare_run(record.parent, data, CONFIG, True, Silent())
     assert (record.parent / "kept").is_file()
+
+
+@pytest.mark.parametrize("margin", [None, (0, 0, 0), (255, 255, 255), (120, 120, 120)])
+def test_networks_see_beyond_edges_and_margins_what_they_see_in_segment(
+    tmp_path: Path, margin: tuple[int, int, int] | None
+) -> None:
+    """The mirror image. White beside tissue looked like glass, and was learnt as background of it."""
+    project = Folder(tmp_path)
+    entry = project.add(*region(5, 5), annotation(shapely.box(0, 0, 400, 200), "Training"))
+    wide = 0 if margin is None else 100
+    if margin is not None:
+        picture = cv2.imread(str(entry.slide))
+        picture[:, :wide] = margin
+        cv2.imwrite(str(entry.slide), picture)
+        project.drawn["1"] = [*region(120, 5), project.drawn["1"][-1]]
+    data = load(project, CONFIG, None, Silent())
+    (window,) = cast(list[SlideWindow], data.training)
+    box, slide = window.where.box, window.slide
+    with open_image(entry) as reader:
+        pixels = reader.read_grid(box.x0, box.y0, box.columns, box.rows, slide.downsample)
+    seen, _ = slide.normalisation.seen(pixels, (box.x0, box.y0), (400, 300), slide.downsample)
+    np.testing.assert_array_equal(window.image, seen)
+    beside, within = window.image[80:200, : wide - box.x0], window.image[80:200, wide - box.x0 :]
+    assert abs(beside.mean() - within.mean()) < 0.1
+    assert not window.known[:, : wide - box.x0].any(), "nothing is known of what is not there"
+    assert window.known[-box.y0 : 200 - box.y0, wide - box.x0 : 400 - box.x0].all()
+    tiles = [cast(SlideTile, tile).read() for tile in data.tiles]
+    assert all(abs(tile.image.mean() - within.mean()) < 0.15 for tile in tiles)
