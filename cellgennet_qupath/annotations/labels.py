@@ -62,8 +62,8 @@ class Supervision:
                  inside the region, unknown as objects and outside.
     unknown    : outlines in regions, or on known background, that may be nuclei but are not known as such.
     background : known background, outside regions too.
-    ignored    : unknown, whatever else is annotated there: ignored areas, and those whose class is nearly
-                 that of an ignored area or a validation region.
+    ignored    : unknown, whatever else is annotated there: ignored areas, those whose class is nearly that of
+                 an ignored area or a validation region, and ignored detections in Corrected regions.
     findings   : what is odd about the annotations.
     """
 

@@ -37,12 +37,22 @@ def read_supervision(
 ) -> Supervision:
     """The labels of a project's entry (see ``interpret``). Raises EntryDataError."""
     annotations = project.annotations(entry)
-    detections = None
+    detections = ignored = None
     if any(role_of(annotation.path_class, classes) is Role.CORRECTED for annotation in annotations):
         nuclei = project.checked_detections(entry)
-        detections = nuclei.polygons[(nuclei.z == 0) & (nuclei.t == 0)]
+        roles = {name: role_of(name, classes) for name in set(nuclei.classes)}
+        role = np.array([roles[name] for name in nuclei.classes], dtype=object)
+        first = (nuclei.z == 0) & (nuclei.t == 0)
+        ignored = nuclei.polygons[first & (role == Role.IGNORE)]
+        detections = nuclei.polygons[first & (role != Role.IGNORE) & (role != Role.BACKGROUND)]
     return interpret(
-        annotations, classes, size=size, mpp=mpp, detections=detections, counts=lambda: project.counts(entry)
+        annotations,
+        classes,
+        size=size,
+        mpp=mpp,
+        detections=detections,
+        ignored_detections=ignored,
+        counts=lambda: project.counts(entry),
     )
 
 
@@ -53,6 +63,7 @@ def interpret(
     size: tuple[int, int] | None = None,
     mpp: float | None = None,
     detections: Shapes | None = None,
+    ignored_detections: Shapes | None = None,
     counts: Callable[[], ObjectCounts] = ObjectCounts,
 ) -> Supervision:
     """Sort annotations by meaning and set aside what cannot be what its class says.
@@ -60,6 +71,7 @@ def interpret(
     size       : (width, height) of the image in pixels; annotations are cut at its border. None: unknown.
     mpp        : µm per pixel, which decides what has the size of a nucleus. None: the median outline does.
     detections : outlines of detections, which count in regions of class Corrected.
+    ignored_detections : those of an ignored class, which are unknown there, as annotations of that class are.
     counts     : the objects of the image, called only if a region has no outlined nucleus.
 
     The result does not depend on the order of the annotations, and a nucleus is inside a region if less than
@@ -95,7 +107,7 @@ def interpret(
     outlined = nuclei.shapes[touching]
     known = _known(array_of(left), outlined, found.background)
     findings += _empty_regions(parts, left, known, classes, counts)
-    ignored = [*found.ignored, *found.held_out]
+    ignored = [*found.ignored, *found.held_out, *_detected(ignored_detections, parts[Role.CORRECTED])]
     _, under_ignored = inside_and_touching(nuclei.shapes, ignored)
     kept = (inside | scattered) & ~under_ignored
     cut = (touching & ~inside) | (under_ignored & (touching | scattered))

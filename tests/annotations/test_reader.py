@@ -6,9 +6,10 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -16,9 +17,10 @@ from hypothesis import strategies as st
 
 from cellgennet_qupath.annotations.findings import Kind
 from cellgennet_qupath.annotations.labels import UNKNOWN, LabelRasters, Split, Supervision, render
-from cellgennet_qupath.annotations.reader import ignored_area, interpret
+from cellgennet_qupath.annotations.reader import ignored_area, interpret, read_supervision
 from cellgennet_qupath.core.config import ClassNames
-from cellgennet_qupath.qupath.project import Annotation, ObjectCounts
+from cellgennet_qupath.nuclei import Nuclei
+from cellgennet_qupath.qupath.project import Annotation, ImageEntry, ObjectCounts, Project
 from tests.helpers import annotation
 
 MPP = 0.25
@@ -334,6 +336,41 @@ def test_detections_count_in_corrected_regions_and_annotations_win() -> None:
     assert areas == [int(shapely.Point(0, 0).buffer(r).area) for r in (9, 10)] + [34 * 20]
     (finding,) = read(region, detections=np.array(detections[-1:])).findings
     assert (finding.kind, finding.path_class) == (Kind.EMPTY_REGION, "Corrected")
+
+
+@pytest.mark.parametrize(
+    ("path_class", "expected"),
+    [("", 1), ("Tumor: Positive", 1), ("Ignore*", UNKNOWN), ("Ignored: debris", UNKNOWN), ("Background", 0)],
+)
+def test_a_detection_in_a_corrected_region_is_what_its_class_says(path_class: str, expected: int) -> None:
+    """A checked false detection is often given a class instead of being deleted."""
+    shapes = [shapely.Point(50, 60).buffer(10), shapely.Point(100, 60).buffer(10)]
+    shapes.append(shapely.Point(250, 60).buffer(10))
+    detections = Nuclei(
+        polygons=np.array(shapes),
+        probability=np.ones(3, np.float32),
+        classes=np.array(["", path_class, path_class], dtype=object),
+        ids=np.array(["1", "2", "3"], dtype=object),
+        z=np.zeros(3, np.int32),
+        t=np.zeros(3, np.int32),
+        measurements=pd.DataFrame(index=range(3)),
+    )
+
+    class Saved:
+        def annotations(self, entry: object) -> list[Annotation]:
+            return [box(20, 20, 160, 160, "Corrected"), box(200, 20, 160, 160), disc(250, 60), disc(300, 60)]
+
+        def checked_detections(self, entry: object) -> Nuclei:
+            return detections
+
+        def counts(self, entry: object) -> ObjectCounts:
+            return ObjectCounts()
+
+    project, entry = cast(Project, Saved()), cast(ImageEntry, None)
+    found = read_supervision(project, entry, ClassNames(), SIZE, MPP)
+    labels = raster(found)
+    assert labels.foreground[60, 50] == 1 and labels.foreground[60, 100] == expected
+    assert labels.foreground[60, 250] == 1, "an annotation outside Corrected regions"
 
 
 def test_the_size_of_a_nucleus_without_a_pixel_size() -> None:
