@@ -357,6 +357,7 @@ def test_networks_see_beyond_edges_and_margins_what_they_see_in_segment(
     wide = 0 if margin is None else 100
     if margin is not None:
         picture = cv2.imread(str(entry.slide))
+        assert picture is not None
         picture[:, :wide] = margin
         cv2.imwrite(str(entry.slide), picture)
         project.drawn["1"] = [*region(120, 5), project.drawn["1"][-1]]
