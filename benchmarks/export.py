@@ -88,6 +88,7 @@ def make_project(folder: Path, n: int) -> Path:
         "lastID": 1,
         "images": [{"serverBuilder": server, "entryID": 1, "imageName": "slide"}],
     }
+    folder.mkdir(exist_ok=True)
     (folder / "project.qpproj").write_text(json.dumps(project), encoding="utf-8")
     with open_project(folder, "files", writable=True) as opened:
         opened.write_detections(opened.entries[0], nuclei)

@@ -170,12 +170,14 @@ class FilesBackend:
         for nuclei, parents in detection_chunks(geojson, self.columns_file(entry)):
             if displayed is None and parents.any():
                 displayed = {annotation.id: _displayed(annotation) for annotation in self.annotations(entry)}
-            shown = [(displayed or {}).get(parent, ROOT) for parent in parents]
+            shown = np.full(len(parents), ROOT, dtype=object)
+            if displayed is not None:
+                shown[:] = [displayed.get(parent, ROOT) for parent in parents.tolist()]
             yield DetectionChunk(
                 nuclei=nuclei,
                 names=np.full(len(nuclei), "", dtype=object),
                 shapes=roi_names(drawn(nuclei)),
-                parents=np.array(shown, dtype=object),
+                parents=shown,
             )
 
     def write_detections(

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
 from ..nuclei import Nuclei
 from ..qupath.project import DetectionChunk
+from .scratch import read_scratch, write_scratch
 
 _TEXTS = ("ids", "classes", "names", "shapes", "parents")
 
@@ -31,15 +31,15 @@ class ChunkSpool:
     def pass_on(self, chunks: Iterable[DetectionChunk]) -> Iterator[DetectionChunk]:
         """The same chunks, which are buffered as they pass."""
         for chunk in chunks:
-            file = self._folder / f"{len(self._files)}.parquet"
-            pq.write_table(_packed(chunk), file, compression="lz4", use_dictionary=False)
+            file = self._folder / f"{len(self._files)}.arrow"
+            write_scratch(file, _packed(chunk))
             self._files.append(file)
             yield chunk
 
     def __iter__(self) -> Iterator[DetectionChunk]:
         while self._files:
             file = self._files.pop(0)
-            table = pq.read_table(file)
+            table = read_scratch(file)
             file.unlink()
             yield _unpacked(table)
 

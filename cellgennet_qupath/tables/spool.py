@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..core.progress import SILENT, Reporter
 from ..qupath.project import DetectionChunk, ImageEntry
+from .scratch import read_scratch, write_scratch
 from .tables import Layout, image_table, kind_of
 
 Chunks = Iterable[tuple[ImageEntry, DetectionChunk]]
@@ -58,8 +58,8 @@ class TableSpool:
         for entry, chunk in export.chunks:
             layout = Layout(export.modern, outlines, export.extra.get(entry.id))
             table = image_table(entry, chunk, layout)
-            file = folder / f"{len(self._files)}.parquet"
-            pq.write_table(table, file, compression="lz4")
+            file = folder / f"{len(self._files)}.arrow"
+            write_scratch(file, table)
             self._files.append((entry, file))
             self.rows += table.num_rows
             fields |= {field.name: field for field in table.schema if field.name not in fields}
@@ -73,7 +73,7 @@ class TableSpool:
         """The tables, each with its image; their rows are counted as written."""
         with self._reporter.track("writing", self.rows, "nuclei") as task:
             for entry, file in self._files:
-                table = pq.read_table(file)
+                table = read_scratch(file)
                 yield entry, pa.table([_column(table, field) for field in self.schema], schema=self.schema)
                 task.advance(table.num_rows)
 
@@ -85,13 +85,9 @@ class TableSpool:
         """The distinct values of columns of texts, in order of first appearance."""
         values: dict[str, dict[str, None]] = {name: {} for name in names}
         for _, file in self._files:
-            schema = pq.read_schema(file)
-            for name, column in zip(
-                own := [name for name in values if name in schema.names],
-                pq.read_table(file, columns=own).columns,
-                strict=True,
-            ):
-                values[name] |= dict.fromkeys(column.unique().drop_null().to_pylist())
+            table = read_scratch(file)
+            for name in values.keys() & set(table.column_names):
+                values[name] |= dict.fromkeys(table[name].unique().drop_null().to_pylist())
         return {name: list(seen) for name, seen in values.items()}
 
 

@@ -157,17 +157,21 @@ def centroids_of(nuclei: Nuclei) -> NDArray[np.float64]:
     return xy
 
 
-def as_lines(table: pa.Table, delimiter: str) -> list[str]:
-    """The rows of a table as lines of text without line ends; values are quoted only where necessary."""
+def as_lines(table: pa.Table, delimiter: str) -> str:
+    """The rows of a table as lines of text; values are quoted only where necessary."""
     columns = [pc.fill_null(column, "") for column in as_texts(table)]
     must = f'[{re.escape(delimiter)}"\\r\\n]'
-    for number, column in enumerate(columns):
-        special = pc.match_substring_regex(column, must)
+    for number, field in enumerate(table.schema):
+        if not pa.types.is_string(field.type):
+            continue
+        special = pc.match_substring_regex(column := columns[number], must)
         if pc.any(special).as_py():
             doubled = pc.replace_substring(column, '"', '""')
             columns[number] = pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), column)
-    lines: list[str] = pc.binary_join_element_wise(*columns, delimiter).to_pylist()
-    return lines
+    lines = pc.binary_join_element_wise(*columns, delimiter)
+    every = pa.ListArray.from_arrays([0, len(lines)], lines)
+    text: str = pc.binary_join(every, "\n")[0].as_py()
+    return text + "\n" if len(lines) else ""
 
 
 def as_texts(table: pa.Table) -> list[pa.Array]:

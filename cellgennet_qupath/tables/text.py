@@ -43,8 +43,7 @@ def write_text(
         text.write(BYTE_ORDER_MARK if excel else "")
         csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(map(text_cell, names))
         for table in tables:
-            lines = as_lines(keep_text(table) if excel else table, delimiter)
-            text.writelines(f"{line}\n" for line in lines)
+            text.write(as_lines(keep_text(table) if excel else table, delimiter))
 
 
 @contextmanager

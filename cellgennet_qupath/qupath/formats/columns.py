@@ -119,7 +119,7 @@ def _table(features: FeatureColumns) -> pa.Table:
 
 
 def _read(file: Path) -> Iterator[FeatureColumns]:
-    with pq.ParquetFile(file) as opened:
+    with pq.ParquetFile(file, pre_buffer=False) as opened:  # one chunk in memory, not twice
         names = json.loads(opened.schema_arrow.metadata[_NAMES])
         for group in range(opened.num_row_groups):
             table = opened.read_row_group(group, use_threads=False)

@@ -49,7 +49,8 @@ def roi_names(outlines: NDArray[np.object_]) -> NDArray[np.object_]:
     """(n,) QuPath's names of the ROIs that it makes of outlines."""
     plain = (shapely.get_type_id(outlines) == POLYGON) & (shapely.get_num_interior_rings(outlines) == 0)
     boxes = plain & (shapely.get_num_coordinates(outlines) == 5)
-    boxes &= shapely.area(outlines) == shapely.area(shapely.envelope(outlines))
+    four = outlines[boxes]
+    boxes[boxes] = shapely.area(four) == shapely.area(shapely.envelope(four))
     return np.where(boxes, "Rectangle", np.where(plain, "Polygon", "Geometry")).astype(object)
 
 
