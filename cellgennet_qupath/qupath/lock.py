@@ -15,14 +15,18 @@ import sys
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import LockedError, ProjectError
 from ..core.files import confined, make_folder, refuse_links, remove_file, replacing
+from ..core.lazy import lazy
 from ..core.plain_files import NotPlainError, read_text
 from ..core.progress import SILENT, Reporter
+
+if TYPE_CHECKING:
+    import filelock
+else:
+    filelock = lazy("filelock")
 
 LOCK_FILE = "project.lock"
 RECORD_FILE = "lock.json"
@@ -51,7 +55,7 @@ class ProjectLock:
         self._command = command
         self._reporter = reporter
         # Without the fallback to a lock by mere existence, which would outlive a killed process.
-        self._lock = FileLock(self.path, thread_local=False, fallback_to_soft=False)
+        self._lock = filelock.FileLock(self.path, thread_local=False, fallback_to_soft=False)
 
     def acquire(self) -> None:
         """Take the lock. Raises LockedError, or ProjectError where the folder cannot be locked."""
@@ -62,7 +66,7 @@ class ProjectLock:
         try:
             make_folder(self._folder, self._folder)
             self._lock.acquire(timeout=_PATIENCE)
-        except Timeout as error:
+        except filelock.Timeout as error:
             raise LockedError(
                 self.path.parent.parent,
                 f"is in use by {_owner(_read(self.record))}",
