@@ -104,7 +104,7 @@ def cells_within(n: int, folder: Path) -> Work:
 
 def summary(n: int, folder: Path) -> Work:
     """A summary of 10 n nuclei in n annotations."""
-    from cellgennet_qupath.core.config import ClassNames
+    from cellgennet_qupath.core.class_patterns import DEFAULT_IGNORE
     from cellgennet_qupath.nuclei import Nuclei
     from cellgennet_qupath.qupath.project import DetectionChunk, ImageEntry
     from cellgennet_qupath.tables.summary_rows import Detections, image_rows
@@ -136,7 +136,7 @@ def summary(n: int, folder: Path) -> Work:
             found,
             shapes,
             [],
-            names=ClassNames(),
+            ignore=DEFAULT_IGNORE,
             covered=shapely.box(0, 0, side, side),
             known=True,
             missing_name="Missing",

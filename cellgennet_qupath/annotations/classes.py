@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from ..core.config import ClassNames
 from ..core.wording import composed
 from ..qupath.suggested import SUGGESTED
+
+if TYPE_CHECKING:
+    from ..core.config import ClassNames
 
 CORRECTED = "Corrected"
 """A Training region in which the user has checked every detection: detections count as outlines there."""

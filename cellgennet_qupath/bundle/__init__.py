@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import BundleError
-from .card import CARD, FORMAT, INTENDED_USE, REPORT, STUDENT, TEACHER, Card, card_checksum, now, versions
+from ..core.wording import INTENDED_USE
+from .card import CARD, FORMAT, REPORT, STUDENT, TEACHER, Card, card_checksum, now, versions
 from .read import Bundle, load_bundle, sha256
 from .write import check_output, write_bundle
 

@@ -17,6 +17,7 @@ from ..core.config_file import NEEDED_BY_SEGMENTATION
 from ..core.errors import BundleError
 from ..core.plain_files import NotPlainError
 from ..core.plain_yaml import YamlError, read_yaml
+from ..core.wording import INTENDED_USE
 
 CARD = "model.yaml"
 STUDENT = "student.safetensors"
@@ -24,8 +25,6 @@ TEACHER = "teacher"
 REPORT = "report"
 FORMAT = 1
 COPY_AGAIN = "Copy the bundle again or train again"
-INTENDED_USE = "For research use only. Not for diagnosis or treatment decisions."
-"""What every page, table and card says of this software and its models."""
 _OBJECTIVE = 10.0
 """µm per pixel of a scan without magnification: scanners give 0.25 µm at 40x."""
 

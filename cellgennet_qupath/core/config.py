@@ -6,12 +6,12 @@ configuration of a run is kept in its model bundle.
 
 from __future__ import annotations
 
-import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from .class_patterns import DEFAULT_IGNORE, is_named
 from .wording import composed
 
 # The upper bounds only exclude typing errors and values that no computer can hold.
@@ -78,7 +78,7 @@ class ClassNames(Section):
     validation: Name = "Validation"
     nucleus: Patterns = "Nucleus"
     background: Name = "Background"
-    ignore: Name = "Ignore*"
+    ignore: Name = DEFAULT_IGNORE
 
     @model_validator(mode="after")
     def _one_meaning_each(self) -> ClassNames:
@@ -106,16 +106,11 @@ class ClassNames(Section):
 
     def is_ignored(self, path_class: str) -> bool:
         """Whether a class name means "unknown"."""
-        return _matches(path_class, (self.ignore,))
+        return is_named(path_class, (self.ignore,))
 
     def is_nucleus(self, path_class: str) -> bool:
         """Whether a class name means "one nucleus"; no class ("") does not, as it depends on the place."""
-        return _matches(path_class, self.nucleus_names)
-
-
-def _matches(path_class: str, names: tuple[str, ...]) -> bool:
-    path_class = composed(path_class)
-    return path_class in names or any(fnmatch.fnmatchcase(path_class, name) for name in names if path_class)
+        return is_named(path_class, self.nucleus_names)
 
 
 class NormalisationConfig(Section):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+INTENDED_USE = "For research use only. Not for diagnosis or treatment decisions."
+"""What every page, table and card says of this software and its models."""
+
 SHOWN = 3
 """Names that a sentence shows."""
 

@@ -210,7 +210,7 @@ def _tissue(
     covered = covered_area(read_record(project, entry), (reader.width, reader.height), objects)
     if covered is None:
         return None
-    part = counted_part(covered, ignored_geometry(annotations, classes))
+    part = counted_part(covered, ignored_geometry(annotations, classes.ignore))
     return tissue_area(reader, mpp).inside(part) * mpp**2 / 1e6
 
 

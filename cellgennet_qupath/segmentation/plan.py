@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ..annotations.classes import CORRECTED
-from ..core.config import ClassNames
+from ..core.class_patterns import is_named
 from ..geometry.coordinates import edge_to_full, full_to_edge, grid_size
 from ..geometry.grid import Tile, round_up, tile_grid
 from ..geometry.rectangle import Rectangle
@@ -85,10 +85,10 @@ def union_of(objects: Iterable[Annotation]) -> shapely.Geometry | None:
     return _union(one.geometry for one in objects)
 
 
-def ignored_geometry(annotations: Iterable[Annotation], classes: ClassNames) -> shapely.Geometry | None:
+def ignored_geometry(annotations: Iterable[Annotation], ignore: str) -> shapely.Geometry | None:
     """The union of all closed annotations of ignored classes on the first plane; None without any."""
     return _union(
-        a.geometry for a in annotations if a.plane.z == a.plane.t == 0 and classes.is_ignored(a.path_class)
+        a.geometry for a in annotations if a.plane.z == a.plane.t == 0 and is_named(a.path_class, (ignore,))
     )
 
 

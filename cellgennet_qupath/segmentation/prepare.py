@@ -161,7 +161,7 @@ def prepare(
             f"{entry.name}: is measured in pixels, as it has no pixel size in QuPath (Image tab)"
         )
     _warn_of_misspelt(run, entry, annotations)
-    ignored, checked = ignored_geometry(annotations, run.classes), checked_geometry(annotations)
+    ignored, checked = ignored_geometry(annotations, run.classes.ignore), checked_geometry(annotations)
     staying = empty() if checked is None else _staying(run, entry, checked)
     return Prepared(entry, reader, calibration, downsample, within, ignored, checked, staying, stains)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .. import __version__
-from ..bundle import INTENDED_USE
 from ..core.errors import UsageError
+from ..core.wording import INTENDED_USE
 from ..qupath.project import ImageEntry, Project
 from ..segmentation.record import read_record
 from .cells import writable

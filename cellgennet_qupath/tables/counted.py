@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import shapely
 
-from ..core.config import ClassNames
+from ..core.class_patterns import DEFAULT_IGNORE
 from ..core.errors import EntryDataError
 from ..core.progress import SILENT, Reporter
 from ..geometry.solid import solid
@@ -18,11 +18,11 @@ from ..segmentation.record import IGNORE, read_record
 from .tables import centroids_of
 
 
-def classes_of(project: Project, entry: ImageEntry) -> ClassNames:
-    """The names of classes, of which the ignored ones are those of the model that segmented the image."""
+def ignored_classes(project: Project, entry: ImageEntry) -> str:
+    """The classes of ignored areas, as the model that segmented the image was told."""
     record = read_record(project, entry)
     ignore = None if record is None else record.model.get(IGNORE)
-    return ClassNames().model_copy(update={"ignore": ignore} if isinstance(ignore, str) else {})
+    return ignore if isinstance(ignore, str) else DEFAULT_IGNORE
 
 
 def counted_chunks(
@@ -34,7 +34,7 @@ def counted_chunks(
     """
     ignored, fault = None, ""
     try:
-        ignored = ignored_geometry(project.annotations(entry), classes_of(project, entry))
+        ignored = ignored_geometry(project.annotations(entry), ignored_classes(project, entry))
     except EntryDataError as error:
         fault = str(error)
     for chunk in project.detection_chunks(entry):

@@ -18,7 +18,7 @@ from ..segmentation.covered import covered_area
 from ..segmentation.record import read_record
 from ..slides.tissue_area import tissue_area
 from .cells import text_column, writable
-from .counted import classes_of, readable_cores
+from .counted import ignored_classes, readable_cores
 from .parquet import plain_schema
 from .segmented import why_unknown
 from .spool import Export
@@ -94,7 +94,7 @@ def _rows(
         detections,
         annotations,
         cores,
-        names=classes_of(project, entry),
+        ignore=ignored_classes(project, entry),
         covered=entry.size and covered_area(record, entry.size, [*cores, *annotations]),
         known=not unknown,
         missing_name="Missing core" if export.modern else "Missing",

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ..core.config import ClassNames
+from ..core.class_patterns import is_named
 from ..geometry.lookup import PointIndex
 from ..geometry.solid import solid
 from ..qupath.formats.detections import class_names, columns
@@ -82,7 +82,7 @@ def image_rows(
     annotations: Sequence[Annotation],
     cores: Sequence[Core],
     *,
-    names: ClassNames,
+    ignore: str,
     covered: shapely.Geometry | None,
     known: bool,
     missing_name: str,
@@ -91,7 +91,7 @@ def image_rows(
 ) -> Iterator[Row]:
     """The row of an image, then one for each core and each annotation, except outlines of nuclei.
 
-    names   : of the classes; nothing counts in those that are ignored.
+    ignore  : the classes in whose areas nothing counts.
     covered : the part of the image in which nuclei were looked for; None if that is not known.
     known   : whether the number of detections is known; without it, rows have areas only.
     missing_name : QuPath's name of the column that says whether a core is missing.
@@ -104,7 +104,7 @@ def image_rows(
     classes = np.concatenate([np.empty(0, object), *detections.classes])
     padded = [np.pad(v, ((0, 0), (0, width - v.shape[1])), constant_values=np.nan) for v in detections.values]
     values = np.concatenate([np.empty((0, width), np.float32), *padded])
-    ignored = ignored_geometry(annotations, names)
+    ignored = ignored_geometry(annotations, ignore)
     by_plane = _by_plane(centroids, planes)
     nowhere = np.empty(0, np.intp), PointIndex(np.empty((0, 2)))
 
@@ -138,7 +138,7 @@ def image_rows(
         unnamed = annotation.path_class in _OUTLINED and not annotation.name
         if (unnamed and not is_core) or shapely.area(shape) == 0:
             continue
-        without_numbers = names.is_ignored(annotation.path_class)
+        without_numbers = is_named(annotation.path_class, (ignore,))
         texts = {"Object type": "TMA core" if is_core else "Annotation", "Object ID": annotation.id}
         texts |= {"Name": annotation.name or "", "Classification": annotation.path_class}
         if isinstance(annotation, Core):

@@ -27,6 +27,8 @@ PLOTS = "matplotlib,jinja2"
 SLIDES = "zarr,tiffslide,tifffile,imagecodecs,cv2"
 ALGORITHMS = "scipy,skimage,anndata,xlsxwriter,dask"
 TABLES = "pandas,pyarrow"
+SETTINGS = "pydantic,yaml"
+LOCKS = "filelock"
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +51,13 @@ def loaded(project: Path, libraries: str, *arguments: str) -> str:
 
 
 def test_inspect_loads_no_networks_tables_or_plots(project: Path) -> None:
-    unused = f"{NETWORKS},{PLOTS},{ALGORITHMS},{TABLES},zarr,tiffslide"
+    unused = f"{NETWORKS},{PLOTS},{ALGORITHMS},{TABLES},{LOCKS},zarr,tiffslide"
     assert loaded(project, unused, "inspect", str(project)) == "loaded:"
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.geojson"])
-def test_export_loads_no_networks_readers_or_plots(project: Path, tmp_path: Path, name: str) -> None:
-    unused = f"{NETWORKS},{PLOTS},{SLIDES},{ALGORITHMS}"
+def test_export_loads_no_networks_readers_plots_or_settings(project: Path, tmp_path: Path, name: str) -> None:
+    unused = f"{NETWORKS},{PLOTS},{SLIDES},{ALGORITHMS},{SETTINGS},{LOCKS}"
     assert loaded(project, unused, "export", str(project), "-o", str(tmp_path / name)) == "loaded:"
 
 
