@@ -68,7 +68,7 @@ class Generated:
             yield Nuclei.from_polygons(polygons, rng.uniform(0.5, 1, n)).with_measurements(table)
 
 
-def make_project(folder: Path, n: int) -> Path:
+def make_project(folder: Path, n: int, uri: str = "file:/slides/slide.tif") -> Path:
     """A project of one image whose detections were written by this tool."""
     nuclei = Generated(n)
     size = {"value": MPP[0], "unit": "µm"}
@@ -79,7 +79,7 @@ def make_project(folder: Path, n: int) -> Path:
         "height": nuclei.side,
         "pixelCalibration": calibration,
     }
-    server = {"builderType": "uri", "uri": "file:/slides/slide.tif", "metadata": metadata}
+    server = {"builderType": "uri", "uri": uri, "metadata": metadata}
     project = {
         "version": "0.5.1",
         "createTimestamp": 1,
