@@ -17,6 +17,8 @@ from .coordinates import edge_to_full
 
 _SMOOTHINGS = 4
 _TOLERANCE = 0.2
+_FEW = 8
+"""Points of an outline, the first of them twice; with fewer, it is hardly more than a line."""
 _DECIMALS = 2
 _ROUNDED_OFF = np.pi * (1 / 12 + 1 / 9)
 """Samples that a closed line of equal height loses, whatever its size: samples are means over their own
@@ -212,8 +214,33 @@ def _smooth(points: NDArray[np.float64], ring: NDArray[np.int64]) -> NDArray[np.
     before[following] = np.arange(len(following))
     for _ in range(_SMOOTHINGS):
         points = (points[before] + 2 * points + points[following]) / 4
-    outlines = shapely.polygons(shapely.linearrings(points, indices=ring))
-    return np.asarray(shapely.simplify(outlines, _TOLERANCE), dtype=object)
+    return _simplified(np.asarray(shapely.linearrings(points, indices=ring), dtype=object))
+
+
+def _simplified(rings: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Polygons in rings, of fewer points: those of ``shapely.simplify`` that preserves topology, sooner.
+
+    It looks for crossings at every step. Nearly no outline has any, and without them plain Douglas-Peucker
+    leaves the same points, unless it leaves hardly any.
+    """
+    plain = np.asarray(shapely.simplify(rings, _TOLERANCE, preserve_topology=False), dtype=object)
+    careful = shapely.get_num_coordinates(plain) < _FEW
+    plain[careful] = rings[careful]
+    outlines = np.asarray(shapely.polygons(_begun_alike(plain, rings)), dtype=object)
+    careful |= ~shapely.is_valid(outlines)
+    outlines[careful] = shapely.simplify(shapely.polygons(rings[careful]), _TOLERANCE)
+    return outlines
+
+
+def _begun_alike(plain: NDArray[np.object_], rings: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Simplified rings, those that lost their first point begun at their last, as with topology preserved."""
+    points, owner = shapely.get_coordinates(plain, return_index=True)
+    start = _starts(owner)
+    first = shapely.get_coordinates(shapely.get_point(rings, 0))
+    moved = (points[start] != first).any(axis=1)
+    order = np.arange(len(points)) - moved[owner]
+    order[start[moved]] = np.append(start[1:], len(points))[moved] - 2
+    return np.asarray(shapely.set_coordinates(plain, points[order]), dtype=object)
 
 
 def _fit(
