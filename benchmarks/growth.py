@@ -237,8 +237,9 @@ class Blank:
 
     stride, unit, context, streams, device = 2, 32, 128, 1, "none"
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.zeros((len(images), images.shape[1] // 2, images.shape[2] // 2, 2), np.float32)
+    def predict(self, images: NDArray[np.float32], rim: int = 0) -> NDArray[np.float32]:
+        rows, columns = ((length - 2 * rim) // 2 for length in images.shape[1:3])
+        return np.zeros((len(images), rows, columns, 2), np.float32)
 
 
 def evaluated_regions(n: int, folder: Path) -> Work:

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from ..core.config import Architecture, StudentConfig
 from ..core.errors import TrainingError
+from . import geometry
+from .crop import narrowed
 from .efficientnet_lite import EPSILON, STAGES, STEM, Stage, weights_file
 from .unet import init_head
 
@@ -19,8 +21,6 @@ SKIPS = (0, 1, 2)
 """The stages whose outputs are skip connections to the decoder: strides 2, 4 and 8."""
 _DECODER = (2.0, 1.5, 1.0)
 """Channels of the decoder from stride 8 to stride 2, in multiples of the student's width."""
-_STRIDE = 2
-"""Of the decoder's last level. Maps of stride 1 are rearranged from four for each map at this stride."""
 
 
 class _Depthwise(nn.Conv2d):
@@ -115,7 +115,7 @@ def encoder_layers(variant: Architecture, dropout: float) -> tuple[nn.Sequential
 
 
 def encoder_features(stem: nn.Module, stages: nn.ModuleList, image: Tensor) -> list[Tensor]:
-    """The features at strides 2, 4, 8 and 16 (the last stage's) of colours in [0, 1]."""
+    """The features at strides 2, 4, 8 and 16 (of the last of these stages) of colours in [0, 1]."""
     # The encoder was trained on colours in [-1, 1].
     x = stem(image * 2 - 1)
     found = []
@@ -138,7 +138,7 @@ class EncoderUNet(nn.Module):
     super-resolution using an efficient sub-pixel convolutional neural network", CVPR 2016.
     """
 
-    unit = 16
+    unit = geometry.ENCODER_UNIT
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
@@ -154,17 +154,33 @@ class EncoderUNet(nn.Module):
             decoder.append(_Merge(channels, skips[depth], width, rate))
             channels = width
         self.decoder = nn.ModuleList(decoder)
-        finer = _STRIDE // config.stride
+        # Maps of stride 1 are rearranged from four for each map at the decoder's stride.
+        finer = geometry.DECODER_STRIDE // config.stride
         self.head = nn.Conv2d(channels, 2 * finer**2, 1)
         self.rearrange = nn.PixelShuffle(finer) if finer > 1 else nn.Identity()
         init_head(self.head)
 
-    def forward(self, image: Tensor) -> Tensor:
-        *skips, x = encoder_features(self.stem, self.stages, image)
-        for block in self.decoder:
-            x = block(x, skips.pop())
-        logits: Tensor = self.rearrange(self.head(x))
+    def forward(self, image: Tensor, rim: int = 0) -> Tensor:
+        """Logits of all but ``rim`` input samples on each side, a multiple of ``unit``."""
+        *skips, x = encoder_features(self.stem, self.stages[:-1], image)
+        margins = geometry.decoder_margins(geometry.DECODER_STRIDE, len(skips), 1)
+        x, margin = self._last_stage(x, rim, margins[0])
+        stride = self.unit
+        for block, needed in zip(self.decoder, margins, strict=True):
+            x, margin = narrowed(x, margin, needed, stride)
+            stride //= 2
+            x = block(x, narrowed(skips.pop(), rim, margin, stride)[0])
+        logits: Tensor = self.rearrange(self.head(narrowed(x, margin, 0, stride)[0]))
         return logits
+
+    def _last_stage(self, x: Tensor, margin: int, needed: int) -> tuple[Tensor, int]:
+        """The last stage, each of its blocks on no more than those after it need; and the margin left."""
+        stage = STAGES[self.variant][-1]
+        reach = stage.kernel // 2 * self.unit
+        for number, block in enumerate(self.stages[-1].children()):
+            x, margin = narrowed(x, margin, needed + max(0, stage.blocks - number) * reach, self.unit)
+            x = block(x)
+        return x, margin
 
 
 def load_imagenet_weights(model: EncoderUNet) -> None:
@@ -187,20 +203,6 @@ def load_imagenet(variant: Architecture, stem: nn.Module, stages: nn.Module, doi
             if mine.shape != theirs.shape:
                 raise TrainingError(file, f"contains another network than {variant}", "Install it again")
             mine.copy_(theirs)
-
-
-def encoder_receptive_field(config: StudentConfig) -> int:
-    """The distance, in input samples, over which an input sample can change an output sample."""
-    jump, reach = 2, 2
-    for stage in STAGES[config.architecture]:
-        for number in range(stage.blocks):
-            reach += (stage.kernel // 2 + (stage.stride > 1 and number == 0)) * jump
-            jump *= stage.stride if number == 0 else 1
-    while jump > _STRIDE:
-        reach += jump  # upsampling uses one neighbour
-        jump //= 2
-        reach += jump  # one 3x3 convolution
-    return reach
 
 
 def _same(kernel: int, stride: int) -> nn.Module:

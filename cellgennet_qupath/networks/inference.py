@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.config import StudentConfig
+from . import geometry
+
 
 class Runtime(ABC):
     """A runtime of the student; see ``MapPredictor`` for the meaning of the attributes.
@@ -20,13 +23,13 @@ class Runtime(ABC):
     device: str
     reopen: Callable[[], Any]
 
-    def __init__(self, unit: int, context: int, stride: int) -> None:
-        self.unit = unit
-        self.context = context
-        self.stride = stride
+    def __init__(self, config: StudentConfig) -> None:
+        self.unit = geometry.unit(config)
+        self.context = geometry.context(config)
+        self.stride = config.stride
 
     @abstractmethod
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[np.float32], rim: int = 0) -> NDArray[np.float32]:
         """See ``MapPredictor``."""
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -36,11 +36,13 @@ class MapPredictor(Protocol):
     @property
     def device(self) -> str: ...
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[np.float32], rim: int = 0) -> NDArray[np.float32]:
         """Foreground and object probability, both in [0, 1], of a batch of normalised images.
 
         images : float32 (n, h, w, 3), h and w multiples of ``unit``.
-        Returns float32 (n, h / stride, w / stride, 2): channel 0 the probability of foreground,
-        channel 1 the normalised distance to the nucleus' border (as StarDist's ``prob``).
+        rim    : samples on each side whose maps are not wanted, a multiple of ``unit``. The other maps stay
+                 the same, and what only those of the rim depend on is not computed.
+        Returns float32 (n, h / stride, w / stride, 2), less the rim: channel 0 the probability of
+        foreground, channel 1 the normalised distance to the nucleus' border (as StarDist's ``prob``).
         """
         ...

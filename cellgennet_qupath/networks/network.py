@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
@@ -54,20 +53,3 @@ def init_pretrained(model: Network) -> None:
     """Load what a network knows before training: an encoder's ImageNet weights."""
     if isinstance(model, encoder.EncoderUNet):
         encoder.load_imagenet_weights(model)
-
-
-def receptive_field(config: StudentConfig) -> int:
-    """The distance, in input samples, over which an input sample can change an output sample."""
-    if config.architecture == "unet":
-        return unet.receptive_field(config)
-    return encoder.encoder_receptive_field(config)
-
-
-def context(config: StudentConfig, unit: int) -> int:
-    """Input samples on each side that a map sample needs to see, a multiple of the network's ``unit``.
-
-    The outer part of the receptive field hardly counts: without it the probabilities of trained networks
-    change by less than 1e-3, too little to change the decoding.
-    """
-    share = 0.8 if config.architecture == "unet" else 0.5
-    return math.ceil(share * receptive_field(config) / unit) * unit

@@ -29,6 +29,8 @@ openvino.Tensor(np.zeros(1, np.float32)).data.copy()
 
 _SHAPES = 2
 """Compiled networks kept, one for each shape of input."""
+_Kind = tuple[tuple[int, ...], int]
+"""The shape of the input and the rim of the maps for which a network is compiled."""
 _STREAMS = 2
 """Parallel predictions, each on its share of the threads. Threads of one prediction wait for each other at
 every layer: two predictions in parallel take three quarters of the time. More would need more memory."""
@@ -48,9 +50,9 @@ class OpenVinoRuntime(Runtime):
         self, weights: Path, config: StudentConfig, threads: int = 0, precision: Precision = "auto"
     ) -> None:
         half = in_bfloat16("cpu", precision)
-        self._saved = saved_network(weights, config, _convert)
-        super().__init__(self._saved.unit, self._saved.context, config.stride)
-        self._network = openvino.Core().read_model(self._saved.graph, self._saved.constants)
+        super().__init__(config)
+        self._weights, self._config = weights, config
+        self._networks: dict[int, tuple[SavedNetwork, Any]] = {}
         self.device = f"cpu, openvino, {'bfloat16' if half else 'float32'}"
         self.streams = min(_STREAMS, threads or os.cpu_count() or 1)
         self._options = {
@@ -58,12 +60,13 @@ class OpenVinoRuntime(Runtime):
             "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
             "INFERENCE_NUM_THREADS": threads,
         }
-        self._idle: OrderedDict[tuple[int, ...], SimpleQueue[Any]] = OrderedDict()
+        self._idle: OrderedDict[_Kind, SimpleQueue[Any]] = OrderedDict()
         self._compiling = threading.Lock()
+        self._network(self.context)  # the one that slides are segmented with; a faulty bundle is noticed here
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[np.float32], rim: int = 0) -> NDArray[np.float32]:
         """See ``MapPredictor``."""
-        idle = self._requests(images.shape)
+        idle = self._requests((images.shape, rim))
         request = idle.get()
         try:
             maps: NDArray[np.float32] = request.infer({0: np.ascontiguousarray(images)})[0].copy()
@@ -71,21 +74,30 @@ class OpenVinoRuntime(Runtime):
             idle.put(request)  # its memory is written again
         return maps
 
-    def _requests(self, shape: tuple[int, ...]) -> SimpleQueue[Any]:
+    def _requests(self, kind: _Kind) -> SimpleQueue[Any]:
         with self._compiling:
-            if shape not in self._idle:
+            if kind not in self._idle:
                 while len(self._idle) >= _SHAPES:
                     self._idle.popitem(last=False)
-                self._network.reshape(list(shape))
-                compiled = openvino.Core().compile_model(self._network, "CPU", self._options)
-                self._idle[shape] = SimpleQueue()
+                shape, rim = kind
+                network = self._network(rim)
+                network.reshape(list(shape))
+                compiled = openvino.Core().compile_model(network, "CPU", self._options)
+                self._idle[kind] = SimpleQueue()
                 for _ in range(self.streams):
-                    self._idle[shape].put(compiled.create_infer_request())
-            self._idle.move_to_end(shape)
-            return self._idle[shape]
+                    self._idle[kind].put(compiled.create_infer_request())
+            self._idle.move_to_end(kind)
+            return self._idle[kind]
+
+    def _network(self, rim: int) -> Any:
+        """The network for maps without a rim. It uses the memory of its constants, which is kept with it."""
+        if rim not in self._networks:
+            saved = saved_network(self._weights, self._config, rim, _convert)
+            self._networks[rim] = saved, openvino.Core().read_model(saved.graph, saved.constants)
+        return self._networks[rim][1]
 
 
-def _convert(weights: Path, config: StudentConfig) -> SavedNetwork:
+def _convert(weights: Path, config: StudentConfig, rim: int) -> SavedNetwork:
     from .conversion import converted
 
-    return converted(weights, config)
+    return converted(weights, config, rim)

@@ -27,26 +27,23 @@ CACHE = "CELLGENNET_CACHE"
 """Environment variable: the folder for converted networks instead of the system's; empty for none."""
 
 _LOG = logging.getLogger(__name__)
-_FORMAT = 1
+_FORMAT = 2
 _CHECKSUM = 32
 _MOST_KEPT = 8
 """Files of networks that are kept; the one that was not used for longest goes first."""
-_CODE = ("conversion.py", "network.py", "unet.py", "encoder.py", "weights.py")
+_CODE = ("conversion.py", "network.py", "unet.py", "encoder.py", "crop.py", "geometry.py", "weights.py")
 
 
 @dataclass(frozen=True)
 class SavedNetwork:
-    """A network as OpenVINO saves it, and the geometry of its input (see ``MapPredictor``)."""
+    """A network as OpenVINO saves it."""
 
-    unit: int
-    context: int
     graph: bytes
     constants: bytes
 
     def packed(self) -> bytes:
         """All of it, and a checksum at the end."""
-        head = {"unit": self.unit, "context": self.context, "graph": len(self.graph)}
-        content = json.dumps(head).encode() + b"\n" + self.graph + self.constants
+        content = json.dumps(len(self.graph)).encode() + b"\n" + self.graph + self.constants
         return content + hashlib.sha256(content).digest()
 
     @classmethod
@@ -56,21 +53,22 @@ class SavedNetwork:
         if hashlib.sha256(content).digest() != checksum:
             raise ValueError("damaged")
         line, _, rest = content.partition(b"\n")
-        head = json.loads(line)
-        return cls(head["unit"], head["context"], rest[: head["graph"]], rest[head["graph"] :])
+        length = json.loads(line)
+        return cls(rest[:length], rest[length:])
 
 
-Convert = Callable[[Path, StudentConfig], SavedNetwork]
+Convert = Callable[[Path, StudentConfig, int], SavedNetwork]
 
 
-def saved_network(weights: Path, config: StudentConfig, convert: Convert) -> SavedNetwork:
+def saved_network(weights: Path, config: StudentConfig, rim: int, convert: Convert) -> SavedNetwork:
     """The converted network of a bundle: from the cache, or by ``convert``, whose result is kept.
 
+    rim : of its maps (see ``MapPredictor``).
     Where nothing can be read or written there, it is converted. Raises BundleError.
     """
-    folder, key = cache_folder(), _key(weights, config)
+    folder, key = cache_folder(), _key(weights, config, rim)
     if folder is None or key is None:
-        return convert(weights, config)
+        return convert(weights, config, rim)
     file = folder / f"{key}.network"
     try:
         found = SavedNetwork.unpacked(file.read_bytes())
@@ -78,7 +76,7 @@ def saved_network(weights: Path, config: StudentConfig, convert: Convert) -> Sav
         return found
     except (OSError, ValueError, LookupError, TypeError) as error:
         _LOG.debug("converting %s, as it is not in %s (%s)", weights, file, error)
-    made = convert(weights, config)
+    made = convert(weights, config, rim)
     try:
         with replacing(file) as part:
             part.write_bytes(made.packed())
@@ -106,7 +104,7 @@ def cache_folder() -> Path | None:
     return place / "cellgennet_qupath" / "networks"
 
 
-def _key(weights: Path, config: StudentConfig) -> str | None:
+def _key(weights: Path, config: StudentConfig, rim: int) -> str | None:
     """A checksum of everything that decides the converted network; None where a version is not known.
 
     Raises BundleError.
@@ -129,6 +127,7 @@ def _key(weights: Path, config: StudentConfig) -> str | None:
         sys.platform,
         platform.machine(),
         config.model_dump_json(),
+        rim,
         hashlib.sha256(content).hexdigest(),
         hashlib.sha256(code).hexdigest(),
     ]

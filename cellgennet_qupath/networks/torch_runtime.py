@@ -12,7 +12,7 @@ from ..core.config import StudentConfig
 from ..core.errors import UsageError
 from .device import Device, Precision, best_device, in_bfloat16, set_threads
 from .inference import Runtime
-from .network import context, load_network
+from .network import load_network
 
 
 class TorchRuntime(Runtime):
@@ -39,14 +39,14 @@ class TorchRuntime(Runtime):
         self._half = in_bfloat16(device, precision)
         self._device = torch.device(device)
         self._model = load_network(weights, config, self._device)
-        super().__init__(self._model.unit, context(config, self._model.unit), config.stride)
+        super().__init__(config)
         self.device = f"{device}, torch, {'bfloat16' if self._half else 'float32'}"
 
     @torch.inference_mode()
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[np.float32], rim: int = 0) -> NDArray[np.float32]:
         """See ``MapPredictor``."""
         batch = torch.from_numpy(np.ascontiguousarray(images)).to(self._device).permute(0, 3, 1, 2)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
-            logits = self._model(batch)
+            logits = self._model(batch, rim)
         maps: NDArray[np.float32] = torch.sigmoid(logits.float()).permute(0, 2, 3, 1).cpu().numpy()
         return maps

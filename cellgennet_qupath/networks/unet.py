@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..core.config import StudentConfig
-
-STRIDE = 2
-"""Input samples per sample of the maps, along each side."""
+from . import geometry
+from .crop import narrowed
 
 
 class ConvBlock(nn.Sequential):
@@ -39,9 +38,9 @@ class StudentUNet(nn.Module):
         super().__init__()
         widths = [config.width * 2**level for level in range(config.levels)]
         rates = layerwise_dropout(config)
-        self.unit = STRIDE * 2 ** (config.levels - 1)
+        self.unit = geometry.unit(config)
         self.stem = nn.Sequential(
-            nn.Conv2d(3, config.width, 4, stride=STRIDE, padding=1, bias=False),
+            nn.Conv2d(3, config.width, 4, stride=geometry.UNET_STRIDE, padding=1, bias=False),
             nn.BatchNorm2d(config.width),
             nn.ReLU(inplace=True),
         )
@@ -56,7 +55,8 @@ class StudentUNet(nn.Module):
         self.head = nn.Conv2d(config.width, 2, 1)
         init_head(self.head)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, rim: int = 0) -> Tensor:
+        """Logits of all but ``rim`` input samples on each side, a multiple of ``unit``."""
         x = self.stem(image)
         skips: list[Tensor] = []
         for level, block in enumerate(self.down):
@@ -65,10 +65,16 @@ class StudentUNet(nn.Module):
             x = block(x)
             skips.append(x)
         skips.pop()
-        for block in self.up:
+        margin, stride = rim, self.unit
+        for block, needed in zip(
+            self.up, geometry.decoder_margins(geometry.UNET_STRIDE, len(skips), 2), strict=True
+        ):
+            x, margin = narrowed(x, margin, needed, stride)
+            stride //= 2
+            skip, _ = narrowed(skips.pop(), rim, margin, stride)
             x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = block(torch.cat([x, skips.pop()], dim=1))
-        logits: Tensor = self.head(x)
+            x = block(torch.cat([x, skip], dim=1))
+        logits: Tensor = self.head(narrowed(x, margin, 0, stride)[0])
         return logits
 
 
@@ -80,17 +86,3 @@ def init_head(head: nn.Conv2d) -> None:
 def layerwise_dropout(config: StudentConfig) -> list[float]:
     """Dropout rate of each level: none at the first, ``config.dropout`` at the deepest, linear between."""
     return [config.dropout * level / (config.levels - 1) for level in range(config.levels)]
-
-
-def receptive_field(config: StudentConfig) -> int:
-    """The distance, in input samples, over which an input sample can change an output sample.
-
-    Summed along the longest path: stem, down, deepest level, up; two 3x3 convolutions and one
-    resampling a level.
-    """
-    reach = 2
-    for level in range(config.levels):
-        scale = STRIDE * 2**level
-        passes = 1 if level == config.levels - 1 else 2
-        reach += passes * 2 * scale + scale
-    return reach

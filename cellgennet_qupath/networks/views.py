@@ -43,11 +43,11 @@ class AveragedViews:
     def device(self) -> str:
         return f"{self.predictor.device}, {len(VIEWS)} views"
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[np.float32], rim: int = 0) -> NDArray[np.float32]:
         """The mean maps of a batch; shapes as in ``MapPredictor``."""
         # In single precision, added in a fixed order: equal pixels get equal maps.
         total = sum(
-            self.predictor.predict(np.ascontiguousarray(images[:, ::down, ::along]))[:, ::down, ::along]
+            self.predictor.predict(np.ascontiguousarray(images[:, ::down, ::along]), rim)[:, ::down, ::along]
             for down, along in VIEWS
         )
         return np.asarray(total / len(VIEWS), np.float32)

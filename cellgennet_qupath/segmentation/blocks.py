@@ -160,7 +160,6 @@ def read_blocks(task: SlideTask, grid: BlockGrid, tiles: Iterable[Tile]) -> Iter
 def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | ReadyTile]) -> Iterator[MapWindow]:
     """The maps of each tile's window; the maps of a block are kept until the last tile that needs them."""
     stride = task.model.predictor.stride
-    rim = grid.context // stride
     kept: dict[Key, NDArray[np.uint16]] = {}
 
     def mapped(one: Block | ReadyTile) -> _Mapped | ReadyTile:
@@ -168,9 +167,9 @@ def map_windows(task: SlideTask, grid: BlockGrid, read: Iterator[Block | ReadyTi
             return one
         origin = grid.input_of(one.key)[:2]
         image, part = task.normalisation.seen(one.image, origin, grid.size, task.downsample)
-        maps = task.model.predictor.predict(image[None])[0]
-        _erase_around(maps, part, stride)
-        return _Mapped(one.key, quantised(maps[rim : maps.shape[0] - rim, rim : maps.shape[1] - rim]))
+        maps = task.model.predictor.predict(image[None], grid.context)[0]
+        _erase_around(maps, part, grid.context, stride)
+        return _Mapped(one.key, quantised(maps))
 
     for one in ordered_map(mapped, read, task.model.predictor.streams):
         if isinstance(one, _Mapped):
@@ -209,9 +208,12 @@ def _overlap(one: Rectangle, other: Rectangle) -> tuple[tuple[slice, slice], tup
     return first, second
 
 
-def _erase_around(maps: NDArray[np.float32], part: tuple[slice, slice], stride: int) -> None:
-    """Set maps (rows, columns, 2) to 0 around the part of their input that was not mirrored."""
-    rows, columns = (slice(side.start // stride, -(-side.stop // stride)) for side in part)
+def _erase_around(maps: NDArray[np.float32], part: tuple[slice, slice], rim: int, stride: int) -> None:
+    """Set maps (rows, columns, 2), which begin ``rim`` samples into their input, to 0 around the part of it
+    that was not mirrored."""
+    rows, columns = (
+        slice(max(0, side.start - rim) // stride, max(0, -(-(side.stop - rim) // stride))) for side in part
+    )
     maps[: rows.start], maps[rows.stop :] = 0, 0
     maps[:, : columns.start], maps[:, columns.stop :] = 0, 0
 

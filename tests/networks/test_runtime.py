@@ -95,6 +95,21 @@ def test_pixels_beyond_the_context_do_not_count(tmp_path: Path, config: StudentC
     assert np.abs(whole - block).mean() < 1e-3
 
 
+@pytest.mark.parametrize("kind", [TorchRuntime, OpenVinoRuntime])
+@pytest.mark.parametrize("config", [UNET, ENCODER, FINE], ids=["unet", "encoder", "fine"])
+@pytest.mark.parametrize("units", [1, 9])
+def test_maps_without_a_rim_are_the_inner_maps(
+    tmp_path: Path, kind: type[TorchRuntime] | type[OpenVinoRuntime], config: StudentConfig, units: int
+) -> None:
+    runtime = kind(weights(tmp_path, config), config, precision="f32")
+    rim = units * runtime.unit
+    image, edge = pixels(2 * rim + 64), rim // config.stride
+    whole, inner = runtime.predict(image), runtime.predict(image, rim)
+    assert inner.shape == (1, 64 // config.stride, 64 // config.stride, 2)
+    # Other sizes may be computed by other kernels, in another order.
+    np.testing.assert_allclose(inner, whole[:, edge:-edge, edge:-edge], atol=1e-5)
+
+
 def test_a_trained_encoder_needs_no_package_of_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

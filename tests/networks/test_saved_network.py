@@ -36,9 +36,9 @@ class Converter:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, weights: Path, config: StudentConfig) -> SavedNetwork:
+    def __call__(self, weights: Path, config: StudentConfig, rim: int) -> SavedNetwork:
         self.calls += 1
-        return SavedNetwork(16, 64, b"<graph/>" * self.calls, bytes(range(256)))
+        return SavedNetwork(b"<graph/>" * self.calls, bytes(range(256)))
 
 
 @pytest.fixture
@@ -61,39 +61,36 @@ def test_a_later_process_gets_the_same_maps_without_torch(
 ) -> None:
     file = weights(tmp_path, config)
     np.save(tmp_path / "image.npy", pixels(64))
-    first = OpenVinoRuntime(file, config)
-    maps = first.predict(pixels(64))
-    assert len(list(kept.iterdir())) == 1
+    maps = OpenVinoRuntime(file, config).predict(pixels(64))
+    assert len(list(kept.iterdir())) == 2, "with the rim of its maps, and without"
     arguments = [str(file), config.model_dump_json(), *(str(tmp_path / n) for n in ("image.npy", "maps.npy"))]
     done = subprocess.run([sys.executable, "-c", _LOAD, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
     assert np.array_equal(np.load(tmp_path / "maps.npy"), maps)
-    again = OpenVinoRuntime(file, config)
-    assert (again.unit, again.context) == (first.unit, first.context)
 
 
 def test_a_network_is_converted_once(kept: Path, some_weights: Path) -> None:
     convert = Converter()
-    first = saved_network(some_weights, UNET, convert)
-    assert saved_network(some_weights, UNET, convert) == first
+    first = saved_network(some_weights, UNET, 0, convert)
+    assert saved_network(some_weights, UNET, 0, convert) == first
     assert convert.calls == 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", "cut", "flipped", "longer"])
 def test_a_damaged_file_is_made_again(kept: Path, some_weights: Path, damage: bytes | str) -> None:
     convert = Converter()
-    saved_network(some_weights, UNET, convert)
+    saved_network(some_weights, UNET, 0, convert)
     (file,) = kept.iterdir()
     content = file.read_bytes()
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 1
     texts = {"cut": content[:-40], "flipped": bytes(flipped), "longer": content + b" "}
     file.write_bytes(texts[damage] if isinstance(damage, str) else damage)
-    again = saved_network(some_weights, UNET, convert)
+    again = saved_network(some_weights, UNET, 0, convert)
     assert convert.calls == 2
     assert again.graph == b"<graph/>" * 2
-    assert saved_network(some_weights, UNET, convert) == again
+    assert saved_network(some_weights, UNET, 0, convert) == again
     assert list(kept.iterdir()) == [file]
 
 
@@ -101,24 +98,25 @@ def test_other_weights_settings_versions_or_code_are_another_network(
     kept: Path, some_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     convert = Converter()
-    saved_network(some_weights, UNET, convert)
-    saved_network(some_weights, ENCODER, convert)
-    assert convert.calls == 2
-    some_weights.write_bytes(b"weightz")
-    saved_network(some_weights, UNET, convert)
+    saved_network(some_weights, UNET, 0, convert)
+    saved_network(some_weights, ENCODER, 0, convert)
+    saved_network(some_weights, UNET, 64, convert)
     assert convert.calls == 3
+    some_weights.write_bytes(b"weightz")
+    saved_network(some_weights, UNET, 0, convert)
+    assert convert.calls == 4
     real = metadata.version
-    for number, package in enumerate(("openvino", "torch"), start=4):
+    for number, package in enumerate(("openvino", "torch"), start=5):
         with monkeypatch.context() as patch:
             patch.setattr(metadata, "version", lambda name, one=package: "9.9" if name == one else real(name))
-            saved_network(some_weights, UNET, convert)
+            saved_network(some_weights, UNET, 0, convert)
         assert convert.calls == number
     monkeypatch.setattr(saved, "__version__", "99.0")
-    saved_network(some_weights, UNET, convert)
-    assert convert.calls == 6
-    monkeypatch.setattr(saved, "_CODE", saved._CODE[:-1])
-    saved_network(some_weights, UNET, convert)
+    saved_network(some_weights, UNET, 0, convert)
     assert convert.calls == 7
+    monkeypatch.setattr(saved, "_CODE", saved._CODE[:-1])
+    saved_network(some_weights, UNET, 0, convert)
+    assert convert.calls == 8
 
 
 def test_without_a_cache_networks_are_converted_each_time(
@@ -127,13 +125,13 @@ def test_without_a_cache_networks_are_converted_each_time(
     convert = Converter()
     monkeypatch.setenv("CELLGENNET_CACHE", "")
     assert cache_folder() is None
-    saved_network(some_weights, UNET, convert)
+    saved_network(some_weights, UNET, 0, convert)
     (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     monkeypatch.setenv("CELLGENNET_CACHE", str(tmp_path / "file"))
-    saved_network(some_weights, UNET, convert)
+    saved_network(some_weights, UNET, 0, convert)
     monkeypatch.setenv("CELLGENNET_CACHE", str(tmp_path / "new"))
     monkeypatch.setattr(metadata, "version", _unknown)
-    saved_network(some_weights, UNET, convert)
+    saved_network(some_weights, UNET, 0, convert)
     assert convert.calls == 3
     assert not (tmp_path / "new").exists()
 
@@ -148,7 +146,7 @@ def test_processes_at_once_leave_one_whole_network(kept: Path, some_weights: Pat
 
     def load() -> None:
         begin.wait()
-        found.append(saved_network(some_weights, UNET, convert))
+        found.append(saved_network(some_weights, UNET, 0, convert))
 
     threads = [threading.Thread(target=load) for _ in range(8)]
     for thread in threads:
@@ -162,13 +160,13 @@ def test_processes_at_once_leave_one_whole_network(kept: Path, some_weights: Pat
 
 def test_few_networks_are_kept_and_the_last_used_among_them(kept: Path, some_weights: Path) -> None:
     convert = Converter()
-    saved_network(some_weights, UNET, convert)
+    saved_network(some_weights, UNET, 0, convert)
     (first,) = kept.iterdir()
     for number in range(20):
         some_weights.write_bytes(b"%d" % number)
-        saved_network(some_weights, UNET, convert)
+        saved_network(some_weights, UNET, 0, convert)
         some_weights.write_bytes(b"weights")
-        saved_network(some_weights, UNET, convert)
+        saved_network(some_weights, UNET, 0, convert)
     assert convert.calls == 21
     assert len(list(kept.iterdir())) == saved._MOST_KEPT
     assert first.exists()
@@ -176,4 +174,4 @@ def test_few_networks_are_kept_and_the_last_used_among_them(kept: Path, some_wei
 
 def test_missing_weights_are_a_fault_of_the_bundle(tmp_path: Path, kept: Path) -> None:
     with pytest.raises(BundleError, match="Copy the bundle again"):
-        saved_network(tmp_path / "student.safetensors", UNET, Converter())
+        saved_network(tmp_path / "student.safetensors", UNET, 0, Converter())

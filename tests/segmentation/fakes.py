@@ -51,7 +51,7 @@ class ColourReader:
     strength: float = 1.0
     calls: int = 0
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[np.float32], rim: int = 0) -> NDArray[np.float32]:
         self.before(self.calls)
         self.calls += 1
         n, height, width, _ = images.shape
@@ -65,7 +65,9 @@ class ColourReader:
             [cv2.sepFilter2D(one, -1, weights, weights, borderType=cv2.BORDER_CONSTANT) for one in halved]
         )
         phase = 1 - 0.02 * (np.arange(width // 2) % (self.unit // 2)) / self.unit
-        return (maps * phase[:, None] * self.strength).astype(np.float32)
+        edge = rim // self.stride
+        inner = np.s_[:, edge : height // 2 - edge, edge : width // 2 - edge]
+        return (maps * phase[:, None] * self.strength).astype(np.float32)[inner]
 
 
 @dataclass

@@ -208,6 +208,6 @@ class Counting(ColourReader):
 
     pixels: int = 0
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[np.float32], rim: int = 0) -> NDArray[np.float32]:
         self.pixels += images[..., 0].size
-        return super().predict(images)
+        return super().predict(images, rim)

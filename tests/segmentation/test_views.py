@@ -25,7 +25,7 @@ class Darkness(ColourReader):
 
     left: float = 1.0
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[np.float32], rim: int = 0) -> NDArray[np.float32]:
         self.calls += 1
         n, rows, columns, _ = images.shape
         maps = images[..., :2].reshape(n, rows // 2, 2, columns // 2, 2, 2).mean(axis=(2, 4))

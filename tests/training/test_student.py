@@ -12,7 +12,8 @@ import torch
 from cellgennet_qupath.core.config import LossConfig, PseudoConfig, StudentConfig
 from cellgennet_qupath.core.errors import TrainingError
 from cellgennet_qupath.networks.encoder import EncoderUNet, load_imagenet_weights
-from cellgennet_qupath.networks.network import build, receptive_field
+from cellgennet_qupath.networks.geometry import receptive_field
+from cellgennet_qupath.networks.network import build
 from cellgennet_qupath.networks.torch_runtime import TorchRuntime
 from cellgennet_qupath.networks.unet import layerwise_dropout
 from cellgennet_qupath.training.batches import LabelledBatch, UnlabelledBatch
