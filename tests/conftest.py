@@ -21,7 +21,16 @@ settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parents[1]
 
+QUPATH_SECONDS = 3600
+"""The only limit of a test that starts QuPath, once or several times, perhaps on a busy machine."""
+
 pytest_plugins = ["tests.drawn_tissue", "tests.one_stardist"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("qupath") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(QUPATH_SECONDS))
 
 
 @pytest.fixture(scope="session", autouse=True)

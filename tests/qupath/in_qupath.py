@@ -78,7 +78,7 @@ class InQuPath:
         script = self.scripts / "alone.groovy"
         script.write_text(text, encoding="utf-8")
         command = [str(self.program), "script", str(script)]
-        done = subprocess.run(command, capture_output=True, text=True, env=self.environment, timeout=500)
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
         return done.stdout + done.stderr
 
     def run(self, name: str, *options: str, image: str | None = None, save: bool = False) -> str:
@@ -86,7 +86,7 @@ class InQuPath:
         if "\n" in name:
             script.write_text(name, encoding="utf-8")
         command = self.start(script, *options, image=image, save=save)
-        done = subprocess.run(command, capture_output=True, text=True, env=self.environment, timeout=500)
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
         return done.stdout + done.stderr
 
 

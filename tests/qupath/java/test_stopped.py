@@ -41,7 +41,7 @@ def test_stopped_with_java_in_the_process(
     while not list(folder.glob("runs/segment-*/1/tile_*")) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(number)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate()
     assert (process.returncode, out) == (130, ""), err
     assert messages(err)[-1].endswith(
         "0 of 4 images are done, the next one in part. Run the same command again to continue."
