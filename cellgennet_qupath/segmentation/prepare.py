@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +94,7 @@ class Prepared:
             "size": [self.reader.width, self.reader.height],
             "mpp": [self.calibration.mpp_x, self.calibration.mpp_y],
             MEASURED_IN: None if mpp is None else list(mpp),
-            "stains": None if stains is None else json.loads(json.dumps(asdict(stains))),
+            "stains": None if stains is None else _rounded(stains),
             "downsample": self.downsample,
             "within": _digest(within),
             "ignored": _digest(self.ignored),
@@ -131,6 +130,15 @@ class Prepared:
         """The size of an area in full-resolution pixels; None without a pixel size."""
         x, y = self.calibration.mpp_x, self.calibration.mpp_y
         return None if x is None or y is None else float(shapely.area(area)) * x * y / 1e6
+
+
+def _rounded(stains: StainVectors) -> dict[str, Any]:
+    """Stains as plain data; each time that QuPath saves an image, it can change their last digits."""
+    return {
+        "names": list(stains.names),
+        "vectors": [[round(part, 6) for part in vector] for vector in stains.vectors],
+        "background": [round(part, 6) for part in stains.background],
+    }
 
 
 def _digest(geometry: shapely.Geometry | None) -> str | None:

@@ -18,6 +18,7 @@ import shapely
 from cellgennet_qupath.qupath.files import FilesBackend
 from cellgennet_qupath.qupath.formats.detections import read_detections
 from cellgennet_qupath.qupath.replaced import kept_detections, restore_detections
+from cellgennet_qupath.qupath.stains import H_E
 from cellgennet_qupath.segmentation.batch import segment_project
 from cellgennet_qupath.segmentation.checkpoint import Checkpoint
 from cellgennet_qupath.segmentation.model import Model
@@ -72,6 +73,19 @@ def test_a_finished_image_is_skipped_and_named(folder: Path) -> None:
     # Where the project was moved, its records come along.
     moved = folder.rename(folder.with_name("elsewhere"))
     assert run(moved)[2] == 0
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_stains_that_qupath_normalised_again_are_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    """QuPath reads eight decimals and may save sixteen; a hundredth more eosin is another stain."""
+    monkeypatch.setattr(FilesBackend, "stains", lambda *_: H_E)
+    run(folder)
+    shift = 0.01 if changed else 4e-9
+    vectors = tuple((r, g + shift, b) for r, g, b in H_E.vectors)
+    monkeypatch.setattr(FilesBackend, "stains", lambda *_: replace(H_E, vectors=vectors))
+    assert bool(run(folder)[2]) == changed
 
 
 @pytest.mark.parametrize("change", ["slide", "model", "cells", "existing", "ignored area", "mpp"])
