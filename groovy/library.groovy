@@ -7,9 +7,12 @@ import com.google.gson.JsonObject
 import java.nio.file.Files
 import java.nio.file.Path
 import java.nio.file.StandardCopyOption
+import java.nio.file.attribute.FileTime
+import java.text.SimpleDateFormat
 import java.util.concurrent.LinkedBlockingQueue
 import java.util.concurrent.TimeUnit
 import java.util.zip.GZIPInputStream
+import java.util.zip.GZIPOutputStream
 import qupath.lib.gui.QuPathGUI
 import qupath.lib.images.ImageData
 import qupath.lib.io.GsonTools
@@ -28,6 +31,13 @@ class CellGenNet {
     private static final String TOOL = "cellgennet.tool"
     private static final String STOPPED = "cellgennet.stopped"
     private static final String TRAINED = "cellgennet.trained"
+    /** A property of an image's data: the run whose nuclei were imported last. */
+    private static final String IMPORTED = "cellgennet.imported"
+    /** A member of the tool's answer: its nuclei are those that QuPath has. */
+    private static final String UNCHANGED = "unchanged"
+    /** The head of a file of detections that no run made. */
+    private static final String HEAD =
+        '{"type":"FeatureCollection","cellgennet":{"existing": "replace-own", "history": {}, "measurements": []},"features":['
     private static final int SECONDS_TO_END = 60
     /** Saving an image and opening the next one may take long, over a network. */
     private static final int MINUTES_BETWEEN_IMAGES = 10
@@ -64,7 +74,7 @@ class CellGenNet {
                 more += selectedAnnotations()
             def told = withTool(more) { ask(it, entry) }
             if (told != null)
-                say(bringIn(entry, QP.getCurrentImageData(), "") + " nuclei in " + entry.getImageName() + ". Save the image to keep them.")
+                say(bringIn(entry, QP.getCurrentImageData(), "", isUnchanged(told)) + " nuclei in " + entry.getImageName() + ". Save the image to keep them.")
         }
     }
 
@@ -84,8 +94,9 @@ class CellGenNet {
             withTool(more) { tool ->
                 for (def entry : chosen(names)) {
                     try {
-                        if (ask(tool, entry) != null)
-                            bringIntoOpenOrSaved(entry)
+                        def told = ask(tool, entry)
+                        if (told != null)
+                            bringIntoOpenOrSaved(entry, isUnchanged(told))
                     } catch (IOException | IllegalStateException e) {
                         failed << entry.getImageName()
                         script.println(e.getMessage())
@@ -111,7 +122,7 @@ class CellGenNet {
                 arguments += ["-c", option("config", options.config)]
             if (option("resume", options.resume))
                 arguments << "--resume"
-            withOpenAnnotations { script.println(run(arguments + ["--backend", "files"] + option("moreOptions", options.moreOptions))) }
+            withCheckedNuclei { script.println(run(arguments + ["--backend", "files"] + option("moreOptions", options.moreOptions))) }
             System.getProperties().put(TRAINED, position())
             say("the model is in ${target}. Set it as 'model' in cellgennet_segment_image.groovy or cellgennet_segment_project.groovy.")
         }
@@ -121,7 +132,7 @@ class CellGenNet {
     void importDetections(Map options) {
         def entry = openEntry()
         if (Files.exists(detectionsFile(entry)))
-            say(bringIn(entry, QP.getCurrentImageData(), option("existing", options.existing)) + " nuclei are now in " + entry.getImageName() + ".")
+            say(bringIn(entry, QP.getCurrentImageData(), option("existing", options.existing), false) + " nuclei are now in " + entry.getImageName() + ".")
         else
             say("no nuclei to import into ${entry.getImageName()} (the file ${detectionsFile(entry)} does not exist). Run cellgennet segment first.")
     }
@@ -144,7 +155,7 @@ class CellGenNet {
                 arguments += ["-m", option("model", options.model)]
             option("images", options.images).each { arguments += ["--image", it] }
             arguments += ["--backend", "files", "--json"] + option("moreOptions", options.moreOptions)
-            def answer = withOpenAnnotations { GsonTools.getInstance().fromJson(run(arguments), JsonObject) }
+            def answer = withCheckedNuclei { GsonTools.getInstance().fromJson(run(arguments), JsonObject) }
             answer.get("windows").each { say(it.get("name").getAsString() + ": " + it.get("reason").getAsString()) }
             def looked = answer.get("images").findAll { it.get("status").getAsString() == "done" }.collect { it.get("id").getAsString() }
             QP.getProject().getImageList().findAll { looked.contains(it.getID()) }.each { bringInSuggestions(it) }
@@ -414,16 +425,35 @@ class CellGenNet {
      * nothing to segment; throws an exception if it failed.
      */
     private JsonObject ask(Map tool, ProjectImageEntry entry) {
-        def told = withOpenAnnotations { reply(tool, entry.getID()) }
+        reportUnsavedStains(entry)
+        def (told, unchanged) = withCurrentNuclei(entry) { withOpenAnnotations { reply(tool, entry.getID()) } }
         if (told == null)
             throw new IllegalStateException("CellGenNet: " + (tool.error ?: "the tool ended with exit code ${finish(tool)}; see the lines above"))
         def status = told.get("status").getAsString()
         if (status == "failed")
             throw new IllegalStateException("CellGenNet: " + entry.getImageName() + " FAILED: " + told.get("reason").getAsString())
+        told.addProperty(UNCHANGED, unchanged)
         if (status == "done" && told.get("detections").getAsInt() > 0)
             return told
         say(entry.getImageName() + ": " + (status == "done" ? "no nuclei: " : "") + told.get("reason").getAsString())
         return status == "done" ? told : null
+    }
+
+    /** Say that the stains on the screen are not those that the tool reads. */
+    private void reportUnsavedStains(ProjectImageEntry entry) {
+        def open = openData(entry)
+        if (open == null || !open.isChanged())
+            return
+        if (settingsOf(open) != settingsOf(readQuietly(entry)))
+            say("Warning: the image type or the stains of " + entry.getImageName() + " were changed and not saved. Stains are measured as they were saved: save the image, then run the script again.")
+    }
+
+    /** The type and stains of an image as text. */
+    private static String settingsOf(ImageData data) {
+        def stains = data?.getColorDeconvolutionStains()
+        def numbers = stains == null ? [] : [stains.getMaxRed(), stains.getMaxGreen(), stains.getMaxBlue()] +
+            (1..3).collectMany { stains.getStain(it).getArray() as List }
+        return (data?.getImageType() ?: ImageData.ImageType.UNSET).name() + numbers.collect { (it * 10000).round() }
     }
 
     /** What the tool says about an image; null if it ended without an answer. */
@@ -474,7 +504,7 @@ class CellGenNet {
                 told = ask(tool, entry)
             }
             if (told != null)
-                say(bringIn(entry, QP.getCurrentImageData(), "") + " nuclei in " + entry.getImageName() + ".")
+                say(bringIn(entry, QP.getCurrentImageData(), "", isUnchanged(told)) + " nuclei in " + entry.getImageName() + ".")
             if (batchIndex == batchSize - 1) {
                 System.getProperties().remove(TOOL)
                 end(tool)
@@ -511,12 +541,14 @@ class CellGenNet {
         return annotations.size()
     }
 
-    /** Run an action during which the tool reads the current annotations of the open image, saved or not. */
+    /** Run an action during which the tool reads the current annotations of the open images, saved or not. */
     def withOpenAnnotations(Closure action) {
-        def entry = QP.getProjectEntry()
-        def data = QP.getCurrentImageData()
-        if (entry == null || data == null || !data.isChanged())
-            return action()
+        def changed = openImages().findAll { it.isChanged() && QP.getProject().getEntry(it) != null }
+        return changed.inject(action) { inner, data -> { -> withAnnotationsOf(data, inner) } }.call()
+    }
+
+    private def withAnnotationsOf(ImageData data, Closure action) {
+        def entry = QP.getProject().getEntry(data)
         def file = annotationsFile(entry)
         def earlier = Files.exists(file) ? Files.readAllBytes(file) : null
         def time = earlier == null ? null : Files.getLastModifiedTime(file)
@@ -531,6 +563,153 @@ class CellGenNet {
                 Files.setLastModifiedTime(file, time)
             }
         }
+    }
+
+    // --- nuclei as they are in QuPath --------------------------------------------------------------------------
+
+    private static boolean isUnchanged(JsonObject told) {
+        return told.get(UNCHANGED).getAsBoolean()
+    }
+
+    /** The run that wrote the file of an image's nuclei; null if that is not known. */
+    private String runOf(ProjectImageEntry entry) {
+        def record = project.resolve("cellgennet").resolve("segmented").resolve(entry.getID() + ".json")
+        def file = detectionsFile(entry)
+        if (!Files.exists(record) || !Files.exists(file))
+            return null
+        try {
+            def known = GsonTools.getInstance().fromJson(Files.readString(record), JsonObject)
+            boolean fits = known.get("checksum").getAsString() == Files.readAllBytes(file).digest("SHA-256")
+            return fits ? known.get("sha256").getAsString() : null
+        } catch (RuntimeException damaged) {
+            return null
+        }
+    }
+
+    /**
+     * Run an action during which the tool finds the nuclei of an image as they are in QuPath, where some were
+     * deleted or given another class. Returns its result, and whether the image then has these nuclei.
+     */
+    private List withCurrentNuclei(ProjectImageEntry entry, Closure action) {
+        def lines = currentNuclei(entry)
+        if (lines == null)
+            return [action(), false]
+        def file = detectionsFile(entry)
+        def earlier = Files.readAllBytes(file)
+        def time = Files.getLastModifiedTime(file)
+        // The tool trusts a file that is newer than QuPath's data.
+        if (lines)
+            writeNuclei(file, lines)
+        else
+            Files.setLastModifiedTime(file, FileTime.fromMillis(System.currentTimeMillis()))
+        def written = Files.getLastModifiedTime(file)
+        def isUntouched = { Files.exists(file) && Files.getLastModifiedTime(file) == written }
+        try {
+            def result = action()
+            return [result, isUntouched()]
+        } finally {
+            if (isUntouched()) {
+                Files.write(file, earlier)
+                Files.setLastModifiedTime(file, time)
+            }
+        }
+    }
+
+    /** Run an action as withCurrentNuclei does, for all images with regions of class Corrected. */
+    private def withCheckedNuclei(Closure action) {
+        def all = QP.getProject().getImageList().findAll { hasCheckedRegions(it) }.inject({ withOpenAnnotations(action) }) { inner, entry ->
+            { -> withCurrentNuclei(entry, inner)[0] }
+        }
+        return all()
+    }
+
+    private boolean hasCheckedRegions(ProjectImageEntry entry) {
+        def data = openData(entry)
+        if (data != null)
+            return data.getHierarchy().getAnnotationObjects().any { classOf(it) == "Corrected" }
+        def summary = entry.getEntryPath().resolve("summary.json")
+        return Files.exists(summary) && Files.readString(summary).contains('"Corrected"')
+    }
+
+    /**
+     * The lines of the file of an image's nuclei, changed to what QuPath has; empty where that is the same, and null
+     * where other nuclei were imported last or none of them are there.
+     */
+    private List<String> currentNuclei(ProjectImageEntry entry) {
+        def run = runOf(entry)
+        if (run == null)
+            return null
+        def data = openData(entry) ?: readQuietly(entry)
+        if (data == null || data.getProperty(IMPORTED) != run)
+            return null
+        def nuclei = data.getHierarchy().getDetectionObjects().findAll { isOwn(it) }
+        return nuclei ? linesOf(nuclei, detectionsFile(entry)) : null
+    }
+
+    /** The saved data of an image, of which only objects, type and stains may be used; null where there are none. */
+    private static ImageData readQuietly(ProjectImageEntry entry) {
+        try {
+            def data = entry.hasImageData() ? entry.readImageData() : null
+            data?.getServer()?.close()
+            return data
+        } catch (Exception unreadable) {
+            return null  // the tool says what is wrong with the image
+        }
+    }
+
+    /** Call an action with the id and the line of each nucleus in a file; returns the file's first line. */
+    private static String eachFeature(Path file, Closure action) {
+        return new GZIPInputStream(Files.newInputStream(file)).withReader("UTF-8") { reader ->
+            def head = reader.readLine()
+            reader.eachLine { line ->
+                def id = line =~ /^\{"type":"Feature","id":"([^"]+)"/
+                if (id.find())
+                    action(id.group(1), line.endsWith(",") ? line[0..-2] : line)
+            }
+            return head
+        }
+    }
+
+    private static List<String> linesOf(Collection<PathObject> nuclei, Path file) {
+        Map<String, String> known = [:]
+        def head = eachFeature(file) { id, line -> known[id] = line }
+        Map<String, String> classes = [:]
+        boolean changed = nuclei.size() != known.size()
+        def now = nuclei.collect { nucleus ->
+            def line = known[nucleus.getID().toString()]
+            boolean same = line != null && classIn(line, classes) == classOf(nucleus)
+            changed |= !same
+            return same ? line : lineOf(nucleus)
+        }
+        return changed ? [head, *now] : []
+    }
+
+    /** The class in a line of a file of nuclei; "" for none. */
+    private static String classIn(String line, Map<String, String> known) {
+        def told = line =~ /"classification":(\{"names?":\s*(?:\[[^\]]*\]|"(?:[^"\\]|\\.)*"))/
+        if (!told.find())
+            return ""
+        return known.computeIfAbsent(told.group(1)) {
+            def named = GsonTools.getInstance().fromJson(it + "}", JsonObject)
+            return named.has("name") ? named.get("name").getAsString() : named.get("names").collect { it.getAsString() }.join(": ")
+        }
+    }
+
+    private static String lineOf(PathObject nucleus) {
+        def parent = nucleus.getParent()
+        while (parent != null && !parent.isAnnotation() && !parent.isTMACore())
+            parent = parent.getParent()
+        def line = GsonTools.getInstance().toJson(nucleus)
+        def above = parent == null ? "" : ',"parent":"' + parent.getID() + '"'
+        return line.replaceFirst(/^\{"type":"Feature","id":"[^"]+"/) { it + above }
+    }
+
+    private static void writeNuclei(Path file, List<String> lines) {
+        def part = Files.createTempFile(file.getParent(), "nuclei", ".part")
+        new GZIPOutputStream(Files.newOutputStream(part)).withWriter("UTF-8") { writer ->
+            writer << lines[0] << "\n" << lines.tail().join(",\n") << "\n]}\n"
+        }
+        Files.move(part, file, StandardCopyOption.REPLACE_EXISTING)
     }
 
     // --- suggestions and corrections --------------------------------------------------------------------------
@@ -639,10 +818,11 @@ class CellGenNet {
      * Detections in regions of class Corrected stay.
      *
      * existing  "replace-own", "replace-all" or "keep"; "" for the choice made for the segmentation.
+     * unchanged  the nuclei of the file are those that the image has, and stay as they are.
      */
-    int bringIn(ProjectImageEntry entry, ImageData data, String existing) {
+    int bringIn(ProjectImageEntry entry, ImageData data, String existing, boolean unchanged) {
         def file = detectionsFile(entry)
-        def found = PathIO.readObjects(file)
+        def found = unchanged ? [] : PathIO.readObjects(file)
         def head = new JsonObject()
         Map<String, String> parents = [:]
         new GZIPInputStream(Files.newInputStream(file)).withReader("UTF-8") { reader ->
@@ -663,8 +843,9 @@ class CellGenNet {
             def ids = there.collect { it.getID() } as Set
             found = found.findAll { !ids.contains(it.getID()) }
         } else {
-            def gone = there.findAll { (existing == "replace-all" || isOwn(it)) && !checked(it) }
+            def gone = there.findAll { (isOwn(it) ? !unchanged : existing == "replace-all") && !checked(it) }
             def others = gone.count { !isOwn(it) }
+            keepReplaced(entry, gone, found)
             // Child objects of a removed nucleus are kept, one level up.
             hierarchy.removeObjects(gone, true)
             if (others)
@@ -677,13 +858,34 @@ class CellGenNet {
         reportDoubles(entry, hierarchy.getDetectionObjects(), found)
         def possible = hierarchy.getAnnotationObjects() + (hierarchy.getTMAGrid()?.getTMACoreList() ?: [])
         def byId = possible.collectEntries { [it.getID().toString(), it] }
-        def families = found.groupBy { byId[parents[it.getID().toString()]] ?: hierarchy.getRootObject() }
+        def families = found.groupBy { byId[parents[it.getID().toString()]] ?: coreAround(hierarchy, it) ?: hierarchy.getRootObject() }
         families.each { parent, children -> parent.addChildObjects(children) }
         hierarchy.fireHierarchyChangedEvent(script)
+        def run = runOf(entry)
+        if (run == null)
+            data.removeProperty(IMPORTED)
+        else
+            data.setProperty(IMPORTED, run)
         def history = head.getAsJsonObject("history").entrySet().collectEntries { [it.getKey(), it.getValue().getAsString()] }
-        if (history)
+        if (history && !unchanged)
             addStep(data, history)
         return staying.size() + found.size()
+    }
+
+    /** Keep a copy of detections that are about to be replaced, where the tool itself has none: it reads only its own files. */
+    private void keepReplaced(ProjectImageEntry entry, Collection<PathObject> gone, Collection<PathObject> found) {
+        def folder = project.resolve("cellgennet").resolve("replaced").resolve(entry.getID())
+        def copies = Files.isDirectory(folder) ? folder.toFile().listFiles().findAll { it.getName().endsWith(".geojson.gz") } : []
+        def known = found.collect { it.getID().toString() } as Set
+        if (copies)
+            eachFeature(copies.max { it.lastModified() }.toPath()) { id, line -> known << id }
+        def drawn = gone.findAll { it.getROI()?.isArea() }
+        if (drawn.every { known.contains(it.getID().toString()) })
+            return
+        Files.createDirectories(folder)
+        def file = folder.resolve(new SimpleDateFormat("yyyy-MM-dd'T'HH-mm-ss").format(new Date()) + "-qupath.geojson.gz")
+        writeNuclei(file, [HEAD, *drawn.collect { lineOf(it) }])
+        say("the detections that are replaced in " + entry.getImageName() + " are kept in " + file + ".")
     }
 
     /** Whether a detection is in a region of class Corrected: the rule of checked.py. */
@@ -697,6 +899,12 @@ class CellGenNet {
 
     private static boolean isOnFirstPlane(roi) {
         return roi.getZ() == 0 && roi.getT() == 0
+    }
+
+    /** The core of a tissue microarray in which an object is, also where the tool does not know the grid; null for none. */
+    private static PathObject coreAround(hierarchy, PathObject object) {
+        def roi = object.getROI()
+        return hierarchy.getTMAGrid()?.getTMACoreList()?.find { it.getROI().contains(roi.getCentroidX(), roi.getCentroidY()) }
     }
 
     /** Say how many of the objects that stay have the outline of one that is imported. */
@@ -728,27 +936,30 @@ class CellGenNet {
     }
 
     /** Import nuclei into an image where it is open in QuPath, else into its saved data. */
-    private void bringIntoOpenOrSaved(ProjectImageEntry entry) {
+    private void bringIntoOpenOrSaved(ProjectImageEntry entry, boolean unchanged) {
         def data = openData(entry)
         if (data != null) {
-            say(bringIn(entry, data, "") + " nuclei in " + entry.getImageName() + ". Save the image to keep them.")
+            say(bringIn(entry, data, "", unchanged) + " nuclei in " + entry.getImageName() + ". Save the image to keep them.")
             return
         }
         data = entry.readImageData()
         // QuPath 0.5 loses objects when it saves an image that it cannot open.
         if (data?.getServer() == null)
             throw new IOException("CellGenNet: QuPath cannot open " + entry.getImageName() + ". Its nuclei are in " + detectionsFile(entry) + ".")
-        int count = bringIn(entry, data, "")
+        int count = bringIn(entry, data, "", unchanged)
         entry.saveImageData(data)
         data.getServer().close()
         say(count + " nuclei saved in " + entry.getImageName() + ".")
     }
 
-    /** The data of an image that is open: in this script, or in any viewer of the window. */
+    /** The data of an image that is open; null where it is not. */
     private static ImageData openData(ProjectImageEntry entry) {
-        if (QP.getProjectEntry()?.getID() == entry.getID())
-            return QP.getCurrentImageData()
+        return openImages().find { QP.getProject().getEntry(it)?.getID() == entry.getID() }
+    }
+
+    /** The data of all open images: of the script's image, and of those in viewers of the window. */
+    private static List<ImageData> openImages() {
         def viewers = QuPathGUI.getInstance()?.getAllViewers() ?: []
-        return viewers.collect { it.getImageData() }.find { it != null && QP.getProject().getEntry(it)?.getID() == entry.getID() }
+        return [QP.getCurrentImageData(), *viewers.collect { it.getImageData() }].findAll { it != null }.unique { a, b -> a.is(b) ? 0 : 1 }
     }
 }
