@@ -248,7 +248,7 @@ def import_with_library(project: QuPathBackend, entry: Any, data: Any) -> None:
     (home / "qupath.properties").write_text("python=python\n", encoding="utf-8")
     groovy(
         "qupath.lib.scripting.QP.setBatchProjectAndImage(project, data)\n"
-        "new CellGenNet(home, this).bringIn(entry, data, '')\n"
+        "new CellGenNet(home, this).bringIn(entry, data, '', false)\n"
         "qupath.lib.scripting.QP.resetBatchProjectAndImage()",
         loader,
         home=jvm.java_class("java.io.File")(str(home)),
