@@ -106,7 +106,7 @@ def _write_page(
         places.append(out.tell())
         out.write(values.astype("<u8").tobytes())
     short, long, rational, far = 3, 4, 5, 16
-    resolution = struct.pack("<II", round(1e4 / MPP * 1000 / 4**number / 4**number), 1000)
+    resolution = struct.pack("<II", round(1e4 / MPP * 1000 / 4**number), 1000)
     entries = [
         (254, long, 1, struct.pack("<I", int(number > 0))),
         (256, long, 1, struct.pack("<I", side)),

@@ -226,3 +226,8 @@ def join(shapes: Shapes, areas: NDArray[np.float64], first: Mask, one: Rows, two
                 settled.add(other)
                 stays[other] = row
     return stays
+
+
+def closed_polygons(shapes: Sequence[shapely.Geometry] | Shapes) -> list[shapely.Geometry]:
+    """The polygons of shapes; those without area are left out."""
+    return list(shapely.get_parts([one for one in closed(array_of(shapes)) if one is not None]))

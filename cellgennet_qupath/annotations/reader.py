@@ -21,7 +21,7 @@ from .candidates import select_nuclei
 from .classes import CORRECTED, Role, role_of
 from .findings import Finding
 from .labels import Split, Supervision
-from .outlines import Shapes, array_of, closed, inside_and_touching
+from .outlines import Shapes, array_of, closed, closed_polygons, inside_and_touching
 from .sorting import SortedAnnotations, sort_annotations
 
 _DECLARED = 0.9
@@ -96,7 +96,7 @@ def interpret(
     validation = drawn[Split.VALIDATION]
     left = [*_left(drawn[Split.TRAINING], validation), *validation]
     first = len(drawn[Split.TRAINING])
-    training = _polygons(left[:first])
+    training = closed_polygons(left[:first])
     trained, touches_training = inside_and_touching(nuclei.shapes, training)
     validated, touches_validation = inside_and_touching(nuclei.shapes, validation)
     inside, touching = trained | validated, touches_training | touches_validation
@@ -115,7 +115,7 @@ def interpret(
     _, doubted = inside_and_touching(doubtful, [*everywhere, *found.background])
     return Supervision(
         regions={
-            Split.TRAINING: _polygons(array_of(left)[:first][known[:first]]),
+            Split.TRAINING: closed_polygons(array_of(left)[:first][known[:first]]),
             Split.VALIDATION: list(array_of(left)[first:][known[first:]]),
         },
         drawn=drawn,
@@ -155,11 +155,6 @@ def _left(regions: list[shapely.Geometry], others: list[shapely.Geometry]) -> li
     for row, near in near_each(left, taken):
         left[row] = shapely.difference(left[row], shapely.union_all(taken[near]))
     return list(left)
-
-
-def _polygons(shapes: Sequence[shapely.Geometry] | Shapes) -> list[shapely.Geometry]:
-    """The polygons of shapes; those without area are left out."""
-    return list(shapely.get_parts([one for one in closed(array_of(shapes)) if one is not None]))
 
 
 def _detected(detections: Shapes | None, corrected: list[shapely.Geometry]) -> Shapes:

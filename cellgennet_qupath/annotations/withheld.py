@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from .labels import Split, Supervision
-from .outlines import array_of, closed, inside_and_touching
+from .outlines import array_of, closed_polygons, inside_and_touching
 
 
 def withhold(supervision: Supervision, areas: Sequence[shapely.Geometry]) -> Supervision:
@@ -26,7 +26,7 @@ def withhold(supervision: Supervision, areas: Sequence[shapely.Geometry]) -> Sup
     left = [shapely.difference(region, area) for region in supervision.regions[Split.TRAINING]]
     return replace(
         supervision,
-        regions=supervision.regions | {Split.TRAINING: _polygons(left)},
+        regions=supervision.regions | {Split.TRAINING: closed_polygons(left)},
         drawn=supervision.drawn | {Split.VALIDATION: [*supervision.drawn[Split.VALIDATION], *areas]},
         nuclei=supervision.nuclei[free],
         scattered=supervision.scattered[free],
@@ -47,7 +47,7 @@ def hold_out(supervision: Supervision, areas: Sequence[shapely.Geometry]) -> Sup
     moved = inside & ~supervision.validation
     area = shapely.union_all(list(areas))
     known = [*supervision.regions[Split.TRAINING], *supervision.background]
-    regions = _polygons([shapely.intersection(shape, area) for shape in known])
+    regions = closed_polygons([shapely.intersection(shape, area) for shape in known])
     return replace(
         rest,
         regions=rest.regions | {Split.VALIDATION: [*rest.regions[Split.VALIDATION], *regions]},
@@ -55,7 +55,3 @@ def hold_out(supervision: Supervision, areas: Sequence[shapely.Geometry]) -> Sup
         scattered=np.append(rest.scattered, supervision.scattered[moved]),
         validation=np.append(rest.validation, np.ones(moved.sum(), bool)),
     )
-
-
-def _polygons(shapes: Sequence[shapely.Geometry]) -> list[shapely.Geometry]:
-    return list(shapely.get_parts([shape for shape in closed(array_of(shapes)) if shape is not None]))
