@@ -113,8 +113,8 @@ class SlideTile:
     def read(self) -> UnlabelledTile:
         """The tile's pixels and the mask of tissue in it that is neither labelled nor held out."""
         box, step = self.box, self.slide.downsample
-        pixels, part = self.slide.pixels(box)
         with open_image(self.slide.entry) as reader:
+            pixels, part = self.slide.pixels(reader, box)
             mask = tissue_mask(reader, self.slide.mpp)
         usable = np.zeros((box.rows, box.columns), bool)
         for y in range(0, box.rows, _CELL):

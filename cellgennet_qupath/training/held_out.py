@@ -120,11 +120,13 @@ def _divided(
     for i in sorted(held):
         slide, core = training[i].slide, training[i].where.core
         areas[slide.entry.id].append(shapely.box(*edge_to_full(np.array(core), slide.downsample)))
-    shared = {one.id: group for group in same_slides([s.entry for s in slides]) for one in group}
+    shared: dict[str, list[ImageEntry]] = defaultdict(list)
+    for slide in slides:
+        shared[slide.key].append(slide.entry)
     after = {}
     for slide in slides:
         one, labels = slide.entry, slide.supervision
-        labels = withhold(labels, _of_others(one, shared.get(one.id, []), areas) or [])
+        labels = withhold(labels, _of_others(one, shared[slide.key], areas) or [])
         after[one.id] = replace(slide, supervision=hold_out(labels, areas.get(one.id, [])))
     parts: dict[Split, list[SlideWindow]] = {split: [] for split in Split}
     for i, window in enumerate(training):

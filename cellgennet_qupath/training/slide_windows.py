@@ -17,6 +17,7 @@ from ..geometry.rectangle import Rectangle
 from ..qupath.images import open_image
 from ..qupath.project import ImageEntry
 from ..slides.normalisation import Normalisation
+from ..slides.reader import SlideReader
 
 _MEMORY = 64 << 20
 """Bytes of windows kept in memory; at 5 bytes per sample 13 megapixels, about as many as 40 regions have."""
@@ -39,14 +40,13 @@ class TrainingSlide:
     normalisation: Normalisation
     key: str
 
-    def pixels(self, box: Rectangle) -> tuple[NDArray[np.uint8], tuple[slice, slice]]:
+    def pixels(self, reader: SlideReader, box: Rectangle) -> tuple[NDArray[np.uint8], tuple[slice, slice]]:
         """A window on the sample grid as networks see slides, and which rows and columns are on the slide.
 
         Beyond the slide, and in a margin without data, is its mirror image, as in ``segment``.
         """
-        with open_image(self.entry) as reader:
-            pixels = reader.read_grid(box.x0, box.y0, box.columns, box.rows, self.downsample)
-            size = grid_size(reader.width, reader.height, self.downsample)
+        pixels = reader.read_grid(box.x0, box.y0, box.columns, box.rows, self.downsample)
+        size = grid_size(reader.width, reader.height, self.downsample)
         return self.normalisation.mirrored(pixels, (box.x0, box.y0), size, self.downsample)
 
 
@@ -132,7 +132,8 @@ class SlideWindow:
 
     def read(self) -> _Packed:
         """The window's content, from the slide and the annotations. Raises SlideError."""
-        pixels, part = self.slide.pixels(self.where.box)
+        with open_image(self.slide.entry) as reader:
+            pixels, part = self.slide.pixels(reader, self.where.box)
         labels, _ = self._render()
         packed = labels.objects
         packed[(packed == UNKNOWN) & (labels.foreground == 1)] = _CUT
