@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -90,14 +91,15 @@ def images(root: Path, split: str, datasets: Sequence[str]) -> list[LabelledImag
 class _ImageTile:
     item: LabelledImage
     labelled: Rectangle | None
+    mpp: float
 
     def read(self) -> UnlabelledTile:
-        image = self.item.normalised()
+        image = self.item.normalised(self.mpp)
         usable = np.ones(image.shape[:2], bool)
         if self.labelled is not None:
-            box = self.labelled
-            usable[box.y0 : box.y1, box.x0 : box.x1] = False
-        return UnlabelledTile(image, usable, self.item.name)
+            usable &= ~_on_grid(_region(self.item.truth().shape, self.labelled), usable.shape)
+        even = np.s_[: usable.shape[0] // 2 * 2, : usable.shape[1] // 2 * 2]
+        return UnlabelledTile(image[even], usable[even], self.item.name)
 
 
 def validates(number: int) -> bool:
@@ -120,7 +122,7 @@ def labelled(item: LabelledImage, split: Split, mpp: float = MPP) -> LabelledWin
 
 def labelled_part(item: LabelledImage, box: Rectangle) -> LabelledWindow:
     """A window of an image in which every nucleus is outlined, to train on."""
-    return _window(item, item.truth(), box, Split.TRAINING)
+    return _window(item, box, Split.TRAINING, MPP)
 
 
 def overlapping_groups(root: Path) -> dict[str, str]:
@@ -158,10 +160,12 @@ def labelled_everywhere(
     datasets: Sequence[str],
     mpp: float = MPP,
     opinion: Callable[[LabelledImage], Maps] | None = None,
+    emphasis: Mapping[str, int] = MappingProxyType({}),
 ) -> TrainingData:
     """All labels of the train images; those of ``held_out`` are for validation.
 
-    opinion : maps of an image to learn beside its labels.
+    opinion  : maps of an image to learn beside its labels.
+    emphasis : how much more often than others the images of a data set are drawn.
     """
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
@@ -174,7 +178,7 @@ def labelled_everywhere(
             window = labelled(item, Split.TRAINING, mpp)
             if opinion is not None:
                 window = with_soft_labels(window, opinion(item))
-            training.append(window)
+            training += [window] * emphasis.get(item.dataset, 1)
     return TrainingData(mpp, len(everything), training, validation, [])
 
 
@@ -213,33 +217,48 @@ def _sparse_split(number: int, protocol: str) -> Split | None:
     return Split.VALIDATION if validates(number) else Split.TRAINING
 
 
-def sparse_data(root: Path, protocol: str) -> TrainingData:
-    """Training data of a protocol of ``sparse_windows``; what is unlabelled are tiles."""
+def sparse_data(root: Path, protocol: str, mpp: float = MPP) -> TrainingData:
+    """Training data of a protocol of ``sparse_windows`` on the grid of ``mpp``; the rest are tiles."""
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
     tiles: list[_ImageTile] = []
     drawn = sparse_windows(root, protocol)
     for one in drawn:
         if one.split is not None:
-            window = _window(one.item, one.item.truth(), one.box, one.split)
+            window = _window(one.item, one.box, one.split, mpp)
             (validation if one.split is Split.VALIDATION else training).append(window)
-        tiles.append(_ImageTile(one.item, None if one.split is None else one.box))
-    return TrainingData(MPP, len(drawn), training, validation, tiles)
+        tiles.append(_ImageTile(one.item, None if one.split is None else one.box, mpp))
+    return TrainingData(mpp, len(drawn), training, validation, tiles)
 
 
-def _window(item: LabelledImage, truth: NDArray[np.int32], box: Rectangle, split: Split) -> LabelledWindow:
-    rows, columns = truth.shape
-    region = np.zeros(truth.shape, bool)
+def _region(shape: tuple[int, ...], box: Rectangle) -> NDArray[np.bool_]:
+    region = np.zeros(shape, bool)
     region[box.y0 : box.y1, box.x0 : box.x1] = True
+    return region
+
+
+def _on_grid(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """A mask of an image's pixels at the centres of the samples of a grid over the image."""
+    y, x = (
+        ((np.arange(n) + 0.5) * pixels / n).astype(int) for n, pixels in zip(shape, mask.shape, strict=True)
+    )
+    return mask[np.ix_(y, x)]
+
+
+def _window(item: LabelledImage, box: Rectangle, split: Split, mpp: float) -> LabelledWindow:
+    truth, grid, step = item.truth(), item.objects(mpp), mpp / MPP
+    region = _region(truth.shape, box)
     cut = np.setdiff1d(truth[~region], [0])
-    objects = np.where(region, truth, UNKNOWN).astype(np.int32)
-    objects[region & np.isin(truth, cut)] = UNKNOWN
-    foreground = np.where(region, truth > 0, UNKNOWN).astype(np.int8)
-    y0, y1 = max(0, box.y0 - MARGIN), min(rows, box.y1 + MARGIN)
-    x0, x1 = max(0, box.x0 - MARGIN), min(columns, box.x1 + MARGIN)
+    known = _on_grid(region, grid.shape)
+    objects = np.where(known, grid, UNKNOWN).astype(np.int32)
+    objects[known & np.isin(grid, cut)] = UNKNOWN
+    foreground = np.where(known, grid > 0, UNKNOWN).astype(np.int8)
+    (rows, columns), margin = grid.shape, round(MARGIN / step)
+    y0, y1 = max(0, round(box.y0 / step) - margin), min(rows, round(box.y1 / step) + margin)
+    x0, x1 = max(0, round(box.x0 / step) - margin), min(columns, round(box.x1 / step) + margin)
     part = np.s_[y0:y1, x0:x1]
     return LabelledWindow(
-        item.normalised()[part],
+        item.normalised(mpp)[part],
         LabelRasters(objects[part], foreground[part], np.zeros(objects[part].shape, bool)),
         Rectangle(x0, y0, x1, y1),
         split,

@@ -73,6 +73,12 @@ def attribution(config: Config) -> str:
     help="Bundle whose soft labels are learnt too.",
 )
 @click.option(
+    "--emphasis",
+    multiple=True,
+    type=(str, int),
+    help="A data set and how much more often than others its images are drawn.",
+)
+@click.option(
     "-c",
     "--config",
     "config_file",
@@ -85,6 +91,7 @@ def main(
     runs: Path,
     start: Path | None,
     teachers: tuple[Path, ...],
+    emphasis: tuple[tuple[str, int], ...],
     config_file: Path,
 ) -> None:
     """Train, or continue an interrupted training, and write the bundle."""
@@ -93,7 +100,7 @@ def main(
     config = init_config(earlier, settings) if earlier is not None else settings
     taught_by = [load_bundle(teacher) for teacher in teachers]
     opinion = shared_opinion(taught_by, config.threads) if taught_by else None
-    data_set = labelled_everywhere(data, DATASETS, config.mpp or MPP, opinion)
+    data_set = labelled_everywhere(data, DATASETS, config.mpp or MPP, opinion, dict(emphasis))
     spent = runs / "seconds.json"
     before = json.loads(spent.read_text(encoding="utf-8")) if spent.is_file() else 0.0
     started = time.monotonic()

@@ -26,6 +26,7 @@ import click
 import numpy as np
 import torch
 from datasets import (
+    MPP,
     TRAINED_ON,
     LabelledImage,
     development_images,
@@ -67,11 +68,12 @@ class Contender:
 
 def as_long(config: Config, tiles: int) -> int:
     """Epochs on labelled patches alone that take as long as training a distilled student."""
-    student, pseudo = config.student, config.pseudo
-    joint = student.epochs - rounds(config)[0]
-    patches = joint * UNLABELLED_PATCH * pseudo.batch / student.batch
-    predictions = len(rounds(config)) * tiles * pseudo.views * PREDICTED_VIEW / student.steps_per_epoch
-    return round(student.epochs + patches + predictions)
+    student, pseudo, alone = config.student, config.pseudo, rounds(config)[0]
+    companions = pseudo.students - 1
+    patches = (student.epochs - alone) * UNLABELLED_PATCH * pseudo.batch / student.batch
+    views = (len(rounds(config)) + companions) * tiles * pseudo.views
+    predictions = views * PREDICTED_VIEW / student.steps_per_epoch
+    return round(student.epochs + companions * alone + patches + predictions)
 
 
 def settings(row: str, seed: int, config: Config, tiles: int) -> Config:
@@ -82,6 +84,10 @@ def settings(row: str, seed: int, config: Config, tiles: int) -> Config:
         student = student.model_copy(update={"epochs": as_long(config, tiles)})
     elif row == "with-consistency":
         loss = loss.model_copy(update={"consistency": 0.25})
+    elif row == "one-student":
+        pseudo = pseudo.model_copy(update={"students": 1})
+    elif row == "no-adjustment":
+        pseudo = pseudo.model_copy(update={"logit_adjustment": 0.0})
     elif row == "no-cutmix":
         pseudo = pseudo.model_copy(update={"cutmix": 0.0})
     elif row == "no-doubt":
@@ -104,13 +110,13 @@ def student_of(trained: Trained, config: Config) -> Contender:
 
     weights = trained.files["student.safetensors"]
     runtime = load_runtime(weights, config.student, threads=config.threads)
-    rule = DecodingConfig.model_validate(trained.decoding).at(0.5)
+    mpp = config.mpp or MPP
+    rule = DecodingConfig.model_validate(trained.decoding).at(runtime.stride * mpp)
 
     def segment(item: LabelledImage) -> NDArray[np.int32]:
-        image = item.normalised()
-        maps = whole_maps(runtime.predict, image)
+        maps = whole_maps(runtime.predict, item.normalised(mpp))
         labels, _ = decode(maps[..., 0], maps[..., 1], rule)
-        return rasterize(label_polygons(labels, runtime.stride), image.shape[:2])
+        return rasterize(label_polygons(labels, runtime.stride * mpp / MPP), item.truth().shape)
 
     network = load_network(weights, config.student, torch.device("cpu"))
     return Contender(segment, sum(p.numel() for p in network.parameters()))
@@ -125,10 +131,13 @@ def teacher_of(trained: Trained, config: Config) -> Contender:
     teacher.load_weights(folder / "weights_best.h5")
     tuned = trained.thresholds
 
+    mpp = config.mpp or MPP
+
     def segment(item: LabelledImage) -> NDArray[np.int32]:
-        image = item.normalised()
+        image = item.normalised(mpp)
         maps = teacher.predict(image)
-        return teacher.instances(maps, image.shape[:2], tuned["prob"], tuned["nms"])[0]
+        labels, _ = teacher.instances(maps, image.shape[:2], tuned["prob"], tuned["nms"])
+        return labels if mpp == MPP else rasterize(label_polygons(labels, mpp / MPP), item.truth().shape)
 
     return Contender(segment, sum(weights.size for weights in teacher.weights()))
 
@@ -208,8 +217,11 @@ def _trained(
         teacher = runs / protocol / "teacher" / f"seed{seed}" / "train" / "stardist" / "teacher"
         run(data, runs, protocol, "teacher", seed, config)
     folder = runs / protocol / row / f"seed{seed}"
+    mpp = config.mpp or MPP
     data_set = (
-        labelled_everywhere(data, TRAINED_ON) if protocol == ALL_LABELS else sparse_data(data, protocol)
+        labelled_everywhere(data, TRAINED_ON, mpp)
+        if protocol == ALL_LABELS
+        else sparse_data(data, protocol, mpp)
     )
     # With few labels every train image is an unlabelled tile.
     chosen = settings(row, seed, config, data_set.images)

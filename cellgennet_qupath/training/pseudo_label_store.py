@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -69,37 +69,51 @@ class PseudoLabelStore:
             self._is_whole(file, prediction_is_whole) for file in self._files(TEACHER)
         )
 
-    def labels(self, number: int, save_average: Callable[[Path], None], at_start: bool) -> PseudoLabels:
+    def labels(
+        self,
+        number: int,
+        save_average: Callable[[Path], None],
+        at_start: bool,
+        companions: Callable[[], Sequence[Path]] = tuple,
+    ) -> PseudoLabels:
         """The soft labels of a round, once the teacher's predictions are complete.
 
         save_average : writes the weights of the averaged student to a file. In a round at epoch 0 a
                        student without a start has learnt nothing yet: the labels are the teacher's alone.
         at_start     : whether the averaged student is that of the round's start; else predictions of this
                        round that are missing come from the weights that were written then.
+        companions   : the weights of further students, which predict as the averaged one does.
 
         Raises DamagedStateError where these weights are damaged too.
         """
-        config, predictions = self._config, []
-        if self.uses_teacher:
-            predictions.append(self._files(TEACHER))
+        config, student = self._config, self._config.student
+        names = [TEACHER] if self.uses_teacher else []
+        weights = [1.0] if self.uses_teacher else []
         if self._student_predicts(number):
-            name = f"student-{number + 1}"
-            weights = self._folder / f"{name}.safetensors"
+            own = f"student-{number + 1}"
+            file = self._folder / f"{own}.safetensors"
+            self._predict_missing(own, lambda: self._own(file, save_average if at_start else None))
+            students = [own]
+            for weights_file in companions():
+                students.append(weights_file.stem)
+                self._predict_missing(
+                    weights_file.stem, partial(student_predict, weights_file, student, config.threads)
+                )
+            share = config.pseudo.student_share if names else 1.0
+            weights = [1 - share for _ in names] + [share / len(students)] * len(students)
+            names += students
+        by_tile = list(zip(*map(self._files, names), strict=True))
+        return PseudoLabels(self._tiles, by_tile, weights, student.patch, student.stride, config.pseudo)
 
-            def predict() -> Predict:
-                if at_start:
-                    save_average(weights)
-                try:
-                    return student_predict(weights, config.student, config.threads)
-                except BundleError as error:
-                    reason = "is needed for this round's pseudo-labels and is missing or damaged"
-                    raise DamagedStateError(weights, reason) from error
-
-            self._predict_missing(name, predict)
-            predictions.append(self._files(name))
-        by_tile = list(zip(*predictions, strict=True))
-        student = config.student
-        return PseudoLabels(self._tiles, by_tile, student.patch, student.stride, config.pseudo)
+    def _own(self, weights: Path, save_average: Callable[[Path], None] | None) -> Predict:
+        """The averaged student at the start of a round, whose weights are written or were written then."""
+        if save_average is not None:
+            save_average(weights)
+        try:
+            return student_predict(weights, self._config.student, self._config.threads)
+        except BundleError as error:
+            reason = "is needed for this round's pseudo-labels and is missing or damaged"
+            raise DamagedStateError(weights, reason) from error
 
     def _student_predicts(self, number: int) -> bool:
         """Whether the averaged student has a share in the soft labels of a round."""

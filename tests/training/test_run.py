@@ -15,7 +15,9 @@ from cellgennet_qupath.core.config import PseudoConfig, TeacherConfig
 from cellgennet_qupath.core.config_file import config_from
 from cellgennet_qupath.core.errors import TrainingError
 from cellgennet_qupath.networks.stardist_process import StarDistProcess
+from cellgennet_qupath.networks.weights import read_weights
 from cellgennet_qupath.report.training_page import write_training_page
+from cellgennet_qupath.training.companions import companion_seed
 from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
 from cellgennet_qupath.training.pseudo_label_store import rounds
 from cellgennet_qupath.training.run import Trained, train_model
@@ -31,7 +33,7 @@ TINY = config_from(
         "teacher": {
             "filters": 4, "depth": 1, "rays": 8, "patch": 64, "batch": 1, "epochs": 2, "steps_per_epoch": 2,
         },
-        "pseudo": {"tile": 128, "rounds": 2},
+        "pseudo": {"tile": 128, "rounds": 2, "students": 2},
         "student": {"architecture": "unet", "width": 4, "levels": 2, "patch": 64, "batch": 1}
         | {"epochs": 4, "steps_per_epoch": 2},
         "loss": {"warm_up": 0.3},
@@ -108,6 +110,8 @@ def test_a_run_that_was_interrupted_in_every_stage_gives_the_weights_of_an_unint
         ("pseudo-labels of the teacher", 1, 0),
         ("student", 2, 0),
         ("pseudo-labels of the student", 1, 2),
+        ("companion", 3, 2),
+        ("pseudo-labels of the companion", 1, 2),
         ("student", 2, 2),
         ("student", 4, 3),
     ]
@@ -139,14 +143,35 @@ def test_rounds_begin_after_the_warm_up_and_then_at_even_intervals() -> None:
 
 def test_predictions_of_every_round_are_kept(whole: tuple[Path, Trained]) -> None:
     folders = sorted(path.parent.name for path in whole[0].glob("pseudo/*/00000.npz"))
-    assert folders == ["student-1", "student-2", "teacher", "tiles"]
+    assert folders == ["companion-1", "student-1", "student-2", "teacher", "tiles"]
+
+
+def test_companions_are_other_students(whole: tuple[Path, Trained]) -> None:
+    own, other = (
+        whole[0] / name for name in ("pseudo/student-1.safetensors", "companions/companion-1.safetensors")
+    )
+    assert sha256(own) != sha256(other)
+    assert read_weights(own).keys() == read_weights(other).keys()
+    seeds = {companion_seed(seed, number) for seed in range(20) for number in range(1, 10)}
+    assert len(seeds) == 180 and all(0 <= seed < 2**31 for seed in seeds)
+
+
+@pytest.mark.parametrize("name", ["state/companion-1.safetensors", "companions/companion-1.safetensors"])
+def test_a_damaged_companion_is_trained_again(whole: tuple[Path, Trained], tmp_path: Path, name: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_model(
+            drawn_data(), tmp_path / "run", TINY, reporter=Interrupting("pseudo-labels of the companion", 1)
+        )
+    file = tmp_path / "run" / name
+    file.write_bytes(file.read_bytes()[:100])
+    assert weights(train_model(drawn_data(), tmp_path / "run", TINY, resume=True)) == weights(whole[1])
 
 
 @pytest.mark.parametrize(("share", "predicting"), [(0.0, {"teacher"}), (1.0, {"student-1"})])
 def test_a_network_without_a_share_predicts_nothing(
     tmp_path: Path, share: float, predicting: set[str]
 ) -> None:
-    config = TINY.model_copy(update={"pseudo": PseudoConfig(student_share=share, rounds=1)})
+    config = TINY.model_copy(update={"pseudo": PseudoConfig(student_share=share, rounds=1, students=1)})
     train_model(drawn_data(), tmp_path / "run", config)
     assert {path.parent.name for path in tmp_path.glob("run/pseudo/*/00000.npz")} == predicting | {"tiles"}
 
