@@ -94,8 +94,8 @@ def settings(row: str, seed: int, config: Config, tiles: int) -> Config:
         pseudo = pseudo.model_copy(update={"uncertainty_decay": 0.0})
     elif row == "teacher-alone":
         pseudo = pseudo.model_copy(update={"student_share": 0.0})
-    elif row == "student-alone":
-        pseudo = pseudo.model_copy(update={"student_share": 1.0})
+    elif row == "with-teacher":
+        pseudo = pseudo.model_copy(update={"student_share": 0.8})
     elif row == "no-dropout":
         student = student.model_copy(update={"dropout": 0.0})
     elif row not in ("teacher", "distilled"):
@@ -213,7 +213,7 @@ def _trained(
     data: Path, runs: Path, protocol: str, row: str, seed: int, config: Config
 ) -> tuple[Contender, dict[str, Any]]:
     teacher = None
-    if row not in ("teacher", "supervised"):
+    if row not in ("teacher", "supervised") and settings(row, seed, config, 0).pseudo.student_share < 1:
         teacher = runs / protocol / "teacher" / f"seed{seed}" / "train" / "stardist" / "teacher"
         run(data, runs, protocol, "teacher", seed, config)
     folder = runs / protocol / row / f"seed{seed}"

@@ -124,7 +124,9 @@ def test_drawn_crops_keep_image_and_targets_together(tmp_path: Path) -> None:
 def test_drawn_targets_are_adjusted(tmp_path: Path) -> None:
     doubtful = AveragedPrediction(np.full((32, 32, 2), 0.4, np.float32), np.zeros((32, 32, 2), np.float32))
     drawn = kept(tmp_path, doubtful, adjustment=1.0).draw(generator(0, "t", 0), 2)
-    np.testing.assert_allclose(drawn.targets, adjusted(np.float32(0.4), 1.0), atol=0.005)
+    np.testing.assert_allclose(
+        drawn.targets, float(adjusted(np.array([0.4], np.float32), 1.0)[0]), atol=0.005
+    )
     assert drawn.targets.min() > 0.5
 
 

@@ -174,6 +174,7 @@ def test_a_network_without_a_share_predicts_nothing(
     config = TINY.model_copy(update={"pseudo": PseudoConfig(student_share=share, rounds=1, students=1)})
     train_model(drawn_data(), tmp_path / "run", config)
     assert {path.parent.name for path in tmp_path.glob("run/pseudo/*/00000.npz")} == predicting | {"tiles"}
+    assert (tmp_path / "run" / "stardist").exists() == (share < 1)
 
 
 def test_other_settings_are_not_resumed(tmp_path: Path) -> None:
