@@ -98,8 +98,8 @@ class _ImageTile:
         usable = np.ones(image.shape[:2], bool)
         if self.labelled is not None:
             usable &= ~_on_grid(_region(self.item.truth().shape, self.labelled), usable.shape)
-        even = np.s_[: usable.shape[0] // 2 * 2, : usable.shape[1] // 2 * 2]
-        return UnlabelledTile(image[even], usable[even], self.item.name)
+        rows, columns = (side // 2 * 2 for side in usable.shape)
+        return UnlabelledTile(image[:rows, :columns], usable[:rows, :columns], self.item.name)
 
 
 def validates(number: int) -> bool:
