@@ -98,7 +98,7 @@ class _ImageTile:
         usable = np.ones(image.shape[:2], bool)
         if self.labelled is not None:
             usable &= ~_on_grid(_region(self.item.truth().shape, self.labelled), usable.shape)
-        rows, columns = (side // 2 * 2 for side in usable.shape)
+        rows, columns = (length // 2 * 2 for length in image.shape[:2])
         return UnlabelledTile(image[:rows, :columns], usable[:rows, :columns], self.item.name)
 
 
