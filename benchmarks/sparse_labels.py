@@ -46,7 +46,7 @@ from cellgennet_qupath.geometry.raster import rasterize
 from cellgennet_qupath.metrics.boundary import boundary_scores
 from cellgennet_qupath.metrics.scores import mean_scores, score
 from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
-from cellgennet_qupath.training.pseudo_label_store import rounds
+from cellgennet_qupath.training.pseudo_label_store import alone, rounds
 from cellgennet_qupath.training.run import Stage, Trained, train_model
 from cellgennet_qupath.training.soft_maps import whole_maps
 
@@ -68,12 +68,11 @@ class Contender:
 
 def as_long(config: Config, tiles: int) -> int:
     """Epochs on labelled patches alone that take as long as training a distilled student."""
-    student, pseudo, alone = config.student, config.pseudo, rounds(config)[0]
-    companions = pseudo.students - 1
-    patches = (student.epochs - alone) * UNLABELLED_PATCH * pseudo.batch / student.batch
-    views = (len(rounds(config)) + companions) * tiles * pseudo.views
+    student, pseudo, companions = config.student, config.pseudo, config.companions
+    patches = (student.epochs - rounds(config)[0]) * UNLABELLED_PATCH * pseudo.batch / student.batch
+    views = (companions or len(rounds(config))) * tiles * pseudo.views
     predictions = views * PREDICTED_VIEW / student.steps_per_epoch
-    return round(student.epochs + companions * alone + patches + predictions)
+    return round(student.epochs + companions * alone(config) + patches + predictions)
 
 
 def settings(row: str, seed: int, config: Config, tiles: int) -> Config:
@@ -84,8 +83,8 @@ def settings(row: str, seed: int, config: Config, tiles: int) -> Config:
         student = student.model_copy(update={"epochs": as_long(config, tiles)})
     elif row == "with-consistency":
         loss = loss.model_copy(update={"consistency": 0.25})
-    elif row == "one-student":
-        pseudo = pseudo.model_copy(update={"students": 1})
+    elif row in ("one-student", "its-own-teacher"):
+        pseudo = pseudo.model_copy(update={"students": int(row == "one-student")})
     elif row == "no-adjustment":
         pseudo = pseudo.model_copy(update={"logit_adjustment": 0.0})
     elif row == "no-cutmix":

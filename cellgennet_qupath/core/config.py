@@ -163,7 +163,8 @@ class PseudoConfig(Section):
     student_share     : the averaged student's share in the soft labels once it has made predictions; the
                         rest is the teacher's.
     students          : so many students, each trained on the annotations alone for ``loss.warm_up`` with a
-                        seed of its own, predict together; the first of them goes on to learn from that.
+                        seed of its own, make the soft labels together, and a new one learns from these from
+                        its first step. With 0 the student makes them itself, after its own warm-up.
     logit_adjustment  : b in the soft label ``sigmoid(logit(q) + b)``, q the mean over views and networks,
                         which is too low on the nuclei that some of them miss.
     rounds            : how many times the averaged student predicts, first after ``loss.warm_up``, then at
@@ -177,7 +178,7 @@ class PseudoConfig(Section):
     uncertainty_decay: Weight = Field(default=3.0, serialization_alias="sharpness")
     background_weight: Fraction = Field(default=1.0, serialization_alias="miss_doubt")
     student_share: Fraction = 0.8
-    students: Annotated[int, Field(ge=1, le=16)] = 3
+    students: Annotated[int, Field(ge=0, le=16)] = 3
     logit_adjustment: Annotated[float, Field(ge=0, le=3)] = 1.0
     rounds: Count = 1
     batch: Batch = 2
@@ -209,7 +210,7 @@ class StudentConfig(Section):
     zoom: Annotated[float, Field(ge=0, le=2)] = 0.2
     patch: Patch = 160
     batch: Batch = 4
-    epochs: Count = 80
+    epochs: Count = 60
     steps_per_epoch: Count = 40
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     restart: Fraction = 0.5
@@ -283,6 +284,12 @@ class Config(Section):
             raise ValueError("`student.patch` must not be larger than `pseudo.tile`")
         return self
 
+    @property
+    def companions(self) -> int:
+        """So many students learn from the annotations alone and then make soft labels."""
+        used = self.loss.uses_unlabelled and self.loss.warm_up > 0 and self.pseudo.student_share > 0
+        return self.pseudo.students if used else 0
+
     def fingerprint_text(self) -> str:
         """The settings as JSON under their oldest names: the same text in every version.
 
@@ -292,7 +299,7 @@ class Config(Section):
         if self.teacher.backbone == "unet":  # the only one that there was
             exclude["teacher"] = {"backbone"}
         exclude["student"] = _unchanged(self.student, {"stride": 2, "zoom": 0.2})
-        exclude["pseudo"] = _unchanged(self.pseudo, {"students": 1, "logit_adjustment": 0.0})
+        exclude["pseudo"] = _unchanged(self.pseudo, {"students": 0, "logit_adjustment": 0.0})
         return self.model_dump_json(by_alias=True, exclude=exclude)
 
 

@@ -1,8 +1,8 @@
 """Companions of the student: further students, trained on the annotations alone with seeds of their own.
 
-Where few annotations leave doubt they differ, and their mean knows more than each of them. They help to make
-the pseudo-labels and are not kept. Lakshminarayanan et al., "Simple and scalable predictive uncertainty
-estimation using deep ensembles", NeurIPS 2017.
+Where few annotations leave doubt they differ, and their mean knows more than each of them. They make the
+pseudo-labels, with the teacher or alone, and are not kept. Lakshminarayanan et al., "Simple and scalable
+predictive uncertainty estimation using deep ensembles", NeurIPS 2017.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .student_loop import Terms, train_epochs
 
 def companions(run: TrainingRun, sampler: PatchSampler, epochs: int) -> list[Path]:
     """The weights of a run's companions, each trained for ``epochs``; what is finished is not repeated."""
-    count = run.config.pseudo.students - 1
+    count = run.config.companions
     return [_companion(run, sampler, epochs, number, count) for number in range(1, count + 1)]
 
 

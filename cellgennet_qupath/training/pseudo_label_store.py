@@ -23,10 +23,15 @@ from .run_folder import TrainingRun
 from .soft_maps import Predict, student_predict
 
 
+def alone(config: Config) -> int:
+    """The epochs on annotations alone: of the companions if there are any, else of the student itself."""
+    return math.ceil(config.loss.warm_up * config.student.epochs)
+
+
 def rounds(config: Config) -> list[int]:
-    """The epochs before which the averaged student predicts: after the warm-up, then at even intervals."""
+    """The epochs before which soft labels are made: first by companions, or after the student's warm-up."""
     epochs, count = config.student.epochs, config.pseudo.rounds
-    first = math.ceil(config.loss.warm_up * epochs)
+    first = 0 if config.companions else alone(config)
     starts = {first + (epochs - first) * number // count for number in range(count)}
     return sorted(epoch for epoch in starts if epoch < epochs)
 
@@ -60,7 +65,8 @@ class PseudoLabelStore:
         """Whether a StarDist teacher has a share in any soft label."""
         if not self._run.has_teacher:
             return False
-        return self._config.pseudo.student_share < 1 or not self._student_predicts(0)
+        by_students = self._config.companions > 0 or self._student_predicts(0)
+        return self._config.pseudo.student_share < 1 or not by_students
 
     @property
     def teacher_is_complete(self) -> bool:
@@ -87,23 +93,21 @@ class PseudoLabelStore:
         Raises DamagedStateError where these weights are damaged too.
         """
         config, student = self._config, self._config.student
-        names = [TEACHER] if self.uses_teacher else []
-        weights = [1.0] if self.uses_teacher else []
+        teachers, students = [TEACHER] if self.uses_teacher else [], []
         if self._student_predicts(number):
             own = f"student-{number + 1}"
             file = self._folder / f"{own}.safetensors"
             self._predict_missing(own, lambda: self._own(file, save_average if at_start else None))
-            students = [own]
-            for weights_file in companions():
-                students.append(weights_file.stem)
-                self._predict_missing(
-                    weights_file.stem, partial(student_predict, weights_file, student, config.threads)
-                )
-            share = config.pseudo.student_share if names else 1.0
-            weights = [1 - share for _ in names] + [share / len(students)] * len(students)
-            names += students
+            students.append(own)
+        for weights in companions():
+            name = weights.stem
+            self._predict_missing(name, partial(student_predict, weights, student, config.threads))
+            students.append(name)
+        names = teachers + students
+        share = config.pseudo.student_share if teachers and students else float(bool(students))
+        shares = [1 - share] * len(teachers) + [share / len(students) for _ in students]
         by_tile = list(zip(*map(self._files, names), strict=True))
-        return PseudoLabels(self._tiles, by_tile, weights, student.patch, student.stride, config.pseudo)
+        return PseudoLabels(self._tiles, by_tile, shares, student.patch, student.stride, config.pseudo)
 
     def _own(self, weights: Path, save_average: Callable[[Path], None] | None) -> Predict:
         """The averaged student at the start of a round, whose weights are written or were written then."""
@@ -117,7 +121,7 @@ class PseudoLabelStore:
 
     def _student_predicts(self, number: int) -> bool:
         """Whether the averaged student has a share in the soft labels of a round."""
-        if not self._run.has_teacher:
+        if not self._run.has_teacher and not self._config.companions:
             return True
         has_learnt = self._run.start is not None or rounds(self._config)[number] > 0
         return has_learnt and self._config.pseudo.student_share > 0

@@ -19,7 +19,7 @@ from .companions import companions
 from .comparison import PairedComparison, compare_paired
 from .interpolation import SHARES, STANDARD, write_interpolated
 from .patches import CONTEXT, PatchSampler
-from .pseudo_label_store import PseudoLabelStore, rounds
+from .pseudo_label_store import PseudoLabelStore, alone, rounds
 from .record import Sample
 from .run_folder import TrainingRun, read_json, write_json
 from .scale import tally_at
@@ -84,9 +84,11 @@ def _trained(run: TrainingRun, store: PseudoLabelStore | None) -> StudentTrainer
 
 def _new_trainer(run: TrainingRun, store: PseudoLabelStore | None) -> StudentTrainer:
     config, steps = run.config, run.config.student.steps_per_epoch
+    taught = store is not None and config.companions > 0
     return StudentTrainer(
         config.student,
-        config.loss,
+        # The warm-up was its companions'.
+        config.loss.model_copy(update={"warm_up": 0.0}) if taught else config.loss,
         config.pseudo,
         config.student.epochs * steps,
         config.seed,
@@ -130,8 +132,7 @@ def _train(
         write_json(run.history_file("student"), history)
 
     def others() -> list[Path]:
-        # What a start knows, its companions would know too.
-        return companions(run, sampler, _starts(run, store)[0]) if run.start is None else []
+        return companions(run, sampler, alone(config))
 
     with run.reporter.track("student", epochs * steps, "steps") as task:
         task.advance(trainer.step_count)
