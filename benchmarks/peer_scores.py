@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import tifffile
-from datasets import test_images
+from datasets import LabelledImage, test_images
 from numpy.typing import NDArray
 from peer_material import file_name
 
@@ -36,12 +36,16 @@ SETS = {"nuinsseg": "NuInsSeg", "tnbc": "TNBC", "dsb2018_purple": "Data Science 
 FIELDS = ["method", "dataset", "image", *SCORES]
 
 
-def scored(method: str, data: Path, labels: Path) -> pd.DataFrame:
-    """The scores of each test image, from a tool's label images."""
+def from_files(folder: Path) -> Callable[[LabelledImage], NDArray[np.int32]]:
+    """The label images that a tool wrote."""
+    return lambda item: tifffile.imread(folder / file_name(item)).astype(np.int32)
+
+
+def scored(method: str, data: Path, segment: Callable[[LabelledImage], NDArray[np.int32]]) -> pd.DataFrame:
+    """The scores of each test image, from a method's labels int32 (rows, columns) of it."""
     rows = []
     for item in test_images(data):
-        truth = item.truth()
-        found = tifffile.imread(labels / file_name(item)).astype(np.int32)
+        truth, found = item.truth(), segment(item)
         values = score(truth, found, thresholds=(0.5,)).as_dict()
         values["hd95"] = boundary_scores(truth, found).hd95
         rows.append([method, item.dataset, item.name, *(values[name] for name in SCORES)])
@@ -54,14 +58,14 @@ def ranking(found: pd.DataFrame) -> list[str]:
 
 
 def table(found: pd.DataFrame, learnt: Mapping[str, Mapping[str, Any]], absent: Mapping[str, str]) -> str:
-    """Markdown: means over images by method, what was learnt, and the methods that were not run."""
+    """Markdown: means over images by method, what was learnt if it was, and the methods that were not run."""
     head = ["method", *SCORES.values(), "parameters", "CPU min"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for method in ranking(found):
         means = found[found["method"] == method][list(SCORES)].mean()
         cells = [f"{means[name]:.1f}" if name == "hd95" else f"{means[name]:.3f}" for name in SCORES]
-        about = learnt[method]
-        cells += [f"{about['parameters'] / 1e6:.2f} M", f"{about['minutes']:.1f}"]
+        about = learnt.get(method)
+        cells += [f"{about['parameters'] / 1e6:.2f} M", f"{about['minutes']:.1f}"] if about else ["-", "-"]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     empty = " |" * (len(head) - 2)
     lines += [f"| {method} | not run: {why} |{empty}" for method, why in absent.items()]
@@ -98,9 +102,9 @@ def _difference(ours: NDArray[np.float64], other: NDArray[np.float64], p: float,
 
 
 def document(
-    found: pd.DataFrame, learnt: Mapping[str, Mapping[str, Any]], absent: Mapping[str, str], ours: str
+    found: pd.DataFrame, learnt: Mapping[str, Mapping[str, Any]], absent: Mapping[str, str], ours: str | None
 ) -> str:
-    """The tables of each data set and of all images, and the tests."""
+    """The tables of each data set and of all images, and the tests of a method (None: of none)."""
     parts = []
     for dataset in [*(name for name in SETS if name in set(found["dataset"])), None]:
         part = found if dataset is None else found[found["dataset"] == dataset]
@@ -108,7 +112,8 @@ def document(
         parts.append(
             f"{SETS[dataset] if dataset else 'All'}, {images} images:\n\n{table(part, learnt, absent)}"
         )
-        parts.append(f"{ours} against the others:\n\n{tests(part, ours)}")
+        if ours is not None:
+            parts.append(f"{ours} against the others:\n\n{tests(part, ours)}")
     return "\n".join(parts)
 
 
@@ -127,7 +132,8 @@ def boxes(found: pd.DataFrame, dataset: str, file: Path) -> None:
                 beside = number + 1 + rng.uniform(-0.15, 0.15, len(column))
                 axes.scatter(beside, column, s=7, color=f"C{number}", alpha=0.6, linewidths=0)
             axes.set_title(title, fontsize="medium", loc="left")
-            axes.set_xticks(range(1, len(methods) + 1), methods, rotation=35, ha="right", fontsize="small")
+            names = [method.replace(" cell detection, ", "\n") for method in methods]
+            axes.set_xticks(range(1, len(methods) + 1), names, rotation=55, ha="right", fontsize="small")
             axes.spines[["top", "right"]].set_visible(False)
             axes.set_ylim(bottom=0)
         plot.savefig(file, metadata={"Date": None})

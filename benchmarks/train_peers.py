@@ -6,7 +6,8 @@
 Each tool trains in an environment of its own below FOLDER (``peer_tools/*.txt``, Python 3.11), on one thread,
 without weights that have seen nuclei, and finds the nuclei of all test images with what it learnt. Minutes
 are of processor time, of the process and its children, so that other load does not shorten a training. A run
-that is complete is not repeated. RUNS receives ``scores.csv`` (per image), ``table.md`` and figures.
+that is complete is not repeated. Where there is a QuPath, its cell detection is compared too, which is not
+trained (qupath_cells.py). RUNS receives ``scores.csv`` (per image), ``table.md`` and figures.
 
 The student's encoder has ImageNet weights, as always, and the others have none; say so beside the numbers.
 Ten minutes are a small part of what the others train for by default (StarDist 400 epochs, InstanSeg 500).
@@ -29,14 +30,15 @@ from typing import Any
 
 import click
 import pandas as pd
+import qupath_cells
 from peer_material import PROTOCOLS, SPARSE_10, write_material
-from peer_scores import SETS, boxes, document, scored
+from peer_scores import SETS, boxes, document, from_files, scored
+
+from cellgennet_qupath.core.errors import QuPathError
 
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE / "peer_tools"
 OURS = "CellGenNet"
-NEVER = {"QuPath's cell detection": "it is not trained, and needs QuPath with OpenCV, which is not at hand"}
-"""Methods of the paper's kind that this comparison does not run."""
 _LIBRARIES = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMBA_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP")
 ONE_THREAD = {f"{name}_THREADS": "1" for name in _LIBRARIES}
 
@@ -144,9 +146,15 @@ def learnt(runs: Path, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {method: json.loads(file.read_text(encoding="utf-8")) for method, file in files.items()}
 
 
-def results(data: Path, runs: Path, methods: Sequence[str], absent: Mapping[str, str]) -> str:
-    """Score the methods, write the files of the comparison and return its text."""
-    found = pd.concat([scored(method, data, runs / method.lower() / "labels") for method in methods])
+def results(
+    data: Path, runs: Path, methods: Sequence[str], absent: Mapping[str, str], untrained: pd.DataFrame | None
+) -> str:
+    """Score the methods, write the files of the comparison and return its text.
+
+    untrained : scores of methods that learn nothing.
+    """
+    trained = [scored(name, data, from_files(runs / name.lower() / "labels")) for name in methods]
+    found = pd.concat([*trained, untrained])
     found.to_csv(runs / "scores.csv", index=False)
     text = document(found, learnt(runs, methods), absent, OURS)
     (runs / "table.md").write_text(text, encoding="utf-8")
@@ -167,7 +175,7 @@ def results(data: Path, runs: Path, methods: Sequence[str], absent: Mapping[str,
     "chosen",
     multiple=True,
     type=click.Choice([tool.name for tool in METHODS]),
-    help="Only these.",
+    help="Train only these.",
 )
 def main(
     data: Path,
@@ -187,7 +195,7 @@ def main(
         write_material(data, protocol, part)
         part.rename(material)  # so that it is whole or not there
     terms = Terms(data.resolve(), material, protocol, minutes, seed)
-    absent = dict(NEVER)
+    absent = {}
     for tool in METHODS:
         if chosen and tool.name not in chosen:
             continue
@@ -197,8 +205,14 @@ def main(
             click.echo(f"{tool.name} was not trained: {why}", err=True)
             absent[tool.name] = why
     done = [tool.name for tool in METHODS if (runs / tool.name.lower() / "trained.json").is_file()]
+    untrained = None
+    try:
+        untrained = qupath_cells.results(data, output / "qupath")
+    except QuPathError as error:
+        click.echo(f"Not run: {error}", err=True)
+        absent[qupath_cells.NAME] = error.reason
     if OURS in done:
-        click.echo(results(data, runs, done, absent))
+        click.echo(results(data, runs, done, absent, untrained))
 
 
 if __name__ == "__main__":
