@@ -6,7 +6,12 @@
     python pretrain.py DATA -o f.cgn --runs R3 -c fast.yaml --teacher nuclei-he.cgn
     python pretrain.py DATA -o nuclei-he-fast.cgn --runs R4 -c fast_further.yaml --start f.cgn
         --teacher nuclei-he.cgn --teacher f.cgn
+    python pretrain.py DATA -o m.cgn --runs R5 -c medium.yaml --start nuclei-he-fast.cgn
+        --teacher nuclei-he.cgn --teacher nuclei-he-fast.cgn
+    python pretrain.py DATA -o medium.cgn --runs R6 -c medium_further.yaml --start m.cgn --teacher m.cgn
+        --teacher nuclei-he.cgn --teacher nuclei-he-fast.cgn --emphasis tnbc 3 --emphasis dsb2018_purple 2
 
+The last two are a trial that does not ship.
 DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. An interrupted run
 continues where it stopped; ``--start`` begins with the weights of a finished bundle, and with ``--teacher``
 the mean of bundles' maps over four views each is learnt beside the labels. No test image is used:
