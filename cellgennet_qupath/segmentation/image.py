@@ -42,6 +42,7 @@ from .record import (
     Present,
     Record,
     file_checksum,
+    others_digest,
     place_of,
     present_nuclei,
     read_record,
@@ -73,7 +74,8 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
         record = read_record(run.project, entry)
         present = None if record is None else present_nuclei(run.project, entry, record)
         if record is not None and present is not None:
-            if record.current and record.inputs == _inputs(run, image) and present.state in _DONE:
+            same = record.current and record.inputs == _inputs(run, image) and present.state in _DONE
+            if same and not _others_came(run, entry, record, present):
                 return _earlier(run, entry, record, present)
             _report_edits(run, entry, record, present)
         elif record is None and (run.folder / entry.id / _DONE_BEFORE).is_file():
@@ -114,7 +116,10 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
     result = replace(result, mm2=None if area is None else image.mm2_of(area))
     covered = covered_text(image.area if area is None else area, image.size, bool(run.options.inside))
     digest = digesting.digest(written.count)
-    write_record(run.project, entry, _record(run, image, result, written, digest, covered))
+    made = _record(run, image, result, written, digest, covered)
+    if run.options.existing == "replace-all" and image.checked is not None:
+        made = replace(made, others=others_digest(run.project, entry))
+    write_record(run.project, entry, made)
     checkpoint.finish()
     return result
 
@@ -206,6 +211,20 @@ def _earlier(run: Run, entry: ImageEntry, record: Record, present: Present) -> I
         note=note or "unchanged",
         mm2=record.mm2,
     )
+
+
+def _others_came(run: Run, entry: ImageEntry, record: Record, present: Present) -> bool:
+    """Whether other tools wrote detections since the last run, which are to be removed; says so."""
+    if run.options.existing != "replace-all" or not present.saved:
+        return False
+    others = others_digest(run.project, entry)
+    if others in ("", record.others):
+        return False
+    run.reporter.warn(
+        f"{entry.name}: other tools wrote detections since it was segmented, which --existing replace-all "
+        "removes, so it is segmented again."
+    )
+    return True
 
 
 def _report_edits(run: Run, entry: ImageEntry, record: Record, present: Present) -> None:

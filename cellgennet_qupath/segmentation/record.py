@@ -14,11 +14,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from ..core.environment import advice
 from ..core.errors import EntryDataError
 from ..core.files import replacing
 from ..core.wording import listed
-from ..nuclei import Nuclei, NucleiChunks, empty
+from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, empty
 from ..qupath.files import FilesBackend
 from ..qupath.kept import SEGMENTED
 from ..qupath.origin import difference
@@ -48,6 +50,7 @@ class Record:
     covered  : the area in which these nuclei, and those kept beside them, were looked for, as well-known
                text; "" for the whole image (with ``within`` or ``inside``: not known).
     restored : whether `restore` put them back since.
+    others   : digest of other tools' detections that "replace-all" left, or `restore` put back; "" for none.
     """
 
     origin: dict[str, Any]
@@ -66,6 +69,7 @@ class Record:
     inside: list[str] = field(default_factory=list)
     covered: str = ""
     restored: bool = False
+    others: str = ""
 
     def path(self, project: Project) -> Path:
         """The file of the nuclei."""
@@ -79,10 +83,12 @@ class Present:
     state : "unchanged"; "restored" and not changed since; "edited" by a person; "gone" if this tool's nuclei
             are no longer there; "damaged" if their file cannot be read.
     count : this tool's nuclei that are there.
+    saved : whether anything was saved in their file since.
     """
 
     state: Literal["unchanged", "restored", "edited", "gone", "damaged"]
     count: int = 0
+    saved: bool = True
 
 
 def read_record(project: Project, entry: ImageEntry) -> Record | None:
@@ -151,7 +157,7 @@ def present_nuclei(project: Project, entry: ImageEntry, record: Record) -> Prese
         return Present("gone")
     whole: Literal["unchanged", "restored"] = "restored" if record.restored else "unchanged"
     if record.checksum and file_checksum(file) == record.checksum:
-        return Present(whole, record.count)
+        return Present(whole, record.count, saved=False)
     try:
         now = project.detections(entry)
     except EntryDataError:
@@ -161,6 +167,19 @@ def present_nuclei(project: Project, entry: ImageEntry, record: Record) -> Prese
     # QuPath's own file also changes with annotations; ours contains nothing but nuclei.
     same = project.backend not in ("files", "images") and record.nuclei == digest_of(now)
     return Present(whole if same else "edited", len(now))
+
+
+def others_digest(project: Project, entry: ImageEntry) -> str:
+    """A digest of the detections that an image has of other tools; "" for none. Raises EntryDataError."""
+    total, nuclei = _Sum(), 0
+    for chunk in project.detection_chunks(entry):
+        nuclei += len(chunk.nuclei)
+        others = np.array([not one.startswith(OWN_MARK) for one in chunk.nuclei.ids], bool)
+        total.add(chunk.nuclei.take(others))
+    # QuPath also counts tiles and other detections that are not nuclei; the files are only about nuclei.
+    in_own_file = project.backend in ("files", "images")
+    more = 0 if in_own_file else max(0, project.counts(entry).detections - nuclei)
+    return f"{total.text()}+{more}" if total.count or more else ""
 
 
 class Digesting:

@@ -10,6 +10,7 @@ from .record import (
     Record,
     digest_of,
     file_checksum,
+    others_digest,
     place_of,
     read_record,
     read_record_file,
@@ -30,7 +31,8 @@ def restore_image(project: Project, entry: ImageEntry) -> WrittenDetections | No
     if written is not None and last is not None:
         in_own_file = project.backend in ("files", "images")
         digest = "" if in_own_file else digest_of(project.detections(entry))
-        write_record(project, entry, _restored(project, last, made, written, digest))
+        record = _restored(project, last, made, written, digest)
+        write_record(project, entry, replace(record, others=others_digest(project, entry)))
     return written
 
 

@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cellgennet_qupath.core.progress import SILENT, Reporter
-from cellgennet_qupath.nuclei import Nuclei, NucleiChunks, collect, empty
+from cellgennet_qupath.nuclei import OWN_MARK, Nuclei, NucleiChunks, collect, concat, empty
 from cellgennet_qupath.qupath.checked import inside
 from cellgennet_qupath.qupath.project import (
     WRITE_DEFAULTS,
@@ -38,7 +38,10 @@ DISCS = [(float(x), float(y), 10.0) for x in range(40, 400, 60) for y in range(4
 
 
 class MemoryProject:
-    """A project whose detections are kept in memory."""
+    """A project whose detections are kept in memory, as QuPath keeps them: beside those of other tools.
+
+    others : these, by image; ``tiles`` are how many objects more are detections without being nuclei.
+    """
 
     backend = "memory"
     version = "0.7.0"
@@ -49,6 +52,8 @@ class MemoryProject:
         self.drawn: dict[str, list[Annotation]] = {}
         self.grid: dict[str, list[Core]] = {}
         self.found: dict[str, Nuclei] = {}
+        self.others: dict[str, Nuclei] = {}
+        self.tiles: dict[str, int] = {}
         self.writes: list[str] = []
 
     @property
@@ -77,7 +82,8 @@ class MemoryProject:
         return self.grid.get(entry.id, [])
 
     def counts(self, entry: ImageEntry) -> ObjectCounts:
-        return ObjectCounts()
+        nuclei = len(self.detections(entry)) + len(self.others.get(entry.id, empty()))
+        return ObjectCounts(detections=nuclei + self.tiles.get(entry.id, 0))
 
     def stains(self, entry: ImageEntry) -> StainVectors | None:
         return None
@@ -89,19 +95,33 @@ class MemoryProject:
         return self.found.get(entry.id, empty())
 
     def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
-        nuclei = self.detections(entry)
+        nuclei = concat([self.detections(entry), self.others.get(entry.id, empty())])
         nothing = np.full(len(nuclei), "", dtype=object)
         yield DetectionChunk(nuclei, nothing, nothing, nothing)
 
     def write_detections(
         self, entry: ImageEntry, nuclei: NucleiChunks, options: WriteOptions = WRITE_DEFAULTS
     ) -> WrittenDetections:
-        self.found[entry.id] = collect(nuclei)
+        new, others = collect(nuclei), self.others.get(entry.id, empty())
+        own = np.array([one.startswith(OWN_MARK) for one in new.ids], bool)
+        self.found[entry.id] = new.take(own)
         self.options = options
+        if options.existing == "replace-all":
+            others = empty() if options.checked is None else inside(others, options.checked)
+            self.tiles[entry.id] = 0
+        self.others[entry.id] = concat([others, new.take(~own)])
         self.writes.append(entry.id)
-        place = self.work_folder / f"{entry.id}.written"
-        place.write_text(str(len(nuclei)), encoding="utf-8")
+        place = self.save(entry)
         return WrittenDetections(len(nuclei), place, "kept in memory")
+
+    def save(self, entry: ImageEntry) -> Path:
+        """The file that QuPath would have saved."""
+        place = self.work_folder / f"{entry.id}.written"
+        others = self.others.get(entry.id, empty())
+        content = [len(self.detections(entry)), others.ids.tolist(), self.tiles.get(entry.id, 0)]
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(str(content), encoding="utf-8")
+        return place
 
     def checked_detections(self, entry: ImageEntry, area: shapely.Geometry | None = None) -> Nuclei:
         return inside(self.detections(entry), area)
