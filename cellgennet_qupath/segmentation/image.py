@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -36,12 +36,14 @@ from .grown import GrownNuclei
 from .plan import Area, plan_tiles, union_of
 from .prepare import Prepared, Run, prepare, warn_if_coarse
 from .record import (
+    BESIDE,
     IGNORE,
     MEASURED_IN,
     Digesting,
     Present,
     Record,
     file_checksum,
+    models_beside,
     others_digest,
     place_of,
     present_nuclei,
@@ -117,7 +119,9 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
     covered = covered_text(image.area if area is None else area, image.size, bool(run.options.inside))
     digest = digesting.digest(written.count)
     made = _record(run, image, result, written, digest, covered)
-    if run.options.existing == "replace-all" and image.checked is not None:
+    if run.options.existing == "keep":
+        made = _beside(made, record, present, unknown=record is None and written.count > len(digesting))
+    elif run.options.existing == "replace-all" and image.checked is not None:
         made = replace(made, others=others_digest(run.project, entry))
     write_record(run.project, entry, made)
     checkpoint.finish()
@@ -186,6 +190,17 @@ def _record(
         mm2=result.mm2,
         covered=covered,
     )
+
+
+def _beside(made: Record, record: Record | None, present: Present | None, unknown: bool) -> Record:
+    """The record of a run that kept nuclei, with the models of these.
+
+    unknown : whether nuclei of a run without a record were kept.
+    """
+    earlier: list[Mapping[str, Any]] = [{}] if unknown else []
+    if record is not None and present is not None and present.state in _DONE and present.count:
+        earlier = models_beside(made.model, record.model)
+    return replace(made, model=made.model | {BESIDE: earlier}) if earlier else made
 
 
 def _earlier(run: Run, entry: ImageEntry, record: Record, present: Present) -> ImageResult:

@@ -29,6 +29,9 @@ from ..qupath.project import ImageEntry, Project
 IGNORE = "ignore"
 """The name of ignored classes, in a record's model."""
 
+BESIDE = "beside"
+"""The models of earlier runs whose nuclei were kept beside those of the last one, in a record's model."""
+
 MEASURED_IN = "measured in"
 """The size of a pixel for measurements, (x, y) in µm, in the inputs of an image and in a record's model."""
 
@@ -39,8 +42,8 @@ class Record:
 
     origin   : the slide (see ``qupath/origin.py``).
     inputs   : everything that decides the nuclei and how they are written.
-    model    : name, checksum, scale in µm per pixel, decoding rule, the pixel size for measurements, and the
-               name of ignored classes.
+    model    : name, checksum, scale in µm per pixel, decoding rule, the pixel size for measurements, the name
+               of ignored classes, and the models ``BESIDE``; {} if not known.
     within   : the class inside which nuclei were kept; None for the whole image.
     inside   : ids of annotations and cores inside which nuclei were kept; empty for all.
     count    : nuclei written; ``file``: into this one, below the project's folder where possible.
@@ -116,6 +119,19 @@ def why_not_trusted(project: Project, entry: ImageEntry) -> str:
         return difference(content["origin"], entry)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return ""
+
+
+def models_of(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The model of a record, then those whose nuclei were kept beside its own."""
+    beside = model.get(BESIDE)
+    earlier = [one for one in beside if isinstance(one, dict)] if isinstance(beside, list) else []
+    return [{name: value for name, value in model.items() if name != BESIDE}, *earlier]
+
+
+def models_beside(model: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Of the models of an earlier record, those that segment in another way than ``model``."""
+    own = _settings(model)
+    return [one for one in models_of(earlier) if _settings(one) != own]
 
 
 def measured_in(record: Record) -> tuple[float, float] | None:
@@ -229,20 +245,25 @@ class _Sum:
 
 
 def mixed_settings(project: Project) -> str:
-    """One line about images of a project that were segmented in different ways; "" if there are none."""
+    """Whether nuclei of a project were segmented in different ways, in one line; "" if they were not."""
     groups: dict[tuple[str, ...], list[str]] = {}
+    several: list[str] = []
     for entry in project.entries:
         record = read_record(project, entry)
         if record is not None:
-            groups.setdefault(_settings(record.model), []).append(entry.name)
+            ways = dict.fromkeys(map(_settings, models_of(record.model)))
+            several += [entry.name] if len(ways) > 1 else []
+            for way in ways:
+                groups.setdefault(way, []).append(entry.name)
     if len(groups) < 2:
         return ""
     unlike = [k for k in range(4) if len({key[k] for key in groups}) > 1]
-    ways = [
+    parts = [
         f"{', '.join(key[k] for k in dict.fromkeys([0, *unlike]))}: {listed(names)}"
         for key, names in groups.items()
     ]
-    return f"The images of this project were segmented in different ways ({'; '.join(ways)})."
+    both = f" Nuclei of more than one run (--existing keep) are in {listed(several)}." if several else ""
+    return f"The images of this project were segmented in different ways ({'; '.join(parts)}).{both}"
 
 
 def waiting_nuclei(project: Project) -> str:
@@ -267,6 +288,8 @@ def waiting_nuclei(project: Project) -> str:
 
 
 def _settings(model: Mapping[str, Any]) -> tuple[str, ...]:
+    if not model:
+        return "an unknown model", "unknown checksum", "unknown scale", "unknown rule"
     scale, rule = model.get("mpp"), str(model.get("rule"))
     return (
         f"model {model.get('name') or 'without a name'}",

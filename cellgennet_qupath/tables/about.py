@@ -9,7 +9,7 @@ from .. import __version__
 from ..core.errors import UsageError
 from ..core.wording import INTENDED_USE
 from ..qupath.project import ImageEntry, Project
-from ..segmentation.record import read_record
+from ..segmentation.record import models_of, read_record
 from .cells import writable
 from .units import Units
 
@@ -29,21 +29,30 @@ Facts = dict[str, str | float]
 
 
 def image_facts(project: Project, entry: ImageEntry) -> Facts:
-    """What is known of an image: id, name, slide, pixel size, and the model that segmented it last."""
+    """What is known of an image: id, name, slide, pixel size, and the model that segmented it last.
+
+    Models whose nuclei were kept beside its own follow, after a comma.
+    """
     record = read_record(project, entry)
-    model: Mapping[str, Any] = {} if record is None else record.model
+    models = [] if record is None else models_of(record.model)
     width, height = entry.mpp or (float("nan"), float("nan"))
     texts = {
         "Image ID": entry.id,
         "Image": entry.name,
         "Slide": entry.uri if entry.slide is None else str(entry.slide),
-        "Model": str(model.get("name") or ""),
-        "Model checksum": str(model.get("checksum") or ""),
-        "Learnt from": str(model.get("learnt_from") or ""),
+        "Model": _each(models, "name", ", "),
+        "Model checksum": _each(models, "checksum", ", "),
+        "Learnt from": _each(models, "learnt_from", "; "),
         "Within": "" if record is None else ", ".join(filter(None, [record.within, *record.inside])),
     }
     facts: Facts = {name: writable(text) for name, text in texts.items()}
     return {**facts, "Pixel width µm": width, "Pixel height µm": height}
+
+
+def _each(models: Iterable[Mapping[str, Any]], what: str, between: str) -> str:
+    """What each of several models says, once; "" where none says anything."""
+    said = dict.fromkeys(str(model.get(what) or "") for model in models)
+    return between.join(filter(None, said))
 
 
 def extra_columns(entry: ImageEntry, facts: Facts, columns: Iterable[str]) -> dict[str, str]:
