@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cellgennet_qupath.bundle import load_bundle, pretrained_bundle
 from cellgennet_qupath.evaluation.predictors import StudentPredictor
 from cellgennet_qupath.metrics.scores import Scores, score
-from cellgennet_qupath.metrics.statistics import bootstrap_interval
+from cellgennet_qupath.metrics.statistics import mean_interval
 from cellgennet_qupath.segmentation.model import Model
 
 COLUMNS = ("pq", "aji", "f1@0.5", "dice")
@@ -84,7 +84,7 @@ def main(data: Path) -> None:
         cells = []
         for column in COLUMNS:
             values = np.array([each[number][column] for number in kept])
-            low, high = bootstrap_interval(values)
+            low, high = mean_interval(values)
             cells.append(f"{np.nanmean(values):.3f} ({low:.3f} to {high:.3f})")
         click.echo(f"| {name} | {len(kept)} | " + " | ".join(cells) + " |")
 

@@ -33,7 +33,7 @@ from cellgennet_qupath.geometry.contours import label_polygons
 from cellgennet_qupath.geometry.raster import rasterize
 from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.metrics.scores import score
-from cellgennet_qupath.metrics.statistics import bootstrap_interval, wilcoxon
+from cellgennet_qupath.metrics.statistics import mean_interval, wilcoxon
 from cellgennet_qupath.networks.runtime import load_runtime
 from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
 from cellgennet_qupath.suggestion.choose import choose
@@ -283,7 +283,7 @@ def main(data: Path, start: Path, domain: str, output: Path, seeds: tuple[int, .
         )
     paired = np.array([np.mean(values) for values in gains.values()])
     p, _ = wilcoxon(paired, np.zeros(len(paired)))
-    low, high = bootstrap_interval(paired)
+    low, high = mean_interval(paired)
     summary = {
         "domain": domain,
         "start": bundle.card.name,

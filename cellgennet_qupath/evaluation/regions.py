@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from ..slides.reader import SlideReader, open_slide, slide_size
 from ..slides.view import AS_STORED, View
 from .label_images import LABEL_ENDINGS, check_turned, label_size, read_labels
 from .manifest import read_manifest
+from .same_tissue import SharedPlace, shared_places
 
 _MARGIN = 32
 _IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".svs", ".ndpi")
@@ -53,6 +54,7 @@ class EvaluationRegion:
     image_size : width and height of the image, in full-resolution pixels.
     mpp        : µm per full-resolution pixel; None if unknown.
     keys       : names under which other tools may have stored the image's result.
+    shared     : its place on a slide that several images of the project show; None for any other.
     truth      : reads the true nuclei, int32 (rows, columns) of the box, and a mask of the unknown pixels,
                  bool of the same shape (None: all are known).
 
@@ -71,6 +73,7 @@ class EvaluationRegion:
     keys: tuple[str, ...]
     truth: Callable[[], Truth]
     view: View = AS_STORED
+    shared: SharedPlace | None = None
 
     def open(self) -> SlideReader:
         """The image that contains it. Raises SlideError."""
@@ -273,11 +276,22 @@ def project_regions(
             f"has no usable region of class {classes.validation}",
             f"Draw rectangles of class {classes.validation} in QuPath and outline every nucleus in them",
         )
+    regions = _placed(regions, project.entries)
     times = Counter(region.name for region in regions)  # an image may be called like a window of another
     return [
         region if times[region.name] == 1 else replace(region, name=f"{region.name} (id {region.keys[-1]})")
         for region in regions
     ]
+
+
+def _placed(regions: Sequence[EvaluationRegion], entries: Sequence[ImageEntry]) -> list[EvaluationRegion]:
+    """The regions, with their places on slides that several images show."""
+    sizes, boxes = {}, defaultdict[str, list[Rectangle]](list)
+    for region in regions:
+        sizes[region.keys[-1]] = region.image_size
+        boxes[region.keys[-1]].append(region.box)
+    places = {image: iter(shared) for image, shared in shared_places(entries, sizes, boxes).items()}
+    return [replace(region, shared=next(places.get(region.keys[-1], iter(())), None)) for region in regions]
 
 
 def _entry_regions(

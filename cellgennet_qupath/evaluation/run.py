@@ -22,9 +22,10 @@ from ..metrics.boundary import matching_boundary_scores
 from ..metrics.calibration import CalibrationCurve, calibration_curve, correctness
 from ..metrics.matching import LabelMatching, Outcome, match_labels
 from ..metrics.scores import THRESHOLDS, score_matching
-from ..metrics.statistics import Comparison, bootstrap_interval, compare
+from ..metrics.statistics import Clusters, Comparison, clusters_of, compare, mean_interval
 from .prediction import Prediction, Predictor
 from .regions import EvaluationRegion
+from .same_tissue import tissues
 
 METRICS = (
     "dice", "iou", "tpr", "fpr", "hausdorff", "hd95",
@@ -36,6 +37,8 @@ METRICS = (
 COMPARED = ("dice", "iou", "tpr", "fpr", "hd95", "f1@0.5", "aji", "pq", "boundary_f1")
 LOWER_IS_BETTER = frozenset({"fpr", "hausdorff", "hd95", "count_off"})
 DISTANCES = ("hausdorff", "hd95")
+UNBOUNDED = (*DISTANCES, "count_error", "count_off")
+"""Metrics that are not from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,58 @@ class Evaluation:
         )
 
     @cached_property
+    def tissues(self) -> list[int]:
+        """The number of the tissue that each region shows; in several images of one slide it is the same."""
+        shared = [region.shared for region in self.regions]
+        areas = [None if place is None else place.area for place in shared]
+        return tissues(self._slides, [region.image for region in self.regions], areas)
+
+    @property
+    def _slides(self) -> list[str]:
+        """The slide of each region."""
+        return [f"{r.shared.slide if r.shared else r.slide} {r.series}" for r in self.regions]
+
+    @cached_property
+    def counted(self) -> pd.DataFrame:
+        """``scores`` with one row per method and tissue, the mean of its regions, and ``slide``, ``tissue``.
+
+        Means, intervals and tests are over these rows, so that no tissue counts twice.
+        """
+        names = [region.name for region in self.regions]
+        field = self.scores["field"]
+        rows = self.scores.assign(
+            tissue=field.map(dict(zip(names, self.tissues, strict=True))),
+            slide=field.map(dict(zip(names, self._slides, strict=True))),
+        )
+        if len(set(self.tissues)) == len(names):
+            return rows
+        texts = {name: (name, "first") for name in ("field", "image", "group", "slide")}
+        numbers = {name: (name, "mean") for name in ("seconds", "megapixels", *METRICS)}
+        grouped = rows.groupby(["method", "tissue"], sort=False)
+        return grouped.agg(**texts, **numbers).reset_index()
+
+    @cached_property
+    def once(self) -> set[str]:
+        """The names of the regions of which each shows another tissue."""
+        first: dict[int, str] = {}
+        for number, region in zip(self.tissues, self.regions, strict=True):
+            first.setdefault(number, region.name)
+        return set(first.values())
+
+    @property
+    def counted_nuclei(self) -> pd.DataFrame:
+        """``nuclei`` of the regions ``once``."""
+        once = self.once
+        if len(once) == len(self.regions):
+            return self.nuclei
+        return self.nuclei[self.nuclei["field"].isin(once)]
+
+    def resampled(self, noun: str = "region") -> str:
+        """What is resampled for intervals: "5 slides", "8 regions", or images where these are the regions."""
+        clusters = _clusters(self.counted[self.counted["method"] == self.methods[0]])
+        return f"{clusters.count} images" if noun == "image" else clusters.what
+
+    @cached_property
     def nuclei(self) -> pd.DataFrame:
         """One row per method and true nucleus: ``RegionResult.nuclei`` with ``method`` and ``field``."""
         parts = [one.nuclei.assign(method=one.method, field=one.region.name) for one in self.results.values()]
@@ -146,34 +201,35 @@ class Evaluation:
         """Every pair of methods, by every metric of ``COMPARED``."""
         comparisons: list[Comparison] = []
         for metric in COMPARED:
-            table = self.scores.pivot(index="field", columns="method", values=metric)
-            comparisons += compare(metric, {m: table[m].to_numpy(np.float64) for m in self.methods})
+            table = self.counted.pivot(index=["slide", "tissue"], columns="method", values=metric)
+            columns = {m: table[m].to_numpy(np.float64) for m in self.methods}
+            comparisons += compare(metric, columns, _clusters(table.index.to_frame()))
         return comparisons
 
     @cached_property
     def strata(self) -> pd.DataFrame:
         """Detection rate by size, crowding and shape of the nuclei (``strata.summarise``)."""
-        return strata.summarise(self.nuclei)
+        return strata.summarise(self.counted_nuclei)
 
     def of(self, method: str) -> pd.DataFrame:
         """The rows of ``scores`` of one method."""
         return self.scores[self.scores["method"] == method]
 
     def summary(self, by_group: bool = False) -> pd.DataFrame:
-        """Means over regions with 95 % bootstrap intervals, one row per method (and group).
+        """Means over the rows ``counted`` with 95 % intervals, one row per method (and group).
 
         Columns: ``method`` (, ``group``), ``images`` (number of regions), and for each metric ``NAME``,
-        ``NAME_low`` and ``NAME_high``. Object counts are summed.
+        ``NAME_low`` and ``NAME_high`` (see ``mean_interval``). Object counts are summed.
         """
         return self._group_summary if by_group else self._method_summary
 
     @cached_property
     def _method_summary(self) -> pd.DataFrame:
-        return _summarise(self.scores, ["method"])
+        return _summarise(self.counted, ["method"])
 
     @cached_property
     def _group_summary(self) -> pd.DataFrame:
-        return _summarise(self.scores, ["method", "group"])
+        return _summarise(self.counted, ["method", "group"])
 
 
 @dataclass(frozen=True)
@@ -270,16 +326,24 @@ def _scores(matching: LabelMatching) -> dict[str, float]:
     return {name: scores[name] for name in METRICS}
 
 
+def _clusters(rows: pd.DataFrame) -> Clusters:
+    """What is resampled together of rows with a ``slide`` and a ``tissue``."""
+    return clusters_of(rows["slide"].tolist(), rows["tissue"].tolist())
+
+
 def _summarise(scores: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for key, part in scores.groupby(keys, sort=False):
         row: dict[str, Any] = dict(zip(keys, key, strict=True)) | {"images": len(part)}
         for name in METRICS:
             if name.endswith("_objects"):
-                row[name] = int(part[name].sum())
+                row[name] = round(float(part[name].sum()))
                 continue
             values = part[name].to_numpy(np.float64)
             row[name] = float(np.nanmean(values)) if (~np.isnan(values)).any() else math.nan
-            row[f"{name}_low"], row[f"{name}_high"] = bootstrap_interval(values)
+            low, high = mean_interval(values, _clusters(part))
+            if name != "count_error":  # no interval leaves the range of its metric
+                low, high = np.clip([low, high], 0, None if name in UNBOUNDED else 1).tolist()
+            row[f"{name}_low"], row[f"{name}_high"] = low, high
         rows.append(row)
     return pd.DataFrame(rows)

@@ -75,7 +75,7 @@ class Verdict:
 def judge(evaluation: Evaluation) -> Verdict:
     """Judge the first method of an evaluation."""
     method = evaluation.methods[0]
-    rows = evaluation.of(method)
+    rows = evaluation.counted[evaluation.counted["method"] == method]
     detected, true, predicted = pooled(rows)
     uses = _uses(evaluation, rows, true, predicted)
     grade = uses[1].grade
@@ -111,7 +111,7 @@ def judge(evaluation: Evaluation) -> Verdict:
 
 def pooled(rows: pd.DataFrame) -> tuple[int, int, int]:
     """Detected (IoU 0.5), true and predicted nuclei, summed over the regions of one method."""
-    true, predicted = int(rows["true_objects"].sum()), int(rows["predicted_objects"].sum())
+    true, predicted = (round(float(rows[f"{which}_objects"].sum())) for which in ("true", "predicted"))
     return round(float((rows["recall@0.5"] * rows["true_objects"]).sum())), true, predicted
 
 
@@ -119,7 +119,8 @@ def _uses(evaluation: Evaluation, rows: pd.DataFrame, true: int, predicted: int)
     deviation = (predicted - true) / true if true else math.nan
     off = float(rows["count_off"].dropna().median())
     f1, dice = _mean(rows, "f1@0.5"), _mean(rows, "dice")
-    own = evaluation.nuclei[evaluation.nuclei["method"] == evaluation.methods[0]]
+    nuclei = evaluation.counted_nuclei
+    own = nuclei[nuclei["method"] == evaluation.methods[0]]
     overlap = float(own.loc[own["iou"] > 0, "iou"].mean())
     direction = "too many" if deviation > 0 else "too few"
     total = f"{abs(deviation):.0%} {direction}" if deviation else "The right number"
@@ -166,7 +167,8 @@ def _kinds(evaluation: Evaluation, method: str) -> list[str]:
     """
     strata = evaluation.strata
     strata = strata[strata["method"] == method]
-    own = evaluation.nuclei[evaluation.nuclei["method"] == method]
+    nuclei = evaluation.counted_nuclei
+    own = nuclei[nuclei["method"] == method]
     total, detected = len(own), int((own["iou"] > 0).sum())
     intervals: dict[str, tuple[float, float]] = {}
     found: dict[str, tuple[int, int]] = {}
@@ -229,6 +231,12 @@ def _warnings(evaluation: Evaluation, rows: pd.DataFrame, true: int) -> list[str
         if true and not evaluation.of(method)["predicted_objects"].sum()
     ]
     warnings += [line for method in evaluation.methods if (line := _misplaced(evaluation, method))]
+    again = [region.name for region in evaluation.regions if region.name not in evaluation.once]
+    if again:
+        warnings.append(
+            f"The tissue of {listed(again)} is annotated in another image of the same slide, too: it counts "
+            "once, with the mean of its scores."
+        )
     word = noun(evaluation)
     if len(rows) < FEW_IMAGES or true < FEW_NUCLEI:
         warnings.append(
@@ -236,7 +244,7 @@ def _warnings(evaluation: Evaluation, rows: pd.DataFrame, true: int) -> list[str
             f"another one could give different scores. Aim for at least {FEW_IMAGES} {word}s and "
             f"{FEW_NUCLEI} nuclei from different slides."
         )
-    images = rows["image"].nunique()
+    images = rows["slide"].nunique()
     if len(rows) >= FEW_IMAGES and images <= 2:
         warnings.append(
             f"All regions are on {_number(images, 'slide')}: the scores say little about other slides."

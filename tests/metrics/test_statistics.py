@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cellgennet_qupath.metrics.statistics import (
-    bootstrap_interval,
+    clusters_of,
     compare,
     holm,
     mann_whitney,
+    mean_interval,
     stars,
     wilcoxon,
 )
@@ -79,14 +80,41 @@ def test_tests_do_not_care_who_is_first(x: list[float], seed: int) -> None:
 def test_the_interval_contains_the_mean_and_narrows() -> None:
     rng = np.random.default_rng(0)
     few, many = rng.normal(0.7, 0.1, 10), rng.normal(0.7, 0.1, 400)
-    low, high = bootstrap_interval(few)
+    low, high = mean_interval(few)
     assert low < few.mean() < high
-    narrow = bootstrap_interval(many)
+    narrow = mean_interval(many)
     assert narrow[1] - narrow[0] < high - low
-    expected = 2 * 1.96 * many.std() / math.sqrt(len(many))
-    assert narrow[1] - narrow[0] == pytest.approx(expected, rel=0.1)
-    assert bootstrap_interval([*many, math.nan]) == narrow, "reproducible, and NaN is ignored"
-    assert all(math.isnan(v) for v in bootstrap_interval([0.4]))
+    assert mean_interval([*many, math.nan]) == narrow, "reproducible, and NaN is ignored"
+    assert all(
+        math.isnan(v) for values in ([], [0.4], [0.4, 0.6], [math.nan] * 5) for v in mean_interval(values)
+    )
+
+
+@pytest.mark.parametrize("count", [3, 5, 30, 400])
+def test_without_clusters_it_is_students_interval(count: int) -> None:
+    values = np.random.default_rng(count).normal(0.7, 0.1, count)
+    low, high = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
+    assert mean_interval(values) == pytest.approx((low, high), abs=0.06 * (high - low))
+
+
+@pytest.mark.parametrize("times", [2, 5])
+def test_values_of_one_cluster_count_as_one(times: int) -> None:
+    values = np.random.default_rng(1).normal(0.7, 0.1, 8)
+    slides = np.repeat(np.arange(8), times)
+    clusters = clusters_of(slides.tolist(), range(8 * times))
+    assert clusters.what == "8 slides"
+    again = mean_interval(np.repeat(values, times), clusters)
+    assert again == pytest.approx(mean_interval(values))
+    low, high = mean_interval(np.repeat(values, times))
+    assert high - low < again[1] - again[0]
+
+
+def test_slides_are_resampled_from_five_on() -> None:
+    regions = list(range(12))
+    assert clusters_of(list("abcdabcdabcd"), regions).what == "12 regions"
+    five = clusters_of(list("abcdeabcdeaa"), regions)
+    assert (five.what, five.group.tolist()) == ("5 slides", [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 0])
+    assert clusters_of(["a"], [0]).what == "1 region"
 
 
 def test_comparisons_use_only_images_with_both_values() -> None:
