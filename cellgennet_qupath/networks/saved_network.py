@@ -31,7 +31,8 @@ _FORMAT = 2
 _CHECKSUM = 32
 _MOST_KEPT = 8
 """Files of networks that are kept; the one that was not used for longest goes first."""
-_CODE = ("conversion.py", "network.py", "unet.py", "encoder.py", "crop.py", "geometry.py", "weights.py")
+_ELSEWHERE = ("core/config.py", "geometry/grid.py")
+"""Code outside this folder on which a network's shape depends."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,11 @@ def _key(weights: Path, config: StudentConfig, rim: int) -> str | None:
             weights, f"cannot be read ({error.strerror or error})", "Copy the bundle again"
         ) from error
     try:
-        code = b"".join(Path(__file__).with_name(name).read_bytes() for name in _CODE)
+        code = [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in _code()]
         versions = [metadata.version(name) for name in ("openvino", "torch")]
     except (OSError, metadata.PackageNotFoundError):
+        return None
+    if not code:  # not a folder of files: who could say what the code was?
         return None
     parts = [
         _FORMAT,
@@ -129,9 +132,16 @@ def _key(weights: Path, config: StudentConfig, rim: int) -> str | None:
         config.model_dump_json(),
         rim,
         hashlib.sha256(content).hexdigest(),
-        hashlib.sha256(code).hexdigest(),
+        code,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _code() -> list[Path]:
+    """The files of code that can decide a network: all beside this one, so that none is forgotten."""
+    here = Path(__file__).parent
+    beside = sorted(here.glob("*.py"))
+    return [*beside, *(here.parent / name for name in _ELSEWHERE)] if beside else []
 
 
 def _tidy(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import threading
@@ -114,9 +115,66 @@ def test_other_weights_settings_versions_or_code_are_another_network(
     monkeypatch.setattr(saved, "__version__", "99.0")
     saved_network(some_weights, UNET, 0, convert)
     assert convert.calls == 7
-    monkeypatch.setattr(saved, "_CODE", saved._CODE[:-1])
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite.py", "unet.py", "grid.py"])
+def test_other_code_is_another_network(
+    tmp_path: Path, kept: Path, some_weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    convert, files = Converter(), saved._code()
     saved_network(some_weights, UNET, 0, convert)
-    assert convert.calls == 8
+    (file,) = (one for one in files if one.name == name)
+    changed = tmp_path / name
+    changed.write_bytes(file.read_bytes() + b"\n")
+    monkeypatch.setattr(saved, "_code", lambda: [changed if one == file else one for one in files])
+    saved_network(some_weights, UNET, 0, convert)
+    assert convert.calls == 2
+    monkeypatch.setattr(saved, "_code", lambda: files)
+    saved_network(some_weights, UNET, 0, convert)
+    assert convert.calls == 2
+
+
+HARMLESS = {"core": ("class_patterns", "errors", "extras", "files", "wording"), "geometry": ("rectangle",)}
+"""What a conversion imports and what decides nothing about a network."""
+
+
+def test_no_code_that_builds_a_network_is_forgotten() -> None:
+    """All modules of the package that a conversion imports, directly or not, are part of a network's key."""
+    package = Path(saved.__file__).parents[1]
+    seen = {package / "__init__.py"}  # the version; it lists all that the package offers
+    waiting = [package / "networks" / "conversion.py"]
+    while waiting:
+        file = waiting.pop()
+        if file not in seen:
+            seen.add(file)
+            waiting += imported(file, package)
+    harmless = {package / room / f"{name}.py" for room, names in HARMLESS.items() for name in names}
+    assert package / "networks" / "efficientnet_lite.py" in seen
+    assert seen - harmless - {package / "__init__.py"} <= set(saved._code())
+
+
+def imported(file: Path, package: Path) -> list[Path]:
+    """The files of the package's modules that a file imports."""
+    found: list[Path] = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            place = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            candidates = [place, *(place / one.name for one in node.names)]
+            found += [c.with_suffix(".py") for c in candidates if c.with_suffix(".py").is_file()]
+            found += [c / "__init__.py" for c in candidates if (c / "__init__.py").is_file()]
+    assert all(one.is_relative_to(package) for one in found)
+    return found
+
+
+def test_without_files_of_code_nothing_is_kept(
+    kept: Path, some_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert = Converter()
+    monkeypatch.setattr(saved, "_code", list)
+    for calls in (1, 2):
+        saved_network(some_weights, UNET, 0, convert)
+        assert convert.calls == calls
+    assert not kept.exists()
 
 
 def test_without_a_cache_networks_are_converted_each_time(
