@@ -159,7 +159,8 @@ def load_training_data(
             readable.append((known, supervision, calibration, project.image_type(entry)))
         except Exception as error:
             reporter.warn(f"Skipped: {of_image(entry.name, error)}")
-    labels = without_validation_of_others([(entry, s) for entry, s, *_ in readable], reporter)
+    alike = same_slides([entry for entry, *_ in readable])
+    labels = without_validation_of_others([(entry, s) for entry, s, *_ in readable], alike, reporter)
     readable = [(one[0], s, *one[2:]) for one, s in zip(readable, labels, strict=True)]
     if not any(s.count(Split.TRAINING) for _, s, *_ in readable):
         raise _nothing_to_train_on(project, [s for _, s, *_ in readable], config)
@@ -171,7 +172,7 @@ def load_training_data(
     validation: list[SlideWindow] = []
     cache = WindowCache()
     unlike_h_and_e = False
-    keys = {one.id: group[0].id for group in same_slides([one for one, *_ in readable]) for one in group}
+    keys = {one.id: group[0].id for group in alike for one in group}
     with reporter.track("reading labels", len(readable), "images") as task:
         for entry, supervision, calibration, image_type in readable:
             if target is not None and calibration.mpp is None:

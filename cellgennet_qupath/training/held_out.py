@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from ..annotations.labels import Split, Supervision
-from ..annotations.same_slide import moved, same_slides
+from ..annotations.same_slide import moved
 from ..annotations.withheld import hold_out, withhold
 from ..core.config import Config
 from ..core.progress import Reporter
@@ -60,13 +60,18 @@ def ensure_validation(
 
 
 def without_validation_of_others(
-    labels: Sequence[tuple[ImageEntry, Supervision]], reporter: Reporter
+    labels: Sequence[tuple[ImageEntry, Supervision]],
+    alike: Sequence[Sequence[ImageEntry]],
+    reporter: Reporter,
 ) -> list[Supervision]:
-    """The labels of images, without what is for validation on another image of the same slide."""
+    """The labels of images, without what is for validation on another image of the same slide.
+
+    alike : groups of these images that show one slide (see ``same_slides``).
+    """
     found = {entry.id: supervision for entry, supervision in labels}
     areas = {name: supervision.drawn[Split.VALIDATION] for name, supervision in found.items()}
     used = {entry.id for entry, s in labels if any(s.drawn.values()) or len(s.nuclei)}
-    for group in same_slides([entry for entry, _ in labels]):
+    for group in alike:
         theirs = [_of_others(entry, group, areas) for entry in group]
         names = listed([entry.name for entry in group if entry.id in used])
         several = sum(entry.id in used for entry in group) > 1

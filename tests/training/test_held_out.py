@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cellgennet_qupath.annotations import same_slide
 from cellgennet_qupath.annotations.same_slide import moved, same_slides
 from cellgennet_qupath.core.progress import Silent
 from cellgennet_qupath.qupath.project import ImageEntry
@@ -97,6 +99,18 @@ class TestOneSlideTwice:
                 usable = np.zeros((428, 528), bool)
                 usable[tile.box.y0 : tile.box.y1, tile.box.x0 : tile.box.x1] = tile.read().usable
                 assert not usable[150:210, 200:300].any()
+
+    def test_files_are_compared_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        compared: list[int] = []
+        real = same_slide._copies
+
+        def counting(files: Sequence[Path]) -> dict[Path, Path]:
+            compared.append(len(files))
+            return real(files)
+
+        monkeypatch.setattr(same_slide, "_copies", counting)
+        load(self.project(tmp_path, "copy"), CONFIG, None, Silent())
+        assert compared == [2]
 
     @pytest.mark.parametrize("change", [{"series": 1}, {"slide": None}])
     def test_other_pictures_are_not_the_same_slide(self, tmp_path: Path, change: dict[str, Any]) -> None:
