@@ -6,7 +6,6 @@ A command is imported when it is called, so that ``cellgennet --help`` answers a
 from __future__ import annotations
 
 import contextlib
-import difflib
 import logging
 import os
 import sys
@@ -20,6 +19,7 @@ from .. import __version__
 from ..core.environment import environment_error, in_one_line
 from ..core.errors import CellGenNetError, Interrupted
 from ..core.parallel import still_at_work
+from .hinting import HintingGroup
 from .interrupt import Interrupts
 from .terminal import printable, safe_output
 
@@ -43,7 +43,7 @@ COMPLETE = "_CELLGENNET_COMPLETE"
 """The variable with which a shell asks for completions."""
 
 
-class _Commands(click.Group):
+class _Commands(HintingGroup):
     """A group that knows its commands by name and imports each on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -54,16 +54,6 @@ class _Commands(click.Group):
             return None
         command: click.Command = import_module(f"{__name__}.{cmd_name}").command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise click.UsageError(f"{error.message}{hint}", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .hinting import HintingGroup
 from .next_step import quoted
 from .options import json_option, print_json
 
@@ -15,18 +16,13 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
 
 
-class _Models(click.Group):
+class _Models(HintingGroup):
     """A group that says how folders are listed to who names one instead of a subcommand."""
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            folder = args[0] if Path(args[0]).is_dir() else "FOLDER"
-            hint = f"To list the bundles in a folder: cellgennet models list {quoted(folder)}"
-            raise click.UsageError(f"{error.format_message()} {hint}", ctx) from error
+    def hint(self, name: str) -> str:
+        """The command that lists bundles."""
+        folder = name if Path(name).is_dir() else "FOLDER"
+        return f"To list the bundles in a folder: cellgennet models list {quoted(folder)}"
 
 
 @click.group("models", cls=_Models, invoke_without_command=True)

@@ -81,3 +81,4 @@ def test_a_misspelt_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 2
     assert "Did you mean segment?" in err
     assert "Did you mean" not in invoke(capsys, "fly")[2]
+    assert "Did you mean list? To list the bundles" in invoke(capsys, "models", "lst")[2]
