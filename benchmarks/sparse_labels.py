@@ -46,7 +46,7 @@ from cellgennet_qupath.geometry.raster import rasterize
 from cellgennet_qupath.metrics.boundary import boundary_scores
 from cellgennet_qupath.metrics.scores import mean_scores, score
 from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
-from cellgennet_qupath.training.pseudo_label_store import alone, rounds
+from cellgennet_qupath.training.pseudo_label_store import rounds
 from cellgennet_qupath.training.run import Stage, Trained, train_model
 from cellgennet_qupath.training.soft_maps import whole_maps
 
@@ -68,11 +68,11 @@ class Contender:
 
 def as_long(config: Config, tiles: int) -> int:
     """Epochs on labelled patches alone that take as long as training a distilled student."""
-    student, pseudo, companions = config.student, config.pseudo, config.companions
-    patches = (student.epochs - rounds(config)[0]) * UNLABELLED_PATCH * pseudo.batch / student.batch
-    views = (companions or len(rounds(config))) * tiles * pseudo.views
-    predictions = views * PREDICTED_VIEW / student.steps_per_epoch
-    return round(student.epochs + companions * alone(config) + patches + predictions)
+    student, pseudo = config.student, config.pseudo
+    joint = student.epochs - rounds(config)[0]
+    patches = joint * UNLABELLED_PATCH * pseudo.batch / student.batch
+    predictions = len(rounds(config)) * tiles * pseudo.views * PREDICTED_VIEW / student.steps_per_epoch
+    return round(student.epochs + patches + predictions)
 
 
 def settings(row: str, seed: int, config: Config, tiles: int) -> Config:
@@ -83,18 +83,14 @@ def settings(row: str, seed: int, config: Config, tiles: int) -> Config:
         student = student.model_copy(update={"epochs": as_long(config, tiles)})
     elif row == "with-consistency":
         loss = loss.model_copy(update={"consistency": 0.25})
-    elif row in ("one-student", "its-own-teacher"):
-        pseudo = pseudo.model_copy(update={"students": int(row == "one-student")})
-    elif row == "no-adjustment":
-        pseudo = pseudo.model_copy(update={"logit_adjustment": 0.0})
     elif row == "no-cutmix":
         pseudo = pseudo.model_copy(update={"cutmix": 0.0})
     elif row == "no-doubt":
         pseudo = pseudo.model_copy(update={"uncertainty_decay": 0.0})
     elif row == "teacher-alone":
         pseudo = pseudo.model_copy(update={"student_share": 0.0})
-    elif row == "with-teacher":
-        pseudo = pseudo.model_copy(update={"student_share": 0.8})
+    elif row == "student-alone":
+        pseudo = pseudo.model_copy(update={"student_share": 1.0})
     elif row == "no-dropout":
         student = student.model_copy(update={"dropout": 0.0})
     elif row not in ("teacher", "distilled"):
@@ -212,7 +208,7 @@ def _trained(
     data: Path, runs: Path, protocol: str, row: str, seed: int, config: Config
 ) -> tuple[Contender, dict[str, Any]]:
     teacher = None
-    if row not in ("teacher", "supervised") and settings(row, seed, config, 0).pseudo.student_share < 1:
+    if row not in ("teacher", "supervised"):
         teacher = runs / protocol / "teacher" / f"seed{seed}" / "train" / "stardist" / "teacher"
         run(data, runs, protocol, "teacher", seed, config)
     folder = runs / protocol / row / f"seed{seed}"

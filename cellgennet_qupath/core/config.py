@@ -6,7 +6,6 @@ configuration of a run is kept in its model bundle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -162,11 +161,6 @@ class PseudoConfig(Section):
                         network misses, it misses in all views.
     student_share     : the averaged student's share in the soft labels once it has made predictions; the
                         rest is the teacher's.
-    students          : so many students, each trained on the annotations alone for ``loss.warm_up`` with a
-                        seed of its own, make the soft labels together, and a new one learns from these from
-                        its first step. With 0 the student makes them itself, after its own warm-up.
-    logit_adjustment  : b in the soft label ``sigmoid(logit(q) + b)``, q the mean over views and networks,
-                        which is too low on the nuclei that some of them miss.
     rounds            : how many times the averaged student predicts, first after ``loss.warm_up``, then at
                         even intervals over the rest of the training. Before that its predictions are noise.
     batch             : unlabelled patches per step.
@@ -178,9 +172,7 @@ class PseudoConfig(Section):
     uncertainty_decay: Weight = Field(default=3.0, serialization_alias="sharpness")
     background_weight: Fraction = Field(default=1.0, serialization_alias="miss_doubt")
     student_share: Fraction = 0.8
-    students: Annotated[int, Field(ge=0, le=16)] = 3
-    logit_adjustment: Annotated[float, Field(ge=0, le=3)] = 1.0
-    rounds: Count = 1
+    rounds: Count = 2
     batch: Batch = 2
     cutmix: Fraction = 0.5
     tile: Annotated[int, Field(ge=128, le=8192, multiple_of=32)] = 512
@@ -210,7 +202,7 @@ class StudentConfig(Section):
     zoom: Annotated[float, Field(ge=0, le=2)] = 0.2
     patch: Patch = 160
     batch: Batch = 4
-    epochs: Count = 60
+    epochs: Count = 104
     steps_per_epoch: Count = 40
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     restart: Fraction = 0.5
@@ -242,7 +234,7 @@ class LossConfig(Section):
     touching_weight: Weight = Field(default=0.0, serialization_alias="contact")
     distillation: Weight = 1.0
     consistency: Weight = 0.0
-    warm_up: Fraction = 0.5
+    warm_up: Fraction = 0.57
     ramp_up: Fraction = 0.04
 
     @property
@@ -284,12 +276,6 @@ class Config(Section):
             raise ValueError("`student.patch` must not be larger than `pseudo.tile`")
         return self
 
-    @property
-    def companions(self) -> int:
-        """So many students learn from the annotations alone and then make soft labels."""
-        used = self.loss.uses_unlabelled and self.loss.warm_up > 0 and self.pseudo.student_share > 0
-        return self.pseudo.students if used else 0
-
     def fingerprint_text(self) -> str:
         """The settings as JSON under their oldest names: the same text in every version.
 
@@ -298,11 +284,6 @@ class Config(Section):
         exclude: dict[str, Any] = {"adaptation": True}
         if self.teacher.backbone == "unet":  # the only one that there was
             exclude["teacher"] = {"backbone"}
-        exclude["student"] = _unchanged(self.student, {"stride": 2, "zoom": 0.2})
-        exclude["pseudo"] = _unchanged(self.pseudo, {"students": 0, "logit_adjustment": 0.0})
+        newer = {"stride": 2, "zoom": 0.2}
+        exclude["student"] = {name for name, was in newer.items() if getattr(self.student, name) == was}
         return self.model_dump_json(by_alias=True, exclude=exclude)
-
-
-def _unchanged(section: BaseModel, were: Mapping[str, object]) -> set[str]:
-    """The settings that are as they were before they existed."""
-    return {name for name, was in were.items() if getattr(section, name) == was}

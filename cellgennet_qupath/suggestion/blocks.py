@@ -64,8 +64,7 @@ class Networks:
         if self.teacher is None:
             return student
         maps = self.teacher(image)
-        teacher = AveragedPrediction(maps, np.zeros_like(maps))
-        return mix([student, teacher], [1 - _TEACHER_SHARE, _TEACHER_SHARE])
+        return mix(student, AveragedPrediction(maps, np.zeros_like(maps)), _TEACHER_SHARE)
 
 
 def block_boxes(image: Image, size: int) -> list[Rectangle]:

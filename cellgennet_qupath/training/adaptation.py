@@ -24,7 +24,7 @@ Section = TypeVar("Section", bound=BaseModel)
 
 ADAPTATION_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "student": {"epochs": 10, "learning_rate": 3e-4, "restart": 1.0},
-    "pseudo": {"rounds": 1, "students": 0, "logit_adjustment": 0.0},
+    "pseudo": {"rounds": 1},
     "loss": {"distillation": 1.0, "consistency": 0.0, "warm_up": 0.0, "ramp_up": 0.1},
 }
 """The defaults of settings that differ when a training starts from a bundle (docs/configuration.md)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,15 +23,10 @@ from .run_folder import TrainingRun
 from .soft_maps import Predict, student_predict
 
 
-def alone(config: Config) -> int:
-    """The epochs on annotations alone: of the companions if there are any, else of the student itself."""
-    return math.ceil(config.loss.warm_up * config.student.epochs)
-
-
 def rounds(config: Config) -> list[int]:
-    """The epochs before which soft labels are made: first by companions, or after the student's warm-up."""
+    """The epochs before which the averaged student predicts: after the warm-up, then at even intervals."""
     epochs, count = config.student.epochs, config.pseudo.rounds
-    first = 0 if config.companions else alone(config)
+    first = math.ceil(config.loss.warm_up * epochs)
     starts = {first + (epochs - first) * number // count for number in range(count)}
     return sorted(epoch for epoch in starts if epoch < epochs)
 
@@ -65,8 +60,7 @@ class PseudoLabelStore:
         """Whether a StarDist teacher has a share in any soft label."""
         if not self._run.has_teacher:
             return False
-        by_students = self._config.companions > 0 or self._student_predicts(0)
-        return self._config.pseudo.student_share < 1 or not by_students
+        return self._config.pseudo.student_share < 1 or not self._student_predicts(0)
 
     @property
     def teacher_is_complete(self) -> bool:
@@ -75,53 +69,41 @@ class PseudoLabelStore:
             self._is_whole(file, prediction_is_whole) for file in self._files(TEACHER)
         )
 
-    def labels(
-        self,
-        number: int,
-        save_average: Callable[[Path], None],
-        at_start: bool,
-        companions: Callable[[], Sequence[Path]] = tuple,
-    ) -> PseudoLabels:
+    def labels(self, number: int, save_average: Callable[[Path], None], at_start: bool) -> PseudoLabels:
         """The soft labels of a round, once the teacher's predictions are complete.
 
         save_average : writes the weights of the averaged student to a file. In a round at epoch 0 a
                        student without a start has learnt nothing yet: the labels are the teacher's alone.
         at_start     : whether the averaged student is that of the round's start; else predictions of this
                        round that are missing come from the weights that were written then.
-        companions   : the weights of further students, which predict as the averaged one does.
 
         Raises DamagedStateError where these weights are damaged too.
         """
-        config, student = self._config, self._config.student
-        teachers, students = [TEACHER] if self.uses_teacher else [], []
+        config, predictions = self._config, []
+        if self.uses_teacher:
+            predictions.append(self._files(TEACHER))
         if self._student_predicts(number):
-            own = f"student-{number + 1}"
-            file = self._folder / f"{own}.safetensors"
-            self._predict_missing(own, lambda: self._own(file, save_average if at_start else None))
-            students.append(own)
-        for weights in companions():
-            name = weights.stem
-            self._predict_missing(name, partial(student_predict, weights, student, config.threads))
-            students.append(name)
-        names = teachers + students
-        share = config.pseudo.student_share if teachers and students else float(bool(students))
-        shares = [1 - share] * len(teachers) + [share / len(students) for _ in students]
-        by_tile = list(zip(*map(self._files, names), strict=True))
-        return PseudoLabels(self._tiles, by_tile, shares, student.patch, student.stride, config.pseudo)
+            name = f"student-{number + 1}"
+            weights = self._folder / f"{name}.safetensors"
 
-    def _own(self, weights: Path, save_average: Callable[[Path], None] | None) -> Predict:
-        """The averaged student at the start of a round, whose weights are written or were written then."""
-        if save_average is not None:
-            save_average(weights)
-        try:
-            return student_predict(weights, self._config.student, self._config.threads)
-        except BundleError as error:
-            reason = "is needed for this round's pseudo-labels and is missing or damaged"
-            raise DamagedStateError(weights, reason) from error
+            def predict() -> Predict:
+                if at_start:
+                    save_average(weights)
+                try:
+                    return student_predict(weights, config.student, config.threads)
+                except BundleError as error:
+                    reason = "is needed for this round's pseudo-labels and is missing or damaged"
+                    raise DamagedStateError(weights, reason) from error
+
+            self._predict_missing(name, predict)
+            predictions.append(self._files(name))
+        by_tile = list(zip(*predictions, strict=True))
+        student = config.student
+        return PseudoLabels(self._tiles, by_tile, student.patch, student.stride, config.pseudo)
 
     def _student_predicts(self, number: int) -> bool:
         """Whether the averaged student has a share in the soft labels of a round."""
-        if not self._run.has_teacher and not self._config.companions:
+        if not self._run.has_teacher:
             return True
         has_learnt = self._run.start is not None or rounds(self._config)[number] > 0
         return has_learnt and self._config.pseudo.student_share > 0

@@ -48,27 +48,16 @@ def predict_views(predict: Predict, image: NDArray[np.float32], views: int) -> A
     return AveragedPrediction(stack.mean(axis=0), stack.std(axis=0))
 
 
-def mix(predictions: Sequence[AveragedPrediction], weights: Sequence[float]) -> AveragedPrediction:
-    """Several networks' predictions as one set of views, in which those of network i weigh a_i; sum a_i = 1.
+def mix(first: AveragedPrediction, second: AveragedPrediction, share: float) -> AveragedPrediction:
+    """Two networks' predictions as one set of views, in which the second's have the weight ``share`` = a.
 
-    m = sum a_i m_i and s^2 = sum a_i (s_i^2 + (m_i - m)^2): the mixture is uncertain where the networks
-    contradict each other, even if each is certain.
+    m = (1 - a) m1 + a m2 and s^2 = (1 - a) s1^2 + a s2^2 + a (1 - a) (m1 - m2)^2: the mixture is uncertain
+    where the networks contradict each other, even if each is certain.
     """
-    shares = np.asarray(weights, np.float32)
-    means = np.stack([one.mean for one in predictions])
-    mean = np.tensordot(shares, means, axes=1)
-    spread = np.stack([one.std for one in predictions]) ** 2 + (means - mean) ** 2
-    return AveragedPrediction(mean, np.sqrt(np.tensordot(shares, spread, axes=1)))
-
-
-def adjusted(mean: NDArray[np.float32], adjustment: float) -> NDArray[np.float32]:
-    """Soft labels q as sigmoid(logit(q) + b), b = ``adjustment``; 0 and 1 stay.
-
-    A mean over views and networks is too low where some of them miss a nucleus. After Menon et al.,
-    "Long-tail learning via logit adjustment", ICLR 2021.
-    """
-    odds = mean * np.float32(np.exp(adjustment))
-    return odds / (odds + 1 - mean)
+    mean = first.mean + np.float32(share) * (second.mean - first.mean)
+    within = (1 - share) * first.std**2 + share * second.std**2
+    between = share * (1 - share) * (first.mean - second.mean) ** 2
+    return AveragedPrediction(mean, np.sqrt(within + between).astype(np.float32))
 
 
 def agreement(std: NDArray[np.float32], decay: float) -> NDArray[np.float32]:
@@ -155,8 +144,8 @@ class PseudoLabels:
     """Draws crops of pseudo-labelled tiles, rotated and mirrored, with weak and strong colour augmentation.
 
     tiles       : files of ``write_tile``.
-    predictions : for each tile the networks' files of ``write_prediction``, which are mixed.
-    weights     : of the networks; their sum is 1.
+    predictions : for each tile the teacher's file of ``write_prediction``, the averaged student's, or both
+                  in this order; both are mixed, with ``config.student_share``.
     size        : of a crop, in samples of the image.
     stride      : samples of the image per sample of the maps.
     """
@@ -165,7 +154,6 @@ class PseudoLabels:
         self,
         tiles: Sequence[Path],
         predictions: Sequence[Sequence[Path]],
-        weights: Sequence[float],
         size: int,
         stride: int,
         config: PseudoConfig,
@@ -173,7 +161,6 @@ class PseudoLabels:
         if not tiles:
             raise ValueError("no pseudo-labelled tile")
         self._tiles = list(zip(tiles, predictions, strict=True))
-        self._weights = weights
         self._size = size
         self._stride = stride
         self._config = config
@@ -204,8 +191,9 @@ class PseudoLabels:
             with np.load(path, allow_pickle=False) as stored:
                 return AveragedPrediction(_unit(posed(stored["mean"])), _unit(posed(stored["spread"])))
 
-        mixed = mix([read(file) for file in predictions], self._weights)
+        mixed = read(predictions[0])
+        for other in predictions[1:]:
+            mixed = mix(mixed, read(other), self._config.student_share)
         agreed = agreement(mixed.std, self._config.uncertainty_decay) * posed(usable)[:, :, None]
         pixels = _normalised(posed(image, self._stride))
-        soft = adjusted(mixed.mean, self._config.logit_adjustment)
-        return recolour(pixels, rng, 0.3), recolour(pixels, rng, 1.0), soft, agreed
+        return recolour(pixels, rng, 0.3), recolour(pixels, rng, 1.0), mixed.mean, agreed

@@ -42,13 +42,8 @@ class TrainingRun:
 
     @property
     def has_teacher(self) -> bool:
-        """Whether a StarDist teacher has a share in the soft labels: not if the start has none, nor if
-        students make them alone."""
-        if not self.config.loss.uses_unlabelled:
-            return False
-        if self.start is not None:
-            return self.start.teacher is not None
-        return self.config.pseudo.student_share < 1 or self.config.loss.warm_up == 0
+        """Whether a StarDist teacher has a share in the soft labels: not if the start has none."""
+        return self.config.loss.uses_unlabelled and (self.start is None or self.start.teacher is not None)
 
     @property
     def teacher(self) -> Path:

@@ -1,32 +1,37 @@
-"""The second stage of a training: the student learns from labels and from each round of pseudo-labels, and
-what is chosen on validation afterwards: how far it moves from its start, and its decoding rule."""
+"""The second stage of a training: the student's loop over labelled and pseudo-labelled patches, and what is
+chosen on validation afterwards: how far it moves from its start, and its decoding rule."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.config import Config
 from ..core.errors import DamagedStateError, TrainingError
+from ..core.parallel import ordered_map
+from ..core.progress import Task
 from ..networks.device import best_device, set_threads
 from ..segmentation.decode import NOMINAL_MPP, DecodingConfig, decode
 from .adaptation import Start
-from .companions import companions
+from .batches import LabelledBatch, UnlabelledBatch
 from .comparison import PairedComparison, compare_paired
 from .interpolation import SHARES, STANDARD, write_interpolated
-from .patches import CONTEXT, PatchSampler
-from .pseudo_label_store import PseudoLabelStore, alone, rounds
+from .patches import CONTEXT, INNER, PatchSampler, generator, recolour
+from .pseudo_label_store import PseudoLabelStore, rounds
+from .pseudo_labels import PseudoLabels
 from .record import Sample
 from .run_folder import TrainingRun, read_json, write_json
 from .scale import tally_at
 from .soft_maps import Predict, whole_maps, window_predict
 from .student import StudentTrainer
-from .student_loop import Terms, train_epochs
 from .tally import tally_maps
+from .targets import TOUCHING, student_targets, touching
 from .tune import best_of, score_windows, sentence
 
 
@@ -84,11 +89,9 @@ def _trained(run: TrainingRun, store: PseudoLabelStore | None) -> StudentTrainer
 
 def _new_trainer(run: TrainingRun, store: PseudoLabelStore | None) -> StudentTrainer:
     config, steps = run.config, run.config.student.steps_per_epoch
-    taught = store is not None and config.companions > 0
     return StudentTrainer(
         config.student,
-        # The warm-up was its companions'.
-        config.loss.model_copy(update={"warm_up": 0.0}) if taught else config.loss,
+        config.loss,
         config.pseudo,
         config.student.epochs * steps,
         config.seed,
@@ -125,15 +128,6 @@ def _train(
     epochs, steps = config.student.epochs, config.student.steps_per_epoch
     sampler = PatchSampler(run.data.training, config.student.patch + 2 * CONTEXT, config.student.zoom)
     write_json(run.history_file("student"), history)
-
-    def keep(terms: Terms) -> None:
-        history.append(terms)
-        trainer.save_checkpoint(checkpoint, history)
-        write_json(run.history_file("student"), history)
-
-    def others() -> list[Path]:
-        return companions(run, sampler, alone(config))
-
     with run.reporter.track("student", epochs * steps, "steps") as task:
         task.advance(trainer.step_count)
         begin = 0
@@ -142,10 +136,45 @@ def _train(
                 pseudo = None
                 if section and store is not None:
                     at_start = trainer.step_count == begin * steps
-                    pseudo = store.labels(section - 1, trainer.save_weights, at_start, others)
-                train_epochs(trainer, config, sampler, pseudo, end, task, keep)
+                    pseudo = store.labels(section - 1, trainer.save_weights, at_start)
+                draw = partial(_batches, config, sampler, pseudo)
+                batches = ordered_map(draw, range(trainer.step_count, end * steps), 1)
+                while trainer.step_count < end * steps:
+                    terms = _epoch(trainer, islice(batches, steps), task)
+                    history.append(terms)
+                    trainer.save_checkpoint(checkpoint, history)
+                    write_json(run.history_file("student"), history)
             begin = end
     return trainer
+
+
+def _epoch(
+    trainer: StudentTrainer, batches: Iterable[tuple[LabelledBatch, UnlabelledBatch | None]], task: Task
+) -> dict[str, float]:
+    """Train on the batches of an epoch; returns the mean of each term of the loss."""
+    values: dict[str, list[float]] = {}
+    for batch in batches:
+        terms = trainer.step(*batch)
+        for name, value in terms.items():
+            values.setdefault(name, []).append(value)
+        task.advance(1, f"loss {terms['total']:.3f}")
+    return {name: sum(column) / len(column) for name, column in values.items()}
+
+
+def _batches(
+    config: Config, sampler: PatchSampler, pseudo: PseudoLabels | None, step: int
+) -> tuple[LabelledBatch, UnlabelledBatch | None]:
+    """The patches of a step."""
+    rng = generator(config.seed, "student", step)
+    patches = sampler.draw(rng, config.student.batch)
+    targets = np.stack([student_targets(p)[INNER, INNER] for p in patches])
+    labelled = LabelledBatch(
+        np.stack([recolour(p.image, rng)[INNER, INNER] for p in patches]),
+        targets[..., 0],
+        targets[..., 1],
+        np.stack([touching(p.objects, TOUCHING[config.student.stride])[INNER, INNER] for p in patches]),
+    )
+    return labelled, pseudo.draw(rng, config.pseudo.batch) if pseudo is not None else None
 
 
 def _between(run: TrainingRun, start: Start) -> FinishedStudent:

@@ -36,7 +36,7 @@ STUCK = """
 import sys, time
 from cellgennet_qupath import cli
 from cellgennet_qupath.segmentation import slide
-from cellgennet_qupath.training import student_loop
+from cellgennet_qupath.training import student_stage
 def stuck_after(turns, real):
     def work(*arguments, **options):
         global left
@@ -48,7 +48,7 @@ def stuck_after(turns, real):
     globals()["left"] = turns
     return work
 slide.find_nuclei = stuck_after(3, slide.find_nuclei)
-student_loop._batches = stuck_after(3, student_loop._batches)
+student_stage._batches = stuck_after(3, student_stage._batches)
 cli.main(sys.argv[1:])
 """
 """The command line with a step in another thread that takes an hour."""

@@ -15,7 +15,6 @@ from cellgennet_qupath.training.patches import generator
 from cellgennet_qupath.training.pseudo_labels import (
     AveragedPrediction,
     PseudoLabels,
-    adjusted,
     agreement,
     mix,
     predict_views,
@@ -53,47 +52,28 @@ def test_agreement_by_hand() -> None:
     np.testing.assert_allclose(agreement(std, 3), [[[1, np.exp(-0.3)], [np.exp(-0.6), 1]]], rtol=1e-6)
 
 
-@given(
-    st.lists(st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4), min_size=1, max_size=4),
-    st.lists(st.floats(0.01, 1), min_size=4, max_size=4),
-)
-def test_a_mixture_is_one_set_of_views(values: list[list[float]], weights: list[float]) -> None:
-    views = np.array(values)
-    shares = np.array(weights[: len(views)]) / sum(weights[: len(views)])
-    each = [
+@given(st.lists(st.floats(0, 1, width=32), min_size=8, max_size=8), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+def test_a_mixture_is_one_set_of_views(values: list[float], share: float) -> None:
+    views = np.array(values).reshape(2, 4)
+    first, second = (
         AveragedPrediction(np.full((1, 1, 2), v.mean(), np.float32), np.full((1, 1, 2), v.std(), np.float32))
         for v in views
-    ]
-    mixture = mix(each, shares.tolist())
-    of_views = np.repeat(shares / 4, 4)
-    mean = np.average(views.ravel(), weights=of_views)
-    std = np.sqrt(np.average((views.ravel() - mean) ** 2, weights=of_views))
-    np.testing.assert_allclose(mixture.mean, mean, atol=1e-5)
-    np.testing.assert_allclose(mixture.std, std, atol=1e-3)
+    )
+    both = mix(first, second, share)
+    weights = np.repeat([(1 - share) / 4, share / 4], 4)
+    mean = np.average(views.ravel(), weights=weights)
+    std = np.sqrt(np.average((views.ravel() - mean) ** 2, weights=weights))
+    np.testing.assert_allclose(both.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(both.std, std, atol=1e-3)
 
 
-@given(st.floats(0.01, 0.99), st.floats(0, 3))
-def test_an_adjustment_is_added_to_the_logit(soft: float, adjustment: float) -> None:
-    (after,) = adjusted(np.array([soft], np.float32), adjustment)
-    expected = np.log(soft / (1 - soft)) + adjustment
-    assert np.log(after / (1 - after)) == pytest.approx(expected, abs=1e-3)
-
-
-def test_certain_soft_labels_are_not_adjusted() -> None:
-    np.testing.assert_array_equal(adjusted(np.array([0, 1], np.float32), 2.5), [0, 1])
-
-
-def kept(
-    folder: Path, *predictions: AveragedPrediction, share: float = 0.5, adjustment: float = 0.0
-) -> PseudoLabels:
+def kept(folder: Path, *predictions: AveragedPrediction, share: float = 0.5) -> PseudoLabels:
     """Soft labels of one tile, kept on disk."""
     write_tile(folder / "tile.npz", tile(), 2)
     files = [folder / f"{number}.npz" for number in range(len(predictions))]
     for file, prediction in zip(files, predictions, strict=True):
         write_prediction(file, prediction)
-    weights = [1 - share, share] if len(predictions) == 2 else [1.0]
-    config = PseudoConfig(cutmix=0, logit_adjustment=adjustment)
-    return PseudoLabels([folder / "tile.npz"], [files], weights, 32, 2, config)
+    return PseudoLabels([folder / "tile.npz"], [files], 32, 2, PseudoConfig(student_share=share, cutmix=0))
 
 
 def predicted(folder: Path) -> AveragedPrediction:
@@ -119,15 +99,6 @@ def test_drawn_crops_keep_image_and_targets_together(tmp_path: Path) -> None:
     for image, target in zip(weak, targets, strict=True):
         expected = red_and_green(image)
         assert np.corrcoef(expected[..., 0].ravel(), target[..., 0].ravel())[0, 1] > 0.8
-
-
-def test_drawn_targets_are_adjusted(tmp_path: Path) -> None:
-    doubtful = AveragedPrediction(np.full((32, 32, 2), 0.4, np.float32), np.zeros((32, 32, 2), np.float32))
-    drawn = kept(tmp_path, doubtful, adjustment=1.0).draw(generator(0, "t", 0), 2)
-    np.testing.assert_allclose(
-        drawn.targets, float(adjusted(np.array([0.4], np.float32), 1.0)[0]), atol=0.005
-    )
-    assert drawn.targets.min() > 0.5
 
 
 def test_networks_that_contradict_each_other_get_less_weight(tmp_path: Path) -> None:

@@ -15,9 +15,7 @@ from cellgennet_qupath.core.config import PseudoConfig, TeacherConfig
 from cellgennet_qupath.core.config_file import config_from
 from cellgennet_qupath.core.errors import TrainingError
 from cellgennet_qupath.networks.stardist_process import StarDistProcess
-from cellgennet_qupath.networks.weights import read_weights
 from cellgennet_qupath.report.training_page import write_training_page
-from cellgennet_qupath.training.companions import companion_seed
 from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
 from cellgennet_qupath.training.pseudo_label_store import rounds
 from cellgennet_qupath.training.run import Trained, train_model
@@ -33,7 +31,7 @@ TINY = config_from(
         "teacher": {
             "filters": 4, "depth": 1, "rays": 8, "patch": 64, "batch": 1, "epochs": 2, "steps_per_epoch": 2,
         },
-        "pseudo": {"tile": 128, "rounds": 2, "students": 2},
+        "pseudo": {"tile": 128, "rounds": 2},
         "student": {"architecture": "unet", "width": 4, "levels": 2, "patch": 64, "batch": 1}
         | {"epochs": 4, "steps_per_epoch": 2},
         "loss": {"warm_up": 0.3},
@@ -100,96 +98,57 @@ def test_a_seed_gives_one_result(whole: tuple[Path, Trained], tmp_path: Path) ->
     assert weights(train_model(drawn_data(), tmp_path / "again", TINY)) == weights(whole[1])
 
 
-# Steps: the first advance counts those done before. Then the student's whole epochs, of two steps each.
-BY_COMPANIONS = [
-    ("teacher", 2, 0),
-    ("teacher", 4, 0),
-    ("pseudo-labels of the teacher", 1, 0),
-    ("companion", 3, 0),
-    ("pseudo-labels of the companion", 1, 0),
-    ("student", 4, 1),
-    ("pseudo-labels of the student", 1, 2),
-    ("student", 4, 3),
-]
-BY_ITSELF = [
-    ("pseudo-labels of the teacher", 1, 0),
-    ("student", 2, 0),
-    ("pseudo-labels of the student", 1, 2),
-    ("student", 2, 2),
-    ("student", 4, 3),
-]
-
-
-@pytest.mark.parametrize(("students", "places"), [(2, BY_COMPANIONS), (0, BY_ITSELF)])
 def test_a_run_that_was_interrupted_in_every_stage_gives_the_weights_of_an_uninterrupted_one(
-    whole: tuple[Path, Trained], tmp_path: Path, students: int, places: list[tuple[str, int, int]]
+    whole: tuple[Path, Trained], tmp_path: Path
 ) -> None:
-    pseudo = TINY.pseudo.model_copy(update={"students": students})
-    config = TINY.model_copy(update={"pseudo": pseudo})
+    # Steps: the first advance counts those done before. Then the student's whole epochs, of two steps each.
+    places = [
+        ("teacher", 2, 0),
+        ("teacher", 4, 0),
+        ("pseudo-labels of the teacher", 1, 0),
+        ("student", 2, 0),
+        ("pseudo-labels of the student", 1, 2),
+        ("student", 2, 2),
+        ("student", 4, 3),
+    ]
     for number, (stage, steps, epochs) in enumerate(places):
         with pytest.raises(KeyboardInterrupt):
             train_model(
                 drawn_data(),
                 tmp_path / "run",
-                config,
+                TINY,
                 resume=number > 0,
                 reporter=Interrupting(stage, steps),
             )
         history = read_json(tmp_path / "run" / "report" / "student_history.json") or []
         assert len(history) == epochs, stage
-    resumed = train_model(drawn_data(), tmp_path / "run", config, resume=True)
-    expected = whole[1] if students else train_model(drawn_data(), tmp_path / "whole", config)
-    assert weights(resumed) == weights(expected)
+    resumed = train_model(drawn_data(), tmp_path / "run", TINY, resume=True)
+    assert weights(resumed) == weights(whole[1])
 
 
 def test_rounds_begin_after_the_warm_up_and_then_at_even_intervals() -> None:
     def starts(epochs: int, **of: float) -> list[int]:
         settings = {"student": {"epochs": epochs}, "loss": {"warm_up": of["warm_up"]}}
-        pseudo = {"students": 0} | {name: of[name] for name in ("rounds", "students") if name in of}
-        return rounds(config_from(settings | {"pseudo": pseudo}, "test"))
+        return rounds(config_from(settings | {"pseudo": {"rounds": of["rounds"]}}, "test"))
 
     assert starts(10, warm_up=0.3, rounds=1) == [3]
     assert starts(10, warm_up=0.25, rounds=2) == [3, 6]
     assert starts(3, warm_up=0, rounds=5) == [0, 1, 2]
     assert starts(4, warm_up=1, rounds=1) == []
-    # The warm-up is that of the companions, if there is any.
-    assert starts(10, warm_up=0.3, rounds=1, students=3) == [0]
-    assert starts(10, warm_up=0.3, rounds=2, students=1) == [0, 5]
-    assert starts(10, warm_up=0, rounds=2, students=3) == [0, 5]
 
 
 def test_predictions_of_every_round_are_kept(whole: tuple[Path, Trained]) -> None:
     folders = sorted(path.parent.name for path in whole[0].glob("pseudo/*/00000.npz"))
-    assert folders == ["companion-1", "companion-2", "student-2", "teacher", "tiles"]
+    assert folders == ["student-1", "student-2", "teacher", "tiles"]
 
 
-def test_companions_are_other_students(whole: tuple[Path, Trained]) -> None:
-    one, other = (whole[0] / "companions" / f"companion-{number}.safetensors" for number in (1, 2))
-    assert sha256(one) != sha256(other)
-    assert read_weights(one).keys() == read_weights(other).keys()
-    seeds = {companion_seed(seed, number) for seed in range(20) for number in range(1, 10)}
-    assert len(seeds) == 180 and all(0 <= seed < 2**31 for seed in seeds)
-
-
-@pytest.mark.parametrize("name", ["state/companion-1.safetensors", "companions/companion-1.safetensors"])
-def test_a_damaged_companion_is_trained_again(whole: tuple[Path, Trained], tmp_path: Path, name: str) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        train_model(
-            drawn_data(), tmp_path / "run", TINY, reporter=Interrupting("pseudo-labels of the companion", 1)
-        )
-    file = tmp_path / "run" / name
-    file.write_bytes(file.read_bytes()[:100])
-    assert weights(train_model(drawn_data(), tmp_path / "run", TINY, resume=True)) == weights(whole[1])
-
-
-@pytest.mark.parametrize(("share", "predicting"), [(0.0, {"teacher"}), (1.0, {"companion-1"})])
+@pytest.mark.parametrize(("share", "predicting"), [(0.0, {"teacher"}), (1.0, {"student-1"})])
 def test_a_network_without_a_share_predicts_nothing(
     tmp_path: Path, share: float, predicting: set[str]
 ) -> None:
-    config = TINY.model_copy(update={"pseudo": PseudoConfig(student_share=share, rounds=1, students=1)})
+    config = TINY.model_copy(update={"pseudo": PseudoConfig(student_share=share, rounds=1)})
     train_model(drawn_data(), tmp_path / "run", config)
     assert {path.parent.name for path in tmp_path.glob("run/pseudo/*/00000.npz")} == predicting | {"tiles"}
-    assert (tmp_path / "run" / "stardist").exists() == (share < 1)
 
 
 def test_other_settings_are_not_resumed(tmp_path: Path) -> None:
