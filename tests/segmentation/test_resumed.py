@@ -74,7 +74,7 @@ def test_checkpoints_keep_their_names_and_keys(project: MemoryProject) -> None:
     ]  # fmt: skip
     assert list(record) == [
         "origin", "inputs", "model", "within", "count", "file", "note", "reason", "device", "checksum",
-                "nuclei", "mm2", "current", "inside", "covered", "restored", "sha256",
+                "nuclei", "mm2", "current", "inside", "covered", "restored", "others", "sha256",
     ]  # fmt: skip
     assert list(record["inputs"]) == ["version", "backend", "model", "device", "image", "writing", "cells"]
     history = record["inputs"]["writing"]["history"]
