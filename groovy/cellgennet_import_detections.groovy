@@ -10,7 +10,7 @@
  *
  * existing   what happens to detections that are already in the image:
  *            "replace-own" replaces only nuclei from earlier runs,
- *            "replace-all" removes every detection,
+ *            "replace-all" removes every detection and cell (no tiles, no points),
  *            "keep"        removes none;
  *            empty: the choice made for the segmentation.
  * ---------------------------------------------------------------------------------------------- */

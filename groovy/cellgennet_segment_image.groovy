@@ -14,7 +14,7 @@
  * cells        expand nuclei into cells by up to this many micrometres, e.g. "5"; empty: nuclei only
  * existing     what happens to detections that are already in the image:
  *              "replace-own" replaces only nuclei from earlier runs,
- *              "replace-all" removes every detection,
+ *              "replace-all" removes every detection and cell (no tiles, no points),
  *              "keep"        removes none
  * moreOptions  any other options listed by `cellgennet segment --help`, e.g. ["--mpp", "0.25"]
  * ---------------------------------------------------------------------------------------------- */

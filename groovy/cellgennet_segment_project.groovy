@@ -13,7 +13,7 @@
  * cells        expand nuclei into cells by up to this many micrometres, e.g. "5"; empty: nuclei only
  * existing     what happens to detections that are already in the image:
  *              "replace-own" replaces only nuclei from earlier runs,
- *              "replace-all" removes every detection,
+ *              "replace-all" removes every detection and cell (no tiles, no points),
  *              "keep"        removes none
  * images       in Run > Run, only images of these names, e.g. ["*HE*", "slide 3*"]; empty: all images
  * moreOptions  any other options listed by `cellgennet segment --help`, e.g. ["--mpp", "0.25"]

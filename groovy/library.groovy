@@ -843,7 +843,8 @@ class CellGenNet {
             def ids = there.collect { it.getID() } as Set
             found = found.findAll { !ids.contains(it.getID()) }
         } else {
-            def gone = there.findAll { (isOwn(it) ? !unchanged : existing == "replace-all") && !checked(it) }
+            // Not tiles and points, which the tool does not read and so could not put back.
+            def gone = there.findAll { (isOwn(it) ? !unchanged : existing == "replace-all" && isNucleus(it)) && !checked(it) }
             def others = gone.count { !isOwn(it) }
             keepReplaced(entry, gone, found)
             // Child objects of a removed nucleus are kept, one level up.
@@ -870,6 +871,11 @@ class CellGenNet {
         if (history && !unchanged)
             addStep(data, history)
         return staying.size() + found.size()
+    }
+
+    /** A detection or cell with an area: the rule of ObjectFilter. */
+    private static boolean isNucleus(PathObject object) {
+        return object.getROI()?.isArea() && !object.isTile()
     }
 
     /** Keep a copy of detections that are about to be replaced, where the tool itself has none: it reads only its own files. */

@@ -220,7 +220,8 @@ class WriteOptions:
     """How nuclei are written into an entry.
 
     existing : "replace-own" removes the detections that this tool wrote before, "replace-all" all
-               detections, "keep" none; with "keep" a nucleus that is already there is not added again.
+               detections and cells with an area (not tiles and points), "keep" none; with "keep" a nucleus
+               that is already there is not added again.
     within   : the parent of a nucleus is the smallest of these objects that contains it. For the whole image
                it is the core of a tissue microarray, if there is one.
     history  : a step for QuPath's workflow history, name to value; no step if empty.

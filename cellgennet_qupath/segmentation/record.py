@@ -186,16 +186,12 @@ def present_nuclei(project: Project, entry: ImageEntry, record: Record) -> Prese
 
 
 def others_digest(project: Project, entry: ImageEntry) -> str:
-    """A digest of the detections that an image has of other tools; "" for none. Raises EntryDataError."""
-    total, nuclei = _Sum(), 0
+    """A digest of the nuclei that an image has of other tools; "" for none. Raises EntryDataError."""
+    total = _Sum()
     for chunk in project.detection_chunks(entry):
-        nuclei += len(chunk.nuclei)
         others = np.array([not one.startswith(OWN_MARK) for one in chunk.nuclei.ids], bool)
         total.add(chunk.nuclei.take(others))
-    # QuPath also counts tiles and other detections that are not nuclei; the files are only about nuclei.
-    in_own_file = project.backend in ("files", "images")
-    more = 0 if in_own_file else max(0, project.counts(entry).detections - nuclei)
-    return f"{total.text()}+{more}" if total.count or more else ""
+    return total.text() if total.count else ""
 
 
 class Digesting:

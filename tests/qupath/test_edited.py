@@ -192,13 +192,17 @@ def test_detections_that_the_tool_cannot_read_are_copied_before_they_go(window: 
         measured.close()
         def cell = PathObjects.createCellObject(box(40, 20, 30, 40), box(45, 25, 9, 9))
         cell.setID(UUID.fromString("ce119e00-0000-8000-8000-000000000001"))
-        parent.addChildObjects([other, cell])
+        def tile = PathObjects.createTileObject(box(60, 60, 20, 20))
+        def dot = ROIs.createPointsROI(70, 70, ImagePlane.getDefaultPlane())
+        def point = PathObjects.createDetectionObject(dot)
+        parent.addChildObjects([other, cell, tile, point])
         addObject(parent)
         cellgennet.segmentImage([existing: "replace-all", moreOptions: []])
-        println "LEFT " + [other, cell].count { getDetectionObjects().contains(it) } + " " + parent.getID()
+        println "LEFT " + [[other, cell], [tile, point]]*.count { getDetectionObjects().contains(it) }
     """
     said = window.run(OPEN + replace, image=SLIDE)
-    assert "LEFT 0 " in said, said
+    # What cannot be copied stays.
+    assert "LEFT [0, 2]" in said, said
     (kept,) = copies(window)
     assert list(kept.classes) == ["Öther", ""]
     assert kept.cells is not None

@@ -108,7 +108,6 @@ class MemoryProject:
         self.options = options
         if options.existing == "replace-all":
             others = empty() if options.checked is None else inside(others, options.checked)
-            self.tiles[entry.id] = 0
         self.others[entry.id] = concat([others, new.take(~own)])
         self.writes.append(entry.id)
         place = self.save(entry)

@@ -45,20 +45,27 @@ def again(project: MemoryProject, **options: Any) -> tuple[bool, list[str]]:
     return bool(project.writes), listener.warnings
 
 
-@pytest.mark.parametrize("kind", ["nuclei", "tiles", "both"])
-def test_what_another_tool_wrote_since_is_removed(project: MemoryProject, kind: str) -> None:
+@pytest.mark.parametrize("tiles", [0, 2])
+def test_what_another_tool_wrote_since_is_removed(project: MemoryProject, tiles: int) -> None:
     entry = project.add("one", picture())
     came(project, entry)
     segment(project, existing="replace-all")
     assert again(project, existing="replace-all") == (False, [])
-    came(project, entry, empty() if kind == "tiles" else None, 0 if kind == "nuclei" else 2)
+    came(project, entry, tiles=tiles)
     written, (warning,) = again(project, existing="replace-all")
     assert written
     assert "other tools wrote detections" in warning
-    assert project.counts(entry).detections == len(DISCS)
-    if kind != "tiles":
-        assert set(of_another_tool().ids) < set(read_detections(kept_detections(project, entry)[-1]).ids)
+    assert project.counts(entry).detections == len(DISCS) + tiles
+    assert set(of_another_tool().ids) < set(read_detections(kept_detections(project, entry)[-1]).ids)
     assert again(project, existing="replace-all") == (False, [])
+
+
+def test_tiles_stay_and_are_no_reason_to_segment_again(project: MemoryProject) -> None:
+    entry = project.add("one", picture())
+    segment(project, existing="replace-all")
+    came(project, entry, empty(), tiles=2)
+    assert again(project, existing="replace-all") == (False, [])
+    assert project.counts(entry).detections == len(DISCS) + 2
 
 
 @pytest.mark.parametrize("existing", ["replace-own", "keep"])

@@ -7,6 +7,7 @@ import qupath.lib.images.ImageData
 import qupath.lib.geom.Point2
 import qupath.lib.measurements.MeasurementList
 import qupath.lib.objects.PathCellObject
+import qupath.lib.objects.PathDetectionObject
 import qupath.lib.objects.PathObject
 import qupath.lib.objects.classes.PathClass
 import qupath.lib.objects.hierarchy.PathObjectHierarchy
@@ -14,7 +15,7 @@ import qupath.lib.plugins.workflow.WorkflowStep
 import qupath.lib.roi.interfaces.ROI
 
 /**
- * Selects detections: "own" (of this tool), "all" or "" for none, and those with the given ids;
+ * Selects detections: "own" (of this tool), "all" nuclei or "" for none, and those with the given ids;
  * "annotations": annotations with the given ids and nothing else.
  */
 @CompileStatic
@@ -37,10 +38,16 @@ class ObjectFilter {
         return (id.getMostSignificantBits() >>> 32) == 0xce119e00L && ((id.getMostSignificantBits() >>> 12) & 15L) == 8L
     }
 
+    /** A detection or cell with an area: what this tool reads, and so can keep a copy of. Not a tile or a point. */
+    static boolean isNucleus(PathObject object) {
+        boolean plain = object.getClass() == PathDetectionObject || object.getClass() == PathCellObject
+        return plain && object.getROI() != null && object.getROI().isArea()
+    }
+
     boolean accepts(PathObject object) {
         if (annotations)
             return object.isAnnotation() && ids.contains(object.getID())
-        return object.isDetection() && (all || own && isOwn(object.getID()) || ids.contains(object.getID()))
+        return object.isDetection() && (all && isNucleus(object) || own && isOwn(object.getID()) || ids.contains(object.getID()))
     }
 }
 

@@ -19,7 +19,6 @@ import qupath.lib.measurements.MeasurementList.MeasurementListType
 import qupath.lib.measurements.MeasurementListFactory
 import qupath.lib.objects.PathAnnotationObject
 import qupath.lib.objects.PathCellObject
-import qupath.lib.objects.PathDetectionObject
 import qupath.lib.objects.PathObject
 import qupath.lib.objects.PathObjectTools
 import qupath.lib.objects.PathObjects
@@ -159,11 +158,9 @@ class ObjectTransfer {
     /** Detections and cells that have an area, whoever made them, in QuPath's order. */
     static List<PathObject> nuclei(PathObjectHierarchy hierarchy) {
         List<PathObject> found = new ArrayList<PathObject>()
-        for (PathObject detection : hierarchy.getDetectionObjects()) {
-            boolean plain = detection.getClass() == PathDetectionObject || detection.getClass() == PathCellObject
-            if (plain && detection.getROI() != null && detection.getROI().isArea())
+        for (PathObject detection : hierarchy.getDetectionObjects())
+            if (ObjectFilter.isNucleus(detection))
                 found.add(detection)
-        }
         return found
     }
 
