@@ -129,7 +129,7 @@ def test_training_skips_a_bad_image_with_a_warning(
     truncated_data(project)
     config = trained[1].parent / "tiny.yaml"
     command = ["train", str(project), "-o", str(tmp_path / "t.cgn"), "-c", str(config), *FROM_NOTHING]
-    assert run([*command, "--stage", "teacher"]) == 0
+    assert run([*command, "--stage", "teacher", "--threads", "1"]) == 0
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Warning: ")]
     assert any("data.qpdata" in line for line in warnings)
 
