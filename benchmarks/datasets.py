@@ -54,6 +54,12 @@ class LabelledImage:
     def truth(self) -> NDArray[np.int32]:
         return _read(self.labels, cv2.IMREAD_UNCHANGED).astype(np.int32)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, without reading the pixels."""
+        with open_slide(self.image) as reader:
+            return reader.height, reader.width
+
     def normalised(self, mpp: float = MPP) -> NDArray[np.float32]:
         """The picture as a slide's tile of ``mpp`` would reach the network."""
         step = mpp / MPP
@@ -97,7 +103,7 @@ class _ImageTile:
         image = self.item.normalised(self.mpp)
         usable = np.ones(image.shape[:2], bool)
         if self.labelled is not None:
-            usable &= ~_on_grid(_region(self.item.truth().shape, self.labelled), usable.shape)
+            usable &= ~_on_grid(_region(self.item.shape, self.labelled), usable.shape)
         rows, columns = (length // 2 * 2 for length in image.shape[:2])
         return UnlabelledTile(image[:rows, :columns], usable[:rows, :columns], self.item.name)
 

@@ -111,7 +111,7 @@ def student_of(trained: Trained, config: Config) -> Contender:
     def segment(item: LabelledImage) -> NDArray[np.int32]:
         maps = whole_maps(runtime.predict, item.normalised(mpp))
         labels, _ = decode(maps[..., 0], maps[..., 1], rule)
-        return rasterize(label_polygons(labels, runtime.stride * mpp / MPP), item.truth().shape)
+        return rasterize(label_polygons(labels, runtime.stride * mpp / MPP), item.shape)
 
     network = load_network(weights, config.student, torch.device("cpu"))
     return Contender(segment, sum(p.numel() for p in network.parameters()))
@@ -132,7 +132,7 @@ def teacher_of(trained: Trained, config: Config) -> Contender:
         image = item.normalised(mpp)
         maps = teacher.predict(image)
         labels, _ = teacher.instances(maps, image.shape[:2], tuned["prob"], tuned["nms"])
-        return labels if mpp == MPP else rasterize(label_polygons(labels, mpp / MPP), item.truth().shape)
+        return labels if mpp == MPP else rasterize(label_polygons(labels, mpp / MPP), item.shape)
 
     return Contender(segment, sum(weights.size for weights in teacher.weights()))
 
