@@ -112,6 +112,11 @@ class Nuclei:
             measurements=pd.DataFrame(index=pd.RangeIndex(n)),
         )
 
+    @property
+    def own(self) -> NDArray[np.bool_]:
+        """Which of them this tool made, by their ids; bool (n,)."""
+        return np.array([str(one).startswith(OWN_MARK) for one in self.ids], bool)
+
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Nuclei:
         """The selected rows, in the order of the indices, or in their own order for a mask."""
         return Nuclei(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..core.environment import advice
 from ..core.errors import EntryDataError
 from ..core.files import remove_file, replacing
-from ..nuclei import OWN_MARK, Nuclei, concat
+from ..nuclei import Nuclei, concat
 from .files import FilesBackend
 from .formats.detections import write_detections
 from .kept import SEGMENTED
@@ -75,7 +75,7 @@ def _with_parents(project: Project, entry: ImageEntry, every: bool) -> tuple[Nuc
     above: dict[str, str] = {}
     for chunk in project.detection_chunks(entry):
         ids = chunk.nuclei.ids
-        kept = np.array([every or one.startswith(OWN_MARK) for one in ids], bool)
+        kept = np.ones(len(ids), bool) if every else chunk.nuclei.own
         nuclei = chunk.nuclei.take(kept)
         if not every:  # without the names of measurements that only the others have
             nuclei = replace(nuclei, measurements=nuclei.measurements.dropna(axis=1, how="all"))

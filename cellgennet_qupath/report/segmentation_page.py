@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..core.config import ClassNames
 from ..core.environment import in_one_line
-from ..nuclei import OWN_MARK, Nuclei
+from ..nuclei import Nuclei
 from ..qupath.images import open_image
 from ..qupath.loose import LooseImages
 from ..qupath.project import ImageEntry, Project
@@ -197,7 +197,7 @@ def slide_card(
 def _nuclei(project: Project, entry: ImageEntry) -> Iterator[Nuclei]:
     """This tool's nuclei of an image, in chunks: in QuPath there may be others beside them."""
     for chunk in project.detection_chunks(entry):
-        own = np.array([str(one).startswith(OWN_MARK) for one in chunk.nuclei.ids], bool)
+        own = chunk.nuclei.own
         yield chunk.nuclei if own.all() else chunk.nuclei.take(own)
 
 

@@ -14,13 +14,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from ..core.environment import advice
 from ..core.errors import EntryDataError
 from ..core.files import replacing
 from ..core.wording import listed
-from ..nuclei import OWN_MARK, Nuclei, NucleiChunks, empty
+from ..nuclei import Nuclei, NucleiChunks, empty
 from ..qupath.files import FilesBackend
 from ..qupath.kept import SEGMENTED
 from ..qupath.origin import difference
@@ -189,8 +187,7 @@ def others_digest(project: Project, entry: ImageEntry) -> str:
     """A digest of the nuclei that an image has of other tools; "" for none. Raises EntryDataError."""
     total = _Sum()
     for chunk in project.detection_chunks(entry):
-        others = np.array([not one.startswith(OWN_MARK) for one in chunk.nuclei.ids], bool)
-        total.add(chunk.nuclei.take(others))
+        total.add(chunk.nuclei.take(~chunk.nuclei.own))
     return total.text() if total.count else ""
 
 
