@@ -5,7 +5,7 @@
 Neighbouring fields of NuInsSeg share tissue that was annotated twice (``overlapping_pairs.csv``). The shared
 part of the two label images is scored as if one were a prediction of the other, both ways; beside it the
 nuclei that the shipped model finds in one picture against those in the other. Intervals are over pairs
-(bootstrap, 95 %).
+(bootstrap, 95 %). Found, merged, split and false nuclei are per 100 true ones of all pairs.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from cellgennet_qupath.metrics.statistics import mean_interval
 from cellgennet_qupath.segmentation.model import Model
 
 COLUMNS = ("pq", "aji", "f1@0.5", "dice")
+KINDS = ("found", "merged", "split", "false")
 MANY = 15
 """Nuclei from which a shared part is counted in the second row."""
 
@@ -47,10 +48,11 @@ def aligned(first: DomainImage, second: DomainImage, dx: int, dy: int) -> tuple[
 
 
 def both_ways(one: NDArray[np.int32], other: NDArray[np.int32]) -> dict[str, float]:
-    """Mean scores of each as a prediction of the other, and the mean number of objects."""
+    """Mean scores of each as a prediction of the other, and the mean number of objects of each kind."""
     found: list[Scores] = [score(one, other, thresholds=(0.5,)), score(other, one, thresholds=(0.5,))]
-    flat = [scores.as_dict() for scores in found]
-    return {name: float(np.mean([one[name] for one in flat])) for name in (*COLUMNS, "true_objects")}
+    flat = [scores.as_dict() | {"found_objects": float(scores.counts[0.5].true_positive)} for scores in found]
+    names = (*COLUMNS, "true_objects", *(f"{kind}_objects" for kind in KINDS))
+    return {name: float(np.mean([one[name] for one in flat])) for name in names}
 
 
 @click.command()
@@ -75,7 +77,8 @@ def main(data: Path) -> None:
             ]
             seen.append(both_ways(*found))
     many = [number for number, one in enumerate(drawn) if one["true_objects"] >= MANY]
-    click.echo("| compared | pairs | " + " | ".join(COLUMNS) + " |\n" + "|---" * (2 + len(COLUMNS)) + "|")
+    header = ("compared", "pairs", *COLUMNS, *KINDS)
+    click.echo("| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|")
     for name, each, kept in (
         ("drawing and drawing", drawn, list(range(len(drawn)))),
         (f"drawing and drawing, {MANY} nuclei or more", drawn, many),
@@ -86,6 +89,9 @@ def main(data: Path) -> None:
             values = np.array([each[number][column] for number in kept])
             low, high = mean_interval(values)
             cells.append(f"{np.nanmean(values):.3f} ({low:.3f} to {high:.3f})")
+        nuclei = sum(each[number]["true_objects"] for number in kept)
+        for kind in KINDS:
+            cells.append(f"{100 * sum(each[number][f'{kind}_objects'] for number in kept) / nuclei:.1f}")
         click.echo(f"| {name} | {len(kept)} | " + " | ".join(cells) + " |")
 
 
