@@ -220,6 +220,8 @@ class LossConfig(Section):
     """Weights of the terms of the joint objective (see docs/method.md for the equations).
 
     touching_weight is how much more the object map counts where two nuclei touch or nearly touch.
+    geometry is the weight of an auxiliary task, of which nothing stays in the trained student: the shape and
+    the place of the nucleus around each sample, and where nuclei touch.
     warm_up and ramp_up are shares of the training: during the first the student learns from annotations
     alone, over the second the terms of unlabelled tissue are faded in.
     With distillation and consistency at 0 the student learns from the annotations alone, and no teacher
@@ -232,6 +234,7 @@ class LossConfig(Section):
     tversky_beta: Fraction = 0.5
     objectness: Weight = 1.0
     touching_weight: Weight = Field(default=0.0, serialization_alias="contact")
+    geometry: Weight = 0.0
     distillation: Weight = 1.0
     consistency: Weight = 0.0
     warm_up: Fraction = 0.57

@@ -162,6 +162,15 @@ class EncoderUNet(nn.Module):
 
     def forward(self, image: Tensor, rim: int = 0) -> Tensor:
         """Logits of all but ``rim`` input samples on each side, a multiple of ``unit``."""
+        return self.maps(self.features(image, rim))
+
+    def maps(self, features: Tensor) -> Tensor:
+        """Logits of ``features``."""
+        logits: Tensor = self.rearrange(self.head(features))
+        return logits
+
+    def features(self, image: Tensor, rim: int = 0) -> Tensor:
+        """What the head reads: (n, width, h / 2, w / 2), less the rim."""
         *skips, x = encoder_features(self.stem, self.stages[:-1], image)
         margins = geometry.decoder_margins(geometry.DECODER_STRIDE, len(skips), 1)
         x, margin = self._last_stage(x, rim, margins[0])
@@ -170,8 +179,7 @@ class EncoderUNet(nn.Module):
             x, margin = narrowed(x, margin, needed, stride)
             stride //= 2
             x = block(x, narrowed(skips.pop(), rim, margin, stride)[0])
-        logits: Tensor = self.rearrange(self.head(narrowed(x, margin, 0, stride)[0]))
-        return logits
+        return narrowed(x, margin, 0, stride)[0]
 
     def _last_stage(self, x: Tensor, margin: int, needed: int) -> tuple[Tensor, int]:
         """The last stage, each of its blocks on no more than those after it need; and the margin left."""

@@ -57,6 +57,15 @@ class StudentUNet(nn.Module):
 
     def forward(self, image: Tensor, rim: int = 0) -> Tensor:
         """Logits of all but ``rim`` input samples on each side, a multiple of ``unit``."""
+        return self.maps(self.features(image, rim))
+
+    def maps(self, features: Tensor) -> Tensor:
+        """Logits of ``features``."""
+        logits: Tensor = self.head(features)
+        return logits
+
+    def features(self, image: Tensor, rim: int = 0) -> Tensor:
+        """What the head reads: (n, width, h / 2, w / 2), less the rim."""
         x = self.stem(image)
         skips: list[Tensor] = []
         for level, block in enumerate(self.down):
@@ -74,8 +83,7 @@ class StudentUNet(nn.Module):
             skip, _ = narrowed(skips.pop(), rim, margin, stride)
             x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
             x = block(torch.cat([x, skip], dim=1))
-        logits: Tensor = self.head(narrowed(x, margin, 0, stride)[0])
-        return logits
+        return narrowed(x, margin, 0, stride)[0]
 
 
 def init_head(head: nn.Conv2d) -> None:

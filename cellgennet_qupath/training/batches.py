@@ -16,12 +16,14 @@ class LabelledBatch:
     foreground : (n, h, w) float32: -1 unknown, else in [0, 1].
     objectness : (n, h, w) float32: -1 unknown, else in [0, 1].
     touching   : (n, h, w) bool, where two nuclei touch or nearly touch.
+    geometry   : (n, h / 2, w / 2, ``GEOMETRY``) float32 as ``targets.geometry``, or None.
     """
 
     image: NDArray[np.float32]
     foreground: NDArray[np.float32]
     objectness: NDArray[np.float32]
     touching: NDArray[np.bool_]
+    geometry: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,26 @@ def object_weight(known: Tensor, touching: Tensor, weight: float) -> Tensor:
     return known * (1 + weight * touching)
 
 
+def distances(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """R = mean_w[ mean_k |r_k - t_k| ]: the mean absolute error of distances r, as StarDist weights it.
+
+    predicted, target : (n, k, h, w), distances t along k rays.
+    weight            : (n, h, w), the object probability, 0 outside nuclei.
+    Schmidt et al., "Cell Detection with Star-convex Polygons", MICCAI 2018, equation 3.
+    """
+    return weighted_mean((predicted - target).abs().mean(dim=1), weight)
+
+
+def vectors(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """V = mean_w[ sum_i h(v_i - t_i) ], h Huber's loss that is linear from 0.2 on.
+
+    predicted, target : (n, 2, h, w), the vector t to the centre of the nucleus around each sample.
+    weight            : (n, h, w), 0 outside nuclei.
+    """
+    error = functional.smooth_l1_loss(predicted, target, reduction="none", beta=0.2)
+    return weighted_mean(error.sum(dim=1), weight)
+
+
 def tversky(logit: Tensor, target: Tensor, weight: Tensor, alpha: float, beta: float) -> Tensor:
     """T = 1 - (TP + s) / (TP + alpha FP + beta FN + s), s = 1; over the whole batch.
 

@@ -23,6 +23,7 @@ from ..networks.network import Network, build, init_pretrained
 from ..networks.weights import WeightsError, read_weights
 from . import losses
 from .batches import LabelledBatch, UnlabelledBatch
+from .geometry_task import GeometryTask
 from .torch_state import load_optimiser, load_state, optimiser_tensors, save_state, save_tensors, under
 
 
@@ -62,8 +63,12 @@ class StudentTrainer:
         self._average = build(config, self._device)
         self._average.load_state_dict(self._model.state_dict())
         self._average.eval()
+        self._geometry = GeometryTask(config.width).to(self._device) if loss.geometry > 0 else None
+        self._parameters = list(self._model.parameters())
+        if self._geometry is not None:
+            self._parameters += self._geometry.parameters()
         self._optimiser = torch.optim.AdamW(
-            self._model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            self._parameters, lr=config.learning_rate, weight_decay=config.weight_decay
         )
 
     def step(self, labelled: LabelledBatch, unlabelled: UnlabelledBatch | None) -> dict[str, float]:
@@ -82,7 +87,7 @@ class StudentTrainer:
             )
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._model.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(self._parameters, 5.0)
         self._optimiser.step()
         self.step_count += 1
         self._update_average()
@@ -104,7 +109,8 @@ class StudentTrainer:
             pasted = self._tensor(unlabelled.pasted)[:, None] > 0
             fine = pasted.repeat_interleave(stride, -1).repeat_interleave(stride, -2)
             images.append(_paste(_channels_first(self._tensor(unlabelled.strong)), fine))
-        logits = self._model(torch.cat(images)).float()
+        features = self._model.features(torch.cat(images))
+        logits = self._model.maps(features).float()
         on_labels = logits[: len(foreground)]
         terms = {
             "bce": losses.binary_cross_entropy(on_labels[:, 0], foreground, weight_f),
@@ -113,6 +119,13 @@ class StudentTrainer:
             ),
             "objectness": losses.binary_cross_entropy(on_labels[:, 1], objectness, weight_o),
         }
+        if self._geometry is not None and labelled.geometry is not None:
+            terms["geometry"] = self._geometry(
+                features[: len(foreground)],
+                _channels_first(self._tensor(labelled.geometry)),
+                self._tensor(labelled.objectness),
+                self._tensor(labelled.touching),
+            )
         if unlabelled is not None:
             on_pseudo_labels = logits[len(foreground) :]
             soft = _paste(_channels_first(self._tensor(unlabelled.targets)), pasted)
@@ -133,6 +146,7 @@ class StudentTrainer:
             "bce": cfg.bce,
             "tversky": cfg.tversky,
             "objectness": cfg.objectness,
+            "geometry": cfg.geometry,
             "distillation": cfg.distillation * ramp,
             "consistency": cfg.consistency * ramp,
         }
@@ -182,6 +196,8 @@ class StudentTrainer:
         """
         tensors = {f"model.{k}": v for k, v in self._model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
+        if self._geometry is not None:
+            tensors |= {f"geometry.{k}": v for k, v in self._geometry.state_dict().items()}
         tensors |= optimiser_tensors(self._optimiser)
         save_state(tensors, path, {"step": str(self.step_count), "history": json.dumps(list(history))})
 
@@ -201,6 +217,8 @@ class StudentTrainer:
         try:
             self._model.load_state_dict(under(tensors, "model."))
             self._average.load_state_dict(under(tensors, "average."))
+            if self._geometry is not None:
+                self._geometry.load_state_dict(under(tensors, "geometry."))
         except RuntimeError as error:
             raise TrainingError(path, "does not fit the settings", remedy) from error
         load_optimiser(self._optimiser, tensors)

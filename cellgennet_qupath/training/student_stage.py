@@ -31,8 +31,11 @@ from .scale import tally_at
 from .soft_maps import Predict, whole_maps, window_predict
 from .student import StudentTrainer
 from .tally import tally_maps
-from .targets import TOUCHING, student_targets, touching
+from .targets import GEOMETRY_STRIDE, TOUCHING, geometry, student_targets, touching
 from .tune import best_of, score_windows, sentence
+
+_HALF = slice(CONTEXT // GEOMETRY_STRIDE, -CONTEXT // GEOMETRY_STRIDE)
+"""``INNER`` on the grid of the auxiliary task."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ def _batches(
         targets[..., 0],
         targets[..., 1],
         np.stack([touching(p.objects, TOUCHING[config.student.stride])[INNER, INNER] for p in patches]),
+        np.stack([geometry(p.objects)[_HALF, _HALF] for p in patches]) if config.loss.geometry else None,
     )
     return labelled, pseudo.draw(rng, config.pseudo.batch) if pseudo is not None else None
 
