@@ -55,8 +55,11 @@ def main() -> None:
         train.train_seg(fresh().net, n_epochs=epochs, nimg_per_epoch=TRIAL, model_name="trial", **settings)
         return spent() - before
 
+    seconds(1)  # the first training in a process also compiles and allocates
     first = seconds(1)
-    per_image = (seconds(2) - first) / TRIAL
+    per_image = (seconds(4) - first) / (3 * TRIAL)
+    if per_image <= 0:
+        raise SystemExit("the time for an image could not be measured: the machine is too busy")
     # What comes before the first epoch takes as long as it did in the trial.
     left = 60 * options.minutes - spent() - max(0.0, first - TRIAL * per_image)
     epochs, each = plan(left, per_image, len(images))

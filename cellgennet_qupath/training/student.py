@@ -217,8 +217,9 @@ class StudentTrainer:
         try:
             self._model.load_state_dict(under(tensors, "model."))
             self._average.load_state_dict(under(tensors, "average."))
-            if self._geometry is not None:
-                self._geometry.load_state_dict(under(tensors, "geometry."))
+            # A checkpoint of other settings has an auxiliary task where this training has none, or none.
+            auxiliary = nn.Module() if self._geometry is None else self._geometry
+            auxiliary.load_state_dict(under(tensors, "geometry."))
         except RuntimeError as error:
             raise TrainingError(path, "does not fit the settings", remedy) from error
         load_optimiser(self._optimiser, tensors)
