@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import SlideError
+from .encoded import DamagedTileError, check_jpeg, check_webp
 from .orientation import exif_orientation, orientation_note
 from .samples import TRANSPARENT, SampleFormat, bits_used, notes_on
 from .source import RE_EXPORT, Stored
@@ -35,6 +37,7 @@ class PictureSource:
                 "is not an image that can be read, or is damaged",
                 "Export it as OME-TIFF (QuPath: File > Export images)",
             )
+        _check_whole(path, data.tobytes())
         pixels = raw[..., None] if raw.ndim == 2 else raw
         channels = pixels.shape[2]
         if channels >= 3:
@@ -58,3 +61,17 @@ class PictureSource:
 
     def close(self) -> None:
         self._pixels = self._pixels[:0]
+
+
+def _decoded(data: bytes) -> NDArray[Any]:
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+
+
+def _check_whole(path: Path, data: bytes) -> None:
+    """Raise SlideError if data are damaged though OpenCV decodes them."""
+    try:
+        if data.startswith(b"\xff\xd8"):
+            check_jpeg(data, _decoded)
+        check_webp(data)
+    except DamagedTileError as error:
+        raise SlideError(path, f"is damaged: {error}", RE_EXPORT) from error

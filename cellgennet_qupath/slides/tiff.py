@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +24,8 @@ from .levels import level_step
 from .orientation import orientation_note, tiff_orientation
 from .pixel_size import stated_mpp
 from .samples import TRANSPARENT, SampleFormat, bits_used, notes_on
-from .source import RE_EXPORT, Stored, planes_note
+from .source import Stored, planes_note
+from .tiles import check_complete, missing_tiles, tile_size, watch, whiten
 
 if TYPE_CHECKING:
     import tiffslide
@@ -99,8 +99,11 @@ class TiffSource:
                 self._parts = [_Part(levels, [(0, 0)] * len(levels))]
                 self.levels = [Stored(_extent(level), _tile(level)) for level in levels]
             self._arrays: dict[tuple[int, int], Any] = {}
+            self._missing: dict[tuple[int, int], NDArray[np.bool_]] = {}
             self.mpp = stated_mpp(self._tiff, series, properties)
-            self._check_complete()
+            for level in (level for part in self._parts for level in part.levels):
+                check_complete(level)
+                watch(level)
             self.notes = orientation_note(tiff_orientation(self._parts[0].levels[0].keyframe))
             self.notes += () if series or layout else _larger_image(found)
             self._format = self._sample_format()
@@ -127,10 +130,13 @@ class TiffSource:
         self._tiff.close()
 
     def _read_part(self, part: int, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
-        page = self._parts[part].levels[level].keyframe
+        stored = self._parts[part].levels[level]
+        page = stored.keyframe
         form = replace(self._format, ycbcr=_is_raw_ycbcr(page))
         rgb = form.to_rgb(self._read_array(part, level, x0, y0, x1, y1))
-        _whiten_missing(rgb, page, x0, y0)
+        if (part, level) not in self._missing:
+            self._missing[part, level] = missing_tiles(stored)
+        whiten(rgb, self._missing[part, level], tile_size(page), x0, y0)
         return rgb
 
     def _read_array(self, part: int, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[Any]:
@@ -144,23 +150,6 @@ class TiffSource:
         order = sorted(range(len(kept)), key=lambda i: "YXSC".index(kept[i]))
         raw = raw.transpose(order)
         return raw.reshape(*raw.shape[:2], -1)
-
-    def _check_complete(self) -> None:
-        size = self._path.stat().st_size
-        for part in self._parts:
-            for level in part.levels:
-                page = level.keyframe
-                if any(one is None for one in _first_plane(level)):
-                    raise SlideError(
-                        self._path,
-                        "lacks pixels: its metadata names pages, or other files, that are not there",
-                        "Put the files that belong together into one folder, or export it again",
-                    )
-                ends = (o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False))
-                if max(ends, default=0) > size:
-                    raise SlideError(
-                        self._path, "is truncated: pixels are missing at the end of the file", RE_EXPORT
-                    )
 
     def _sample_format(self) -> SampleFormat:
         first = self._parts[0].levels[0]
@@ -300,17 +289,6 @@ def _extent(level: tifffile.TiffPageSeries) -> tuple[int, int]:
     return int(level.shape[level.axes.index("X")]), int(level.shape[level.axes.index("Y")])
 
 
-def _first_plane(level: tifffile.TiffPageSeries) -> list[tifffile.TiffPage | None]:
-    """The pages with the channels of the first plane, None for one that is not there."""
-    pages = list(level.pages)
-    outer = level.shape[: len(level.shape) - len(level.keyframe.shape)]
-    if len(pages) != math.prod(outer):  # in one piece, as ImageJ writes large stacks
-        return []
-    number = np.arange(len(pages)).reshape(outer)
-    first = number[tuple(slice(None) if axis == "C" else 0 for axis in level.axes[: len(outer)])]
-    return [pages[at] for at in np.ravel(first).tolist()]
-
-
 def _larger_image(found: list[tifffile.TiffPageSeries]) -> tuple[str, ...]:
     """What to report of a file whose first image is small beside another one, as a thumbnail is."""
     sizes = [_extent(one) if {"X", "Y"} <= set(one.axes) else (0, 0) for one in found]
@@ -327,27 +305,10 @@ def _larger_image(found: list[tifffile.TiffPageSeries]) -> tuple[str, ...]:
 
 def _tile(level: tifffile.TiffPageSeries) -> tuple[int, int] | None:
     page = level.keyframe
-    return (int(page.tilewidth), int(page.tilelength)) if page.is_tiled else None
+    return tile_size(page) if page.is_tiled else None
 
 
 def _is_raw_ycbcr(page: tifffile.TiffPage) -> bool:
     return page.compression == _APERIO_YCBCR or (
         page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression in _RAW_COLOURS
     )
-
-
-def _whiten_missing(rgb: NDArray[np.uint8], page: tifffile.TiffPage, x0: int, y0: int) -> None:
-    if all(page.databytecounts):
-        return
-    if page.is_tiled:
-        tile_w, tile_h = page.tilewidth, page.tilelength
-    else:
-        tile_w, tile_h = page.imagewidth, min(page.rowsperstrip, page.imagelength)
-    across = -(-page.imagewidth // tile_w)
-    down = -(-page.imagelength // tile_h)
-    planes = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
-    for number, count in enumerate(page.databytecounts[: across * down * planes]):
-        if count == 0:
-            row, column = divmod(number % (across * down), across)
-            top, left = row * tile_h - y0, column * tile_w - x0
-            rgb[max(0, top) : max(0, top + tile_h), max(0, left) : max(0, left + tile_w)] = 255
