@@ -92,7 +92,7 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
                 "they are segmented again."
             )
         warn_if_coarse(run, image)
-        task, tiles = _plan(run, image)
+        task, tiles, findings = _plan(run, image)
         slide = _segment(run, task, tiles, checkpoint)
         nuclei: NucleiChunks = slide
         if run.options.cells is not None:
@@ -113,6 +113,7 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
         written=written,
         device=slide.device,
         note="; ".join(notes),
+        findings=tuple(findings),
     )
     area = _covered(run, image, record if present is not None and present.state in _DONE else None)
     result = replace(result, mm2=None if area is None else image.mm2_of(area))
@@ -275,8 +276,8 @@ def _staying_note(image: Prepared) -> str:
     return f"{staying} of them were there before, in Corrected regions" if staying else ""
 
 
-def _plan(run: Run, image: Prepared) -> tuple[SlideTask, list[Tile]]:
-    """All that decides which nuclei are on the slide, and the tiles to segment."""
+def _plan(run: Run, image: Prepared) -> tuple[SlideTask, list[Tile], list[str]]:
+    """All that decides which nuclei are on the slide, the tiles to segment, and what is odd about it."""
     reader = image.reader
     image_type = run.project.image_type(image.entry)
     judgement = judge_slide(reader, image.calibration.mpp, image_type, image.entry.channels, run.model.stain)
@@ -299,7 +300,8 @@ def _plan(run: Run, image: Prepared) -> tuple[SlideTask, list[Tile]]:
         task = replace(task, model=replace(task.model, block=block))
     # Tiles that are much larger than blocks would be decoded for the little that is wanted of them.
     tile = run.options.tile if block == run.model.block else min(run.options.tile, block)
-    return task, plan_tiles(reader.width, reader.height, image.downsample, run.model, area, tile)
+    tiles = plan_tiles(reader.width, reader.height, image.downsample, run.model, area, tile)
+    return task, tiles, judgement.sentences
 
 
 def _segment(run: Run, task: SlideTask, tiles: list[Tile], checkpoint: Checkpoint) -> SlideNuclei:

@@ -91,5 +91,7 @@ def _line(result: ImageResult) -> dict[str, Any]:
     if result.status == "done":
         line |= {"nuclei": result.count, "mm2": None if result.mm2 is None else float(f"{result.mm2:.6g}")}
         line["computed"] = "in this run" if result.seconds else "in an earlier run"
+    if result.findings:
+        line["findings"] = list(result.findings)
     note = result.reason or result.note
     return line | ({"note": note} if note else {})

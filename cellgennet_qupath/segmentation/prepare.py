@@ -105,6 +105,8 @@ class Prepared:
         parts: dict[str, Any] = {}
         if self.entry.view != AS_STORED:
             parts["view"] = self.entry.view.document()
+        if self.reader.absent:
+            parts["absent"] = self.reader.absent
         if self.checked is not None:
             parts["checked"] = _digest(self.checked)
         return parts

@@ -30,6 +30,7 @@ class ImageResult:
     written : the file they were written to.
     device  : what computed them: device, runtime and precision.
     note    : what else happened to its detections: kept as a person edited them, or replaced.
+    findings: what was odd about the slide, one sentence each; empty if an earlier run had done it.
     mm2     : the area in which these nuclei were looked for, also by earlier runs whose nuclei stay, glass
               included; None without a pixel size, or where it is not known.
     """
@@ -44,6 +45,7 @@ class ImageResult:
     device: str = ""
     note: str = ""
     mm2: float | None = None
+    findings: tuple[str, ...] = ()
 
     @property
     def density(self) -> float | None:

@@ -40,6 +40,7 @@ class DicomSource:
     """
 
     reader = "wsidicom"
+    absent = ""
     bounds = None
 
     def __init__(self, path: Path) -> None:

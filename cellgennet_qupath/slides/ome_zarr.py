@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +13,10 @@ from numpy.typing import NDArray
 
 from ..core.errors import SlideError
 from ..core.lazy import lazy
+from .chunks import ChunkFiles
 from .pixel_size import unit_of_length
 from .samples import SampleFormat, bits_used, notes_on
-from .source import AS_OME_TIFF, Stored, planes_note
+from .source import AS_OME_TIFF, RE_EXPORT, Stored, planes_note, whiten
 
 if TYPE_CHECKING:
     import zarr
@@ -26,19 +29,24 @@ _LOOKED_AT = 4_000_000
 
 
 class OmeZarrSource:
-    """One image of an OME-Zarr folder.
+    """One image of an OME-Zarr folder. Chunks that are not there are white, or what it states for them.
 
     series : index of the image where the folder holds several (as bioformats2raw writes them).
     """
 
     reader = "zarr"
     bounds = None
+    absent = ""
 
     def __init__(self, path: Path, series: int) -> None:
         self._path = path
         group = _image(path, series)
         scales = _metadata(group)["multiscales"][0]
-        self._arrays: list[Any] = [group[dataset["path"]] for dataset in scales["datasets"]]
+        self._arrays: list[Any] = [
+            group[dataset["path"]] for dataset in scales["datasets"] if dataset["path"] in group
+        ]
+        if scales["datasets"][0]["path"] not in group:
+            raise SlideError(path, "lacks its full resolution", RE_EXPORT)
         first = self._arrays[0]
         self._axes = _axis_names(scales, first.ndim)
         sizes = dict(zip(self._axes, first.shape, strict=True))
@@ -51,20 +59,57 @@ class OmeZarrSource:
             )
         planes = sizes.get("z", 1) * sizes.get("t", 1)
         self.notes: tuple[str, ...] = (planes_note(planes),) if planes > 1 else ()
+        self._white = not first.metadata.fill_value
+        self._leave_out_gaps(len(scales["datasets"]))
         self.levels = [Stored(self._size(array)) for array in self._arrays]
         self.mpp = _pixel_size(scales, self._axes)
-        self._form = SampleFormat(high=self._highest())
+        highest = self._highest()
+        self._form = SampleFormat(high=highest)
+        if self._white:
+            self._arrays = [_filled(array, highest) for array in self._arrays]
 
     def read(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
-        return self._form.to_rgb(self._raw(level, x0, y0, x1, y1))
+        rgb = self._form.to_rgb(self._raw(level, x0, y0, x1, y1))
+        if self._white:  # all of a tile that lacks a channel
+            whiten(rgb, ~self._files[level].stored, self._files[level].tile, x0, y0)
+        return rgb
 
     def close(self) -> None:
         self._arrays = []
+
+    def _leave_out_gaps(self, levels: int) -> None:
+        """Find which chunks are not there, and leave out levels that lack what the full resolution has."""
+        files = [ChunkFiles(array, self._axes) for array in self._arrays]
+        full = files[0]
+        if full.absent == full.count:
+            raise SlideError(
+                self._path,
+                f"has no pixels: none of the {full.count} chunks of its full resolution is there",
+                RE_EXPORT,
+            )
+        if any(one.absent for one in files):
+            state = hashlib.sha256(b"".join(np.packbits(one.stored).tobytes() for one in files))
+            self.absent = state.hexdigest()
+        if full.absent:
+            value = "white" if self._white else "the value that it states for them"
+            self.notes += (
+                f"lacks {full.absent} of the {full.count} chunks of its full resolution, which are read as "
+                f"{value}: if it was not copied whole, copy it again",
+            )
+        kept = [number for number, one in enumerate(files) if number == 0 or not one.lacks(full)]
+        if len(kept) < levels:
+            self.notes += (
+                f"lacks chunks of {levels - len(kept)} of its {levels - 1} coarser levels, which are not "
+                "used: it was probably not copied whole; copy it again",
+            )
+        self._arrays = [self._arrays[number] for number in kept]
+        self._files = [files[number] for number in kept]
 
     def _size(self, array: Any) -> tuple[int, int]:
         return int(array.shape[self._axes.index("x")]), int(array.shape[self._axes.index("y")])
 
     def _raw(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[Any]:
+        self._files[level].check(x0, y0, x1, y1)
         window = {"y": slice(y0, y1), "x": slice(x0, x1), "c": slice(None)}
         raw = np.asarray(self._arrays[level][tuple(window.get(axis, 0) for axis in self._axes)])
         kept = [axis for axis in self._axes if axis in window]
@@ -104,6 +149,12 @@ def _image(path: Path, series: int) -> zarr.Group:
         )
         raise SlideError(path, missing, AS_OME_TIFF)
     return group
+
+
+def _filled(array: Any, value: float) -> Any:
+    """The array with this value in place of chunks that are not there, within shards too."""
+    metadata = dataclasses.replace(array.metadata, fill_value=array.dtype.type(value))
+    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=array.store_path, config=array.config))
 
 
 def _metadata(group: zarr.Group) -> Mapping[str, Any]:

@@ -32,6 +32,7 @@ class OpenSlideSource:
     """A slide as OpenSlide shows it. What was not scanned is transparent there, and white here."""
 
     reader = "OpenSlide"
+    absent = ""
     notes = ()
 
     def __init__(self, path: Path) -> None:

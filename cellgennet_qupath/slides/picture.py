@@ -20,6 +20,7 @@ class PictureSource:
     """A PNG, JPEG, BMP or WebP picture, whole in memory; it states no pixel size to believe."""
 
     reader = "OpenCV"
+    absent = ""
     mpp = None
     bounds = None
 

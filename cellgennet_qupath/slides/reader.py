@@ -45,6 +45,7 @@ class SlideReader:
     mpp               : the same, None also where it is implausible.
     backend           : the library that reads the pixels.
     notes             : what to report of the image besides, in words that follow its name.
+    absent            : identifies which of its parts are not there (see ``Source``).
     """
 
     def __init__(self, path: Path, series: int, source: Source, view: View = AS_STORED) -> None:
@@ -69,6 +70,7 @@ class SlideReader:
         self.mpp = None if source.mpp is None or implausible(source.mpp) else source.mpp
         self.backend = source.reader
         self.notes = source.notes
+        self.absent = source.absent
 
     def read_grid(
         self, x: int, y: int, columns: int, rows: int, downsample: float, fill: int = 255

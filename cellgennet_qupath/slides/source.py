@@ -43,6 +43,8 @@ class Source(Protocol):
     bounds : (x, y, width, height) of the scanned part of a larger canvas, in full-resolution pixels.
     reader : the library that reads the pixels, as users know it.
     notes  : what to report of the image besides, in words that follow its name.
+    absent : identifies which parts of the image are not there, so that results change if they come; "" if
+             all are, or if the file itself would change.
     """
 
     @property
@@ -60,6 +62,9 @@ class Source(Protocol):
     @property
     def notes(self) -> tuple[str, ...]: ...
 
+    @property
+    def absent(self) -> str: ...
+
     def read(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
         """Pixels [x0, x1) x [y0, y1) of a level, all inside it: (rows, columns, 3)."""
 
@@ -70,3 +75,16 @@ class Source(Protocol):
 def planes_note(planes: int) -> str:
     """What to report of an image of several planes."""
     return f"is a stack of {planes} planes, of which the first is read (z = 0, t = 0)"
+
+
+def whiten(
+    rgb: NDArray[np.uint8], missing: NDArray[np.bool_], tile: tuple[int, int], x0: int, y0: int
+) -> None:
+    """Make missing tiles white in pixels that begin at (x0, y0). tile : (width, height)."""
+    width, height = tile
+    rows, columns = rgb.shape[:2]
+    top, left = y0 // height, x0 // width
+    seen = missing[top : -(-(y0 + rows) // height), left : -(-(x0 + columns) // width)]
+    for row, column in np.argwhere(seen).tolist():
+        y, x = (row + top) * height - y0, (column + left) * width - x0
+        rgb[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)] = 255

@@ -24,8 +24,8 @@ from .levels import level_step
 from .orientation import orientation_note, tiff_orientation
 from .pixel_size import stated_mpp
 from .samples import TRANSPARENT, SampleFormat, bits_used, notes_on
-from .source import Stored, planes_note
-from .tiles import check_complete, missing_tiles, tile_size, watch, whiten
+from .source import Stored, planes_note, whiten
+from .tiles import check_complete, missing_tiles, tile_size, watch
 
 if TYPE_CHECKING:
     import tiffslide
@@ -72,6 +72,7 @@ class TiffSource:
     """
 
     reader = "tifffile"
+    absent = ""
 
     def __init__(self, path: Path, series: int, apart: bool = False) -> None:
         self._path = path

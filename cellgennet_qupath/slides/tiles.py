@@ -82,19 +82,6 @@ def missing_tiles(level: tifffile.TiffPageSeries) -> NDArray[np.bool_]:
     return missing
 
 
-def whiten(
-    rgb: NDArray[np.uint8], missing: NDArray[np.bool_], tile: tuple[int, int], x0: int, y0: int
-) -> None:
-    """Make missing tiles white in pixels that begin at (x0, y0). tile : (width, height)."""
-    width, height = tile
-    rows, columns = rgb.shape[:2]
-    top, left = y0 // height, x0 // width
-    seen = missing[top : -(-(y0 + rows) // height), left : -(-(x0 + columns) // width)]
-    for row, column in np.argwhere(seen).tolist():
-        y, x = (row + top) * height - y0, (column + left) * width - x0
-        rgb[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)] = 255
-
-
 def tile_size(page: tifffile.TiffPage) -> tuple[int, int]:
     """(width, height) of a page's tiles or strips."""
     if page.is_tiled:

@@ -92,7 +92,7 @@ class ViewedSource:
         order = (1, 0) if view.transposed else (0, 1)
         self.mpp = None if source.mpp is None else (source.mpp[order[0]], source.mpp[order[1]])
         self.bounds = None if source.bounds is None else self._turned_bounds(source.bounds)
-        self.reader, self.notes = source.reader, source.notes
+        self.reader, self.notes, self.absent = source.reader, source.notes, source.absent
 
     def _turned(self, level: Stored) -> Stored:
         if not self._view.transposed:
