@@ -37,7 +37,9 @@ class SampleFormat:
         """8-bit RGB (rows, columns, 3) from stored samples (rows, columns) or (rows, columns, channels)."""
         pixels = raw[..., None] if raw.ndim == 2 else raw
         if pixels.dtype != np.uint8 or (self.low, self.high) != (0.0, 255.0):
-            scaled = (pixels.astype(np.float32) - self.low) * (255.0 / (self.high - self.low))
+            # Single precision holds 24 bits.
+            exact: NDArray[Any] = pixels.astype(np.float64 if pixels.dtype.itemsize > 2 else np.float32)
+            scaled = (exact - self.low) * (255.0 / (self.high - self.low))
             pixels = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
         colours = 3 if pixels.shape[2] >= 3 else 1
         rgb = pixels[..., :colours]
@@ -84,3 +86,31 @@ def notes_on(largest: int, bits: int) -> tuple[str, ...]:
             "8-bit RGB",
         )
     return ()
+
+
+def range_of_inverted(smallest: int, largest: int, bits: int) -> tuple[float, float, tuple[str, ...]]:
+    """Which samples are white and black where "white is zero", and what to report of that.
+
+    Cameras use fewer bits than the file has. Writers invert the samples within all bits of the file, so that
+    all are near the end for black, or within those that are used, so that white is 0. Of the latter the
+    largest sample gives the bits, and that is the darkest: take it from full resolution, as coarser levels
+    have no dark nuclei.
+    """
+    top = 2**bits - 1
+    from_top = top - smallest
+    if from_top < (2**14 if bits == 16 else 2**16):
+        note = (
+            f"is nearly black, as all of its {bits}-bit samples, of which 0 is white, are above {top - 2**8}"
+        )
+        nearly = f"{note}: if these are 8 bits, export it as 8-bit RGB"
+        return float(top - (2 ** bits_used(from_top) - 1)), float(top), (nearly,) if from_top < 2**8 else ()
+    if largest < 2**8:
+        note = f"is nearly white, as none of its {bits}-bit samples, of which 0 is white, is above {largest}"
+        return 0.0, float(top), (f"{note}: if these are 8 bits, export it as 8-bit RGB",) if largest else ()
+    used = bits_used(largest) if largest < 2**16 else bits
+    if used == bits:
+        return 0.0, float(top), notes_on(largest, bits) if largest >= 2**16 else ()
+    note = (
+        f"is read as {used} bits in {bits}, as none of its samples, of which 0 is white, is above {largest}"
+    )
+    return 0.0, float(2**used - 1), (f"{note}: if it is too dark so, export it as 8-bit RGB",)

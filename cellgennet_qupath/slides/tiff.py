@@ -23,7 +23,7 @@ from ..core.lazy import lazy
 from .levels import level_step
 from .orientation import orientation_note, tiff_orientation
 from .pixel_size import stated_mpp
-from .samples import TRANSPARENT, SampleFormat, bits_used, notes_on
+from .samples import TRANSPARENT, SampleFormat, bits_used, notes_on, range_of_inverted
 from .source import Stored, planes_note, whiten
 from .tiles import check_complete, missing_tiles, tile_size, watch
 
@@ -42,6 +42,8 @@ _RAW_COLOURS = (1, 5, 8, 32773, 32946, 33003, 33004, 33005, 34712, 34925, 50000)
 """Compressions whose decoders return samples as stored; those of JPEG, WebP and JPEG XL return RGB."""
 _LOOKED_AT = 4_000_000
 _STRIPS = 8
+_WINDOW = 512
+"""Side of the windows of full resolution in which the darkest samples are looked for."""
 _THUMBNAIL = 4
 """An image of so many times the pixels of the first is probably the slide, and the first its thumbnail."""
 _MOST_PAGES = 64
@@ -200,6 +202,10 @@ class TiffSource:
                 self._path, f"has {page.dtype} pixels without a stated range", "Export it as 8-bit RGB"
             )
         bits = page.bitspersample
+        if bits in (16, 32, 64) and page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            low, high, notes = range_of_inverted(*self._least_and_largest(colours), bits)
+            self.notes += notes
+            return low, high
         if bits in (16, 32, 64):
             largest = self._largest_sample(slice(colours))
             self.notes += notes_on(largest, bits)
@@ -208,13 +214,34 @@ class TiffSource:
 
     def _largest_sample(self, channels: slice) -> int:
         """The largest of some samples of these channels: of the coarsest level, or of strips all over it."""
+        return max(int(strip[..., channels].max(initial=0)) for _, strip in self._strips())
+
+    def _least_and_largest(self, colours: int) -> tuple[int, int]:
+        """The least of these samples, and the largest at full resolution, looked for where a level has it."""
+        least, largest = [], []
+        width, height = self.levels[0].size
+        for y, strip in self._strips():
+            samples = strip[..., :colours]
+            least.append(int(samples.min()))
+            largest.append(int(samples.max()))
+            row, column, _ = np.unravel_index(samples.argmax(), samples.shape)
+            step = width / strip.shape[1]
+            left, top = (
+                max(0, min(int(at * step) - _WINDOW // 2, length - _WINDOW))
+                for at, length in ((column, width), (y + row, height))
+            )
+            right, bottom = min(left + _WINDOW, width), min(top + _WINDOW, height)
+            largest.append(int(self._read_array(0, 0, left, top, right, bottom)[..., :colours].max()))
+        return min(least), max(largest)
+
+    def _strips(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """The coarsest level, or strips all over it, with the row at which each begins."""
         levels = self._parts[0].levels
         level = len(levels) - 1
         width, height = _extent(levels[level])
         rows = max(1, min(height, _LOOKED_AT // width // _STRIPS))
         starts = np.unique(np.linspace(0, height - rows, _STRIPS).round().astype(int)).tolist()
-        strips = (self._read_array(0, level, 0, y, width, y + rows) for y in starts)
-        return max(int(strip[..., channels].max(initial=0)) for strip in strips)
+        return ((y, self._read_array(0, level, 0, y, width, y + rows)) for y in starts)
 
 
 def _opened(path: Path) -> tuple[tifffile.TiffFile, Mapping[str, Any]]:

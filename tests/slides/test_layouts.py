@@ -283,3 +283,59 @@ def test_one_stated_range_for_all_channels(
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", metadata=None, extratags=tags)
     with open_slide(tmp_path / "a.tif") as reader:
         assert np.abs(reader.read_grid(0, 0, 40, 60, 1.0).astype(int) - levels).max() <= 1
+
+
+def brightfield(dark: float = 0.35) -> NDArray[np.float64]:
+    """The light that tissue lets through: glass .9, and nuclei of a few pixels that levels average out."""
+    light = np.full((512, 512), 0.9)
+    light[4::32, 4::32] = light[4::32, 5::32] = dark
+    return light
+
+
+def write_inverted(path: Path, stored: NDArray[Any], **options: Any) -> Path:
+    with tifffile.TiffWriter(path) as tiff:
+        for step in (1, 4, 16):
+            level = stored.reshape(512 // step, step, 512 // step, step).mean(axis=(1, 3))
+            tiff.write(
+                np.rint(level).astype(stored.dtype),
+                photometric="miniswhite",
+                tile=(64, 64),
+                metadata=None,
+                **({"subifds": 2} if step == 1 else {"subfiletype": 1}),
+                **options,
+            )
+    return path
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("file_bits", [16, 32])
+@pytest.mark.parametrize("within", ["the file's bits", "the camera's bits"])
+def test_white_is_zero_in_more_than_8_bits(tmp_path: Path, bits: int, file_bits: int, within: str) -> None:
+    light = brightfield()
+    top = 2 ** (file_bits if within == "the file's bits" else bits) - 1
+    stored = (top - np.rint(light * (2**bits - 1))).astype(f"u{file_bits // 8}")
+    path = write_inverted(tmp_path / "a.tif", stored)
+    assert np.abs(read(path)[..., 0] / 255 - light).max() < 0.005
+    with open_slide(path) as reader:
+        assert len(reader.notes) == (within == "the camera's bits" and bits < file_bits)
+        assert all(f"is read as {bits} bits in {file_bits}" in note for note in reader.notes)
+
+
+@pytest.mark.parametrize(
+    ("stored", "shade"), [(0, "white"), (2**16 - 2**8, "black")], ids=["within 8 bits", "within 16 bits"]
+)
+def test_8_bits_in_16_where_white_is_zero_are_reported(tmp_path: Path, stored: int, shade: str) -> None:
+    samples = (stored + np.rint(255 * (1 - brightfield()))).astype(np.uint16)
+    with open_slide(write_inverted(tmp_path / "a.tif", samples)) as reader:
+        assert len(reader.notes) == 1
+        assert reader.notes[0].startswith(f"is nearly {shade}, as")
+
+
+def test_a_stated_range_holds_where_white_is_zero_too(tmp_path: Path) -> None:
+    light = brightfield(0.8)
+    stored = np.rint((1 - light) * 4095).astype(np.uint16)
+    options = {"extratags": [(340, "H", 1, 0), (341, "H", 1, 4095)]}
+    path = write_inverted(tmp_path / "a.tif", stored, **options)
+    assert np.abs(read(path)[..., 0] / 255 - light).max() < 0.005
+    with open_slide(path) as reader:
+        assert reader.notes == ()
