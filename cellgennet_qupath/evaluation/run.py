@@ -174,7 +174,7 @@ class Evaluation:
 
     def resampled(self, noun: str = "region") -> str:
         """What is resampled for intervals: "5 slides", "8 regions", or images where these are the regions."""
-        clusters = _clusters(self.counted[self.counted["method"] == self.methods[0]])
+        clusters = _clusters(self.counted_of(self.methods[0]))
         return f"{clusters.count} images" if noun == "image" else clusters.what
 
     @cached_property
@@ -185,10 +185,11 @@ class Evaluation:
 
     @cached_property
     def calibration(self) -> dict[str, CalibrationCurve]:
-        """The calibration curve of each method that gives probabilities."""
+        """The calibration curve of each method that gives probabilities, over the regions ``once``."""
         curves = {}
+        counted = [one for one in self.results.values() if one.region.name in self.once]
         for method in self.methods:
-            own = [one for one in self.results.values() if one.method == method and len(one.probability)]
+            own = [one for one in counted if one.method == method and len(one.probability)]
             if own:
                 curves[method] = calibration_curve(
                     np.concatenate([one.probability for one in own]),
@@ -214,6 +215,10 @@ class Evaluation:
     def of(self, method: str) -> pd.DataFrame:
         """The rows of ``scores`` of one method."""
         return self.scores[self.scores["method"] == method]
+
+    def counted_of(self, method: str) -> pd.DataFrame:
+        """The rows ``counted`` of one method."""
+        return self.counted[self.counted["method"] == method]
 
     def summary(self, by_group: bool = False) -> pd.DataFrame:
         """Means over the rows ``counted`` with 95 % intervals, one row per method (and group).

@@ -75,7 +75,7 @@ class Verdict:
 def judge(evaluation: Evaluation) -> Verdict:
     """Judge the first method of an evaluation."""
     method = evaluation.methods[0]
-    rows = evaluation.counted[evaluation.counted["method"] == method]
+    rows = evaluation.counted_of(method)
     detected, true, predicted = pooled(rows)
     uses = _uses(evaluation, rows, true, predicted)
     grade = uses[1].grade

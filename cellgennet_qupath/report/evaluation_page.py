@@ -118,12 +118,17 @@ def _write_page(
 
 
 def examples(evaluation: Evaluation) -> tuple[list[EvaluationRegion], list[EvaluationRegion]]:
-    """The regions with the lowest panoptic quality of the first method, and regions around its median."""
+    """The regions with the lowest panoptic quality of the first method, and regions around its median.
+
+    Of regions that show the same tissue it is the worst one.
+    """
     rows = evaluation.of(evaluation.methods[0])[["field", "pq"]].dropna()
-    order = rows.sort_values(["pq", "field"])["field"].tolist()
     by_name = {region.name: region for region in evaluation.regions}
+    tissue = dict(zip(by_name, evaluation.tissues, strict=True))
+    worst_first = rows.sort_values(["pq", "field"])
+    order = worst_first[~worst_first["field"].map(tissue).duplicated()]["field"].tolist()
     if not order:
-        return [], evaluation.regions[:_EXAMPLES]
+        return [], [region for region in evaluation.regions if region.name in evaluation.once][:_EXAMPLES]
     count = min(_EXAMPLES, math.ceil(len(order) / 2))
     worst, rest = order[:count], order[count:]
     middle = max(0, min(len(order) // 2 - count // 2 - count, len(rest) - count))

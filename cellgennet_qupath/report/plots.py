@@ -76,7 +76,7 @@ def box_plots(evaluation: Evaluation) -> dict[str, str]:
 
 
 def _boxes(axes: Axes, evaluation: Evaluation, metric: str, pairs: Sequence[Comparison]) -> None:
-    columns = [evaluation.of(m)[metric].dropna().to_numpy() for m in evaluation.methods]
+    columns = [evaluation.counted_of(m)[metric].dropna().to_numpy() for m in evaluation.methods]
     rng = np.random.default_rng(0)
     axes.grid(axis="y")
     axes.set_axisbelow(True)
@@ -144,7 +144,7 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> str:
 def threshold_curve(evaluation: Evaluation) -> str:
     """F1 of nuclei by IoU threshold."""
     curves = {
-        _short(method, 30): [float(evaluation.of(method)[f"f1@{t:g}"].mean()) for t in THRESHOLDS]
+        _short(method, 30): [float(evaluation.counted_of(method)[f"f1@{t:g}"].mean()) for t in THRESHOLDS]
         for method in evaluation.methods
     }
     axes = {"xlabel": "IoU threshold of a detection", "ylabel": "F1, mean over images"}
@@ -176,7 +176,7 @@ def counts(evaluation: Evaluation) -> str:
         axes = figure.subplots()
         largest = 1.0
         for number, method in enumerate(evaluation.methods):
-            rows = evaluation.of(method)
+            rows = evaluation.counted_of(method)
             largest = max(largest, rows["true_objects"].max(), rows["predicted_objects"].max())
             axes.scatter(
                 rows["true_objects"],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
@@ -24,7 +25,7 @@ from ..segmentation.result import ImageResult
 from ..slides.pixel_size import resolve_mpp
 from ..slides.reader import SlideReader
 from ..slides.tissue_area import tissue_area
-from ..tables.counted import counted_part, readable_cores
+from ..tables.counted import counted_part, readable_cores, rows_outside
 from .crops import SURE, Crop, Window, choose_windows, draw_crops
 from .density import ScaleBar, colour_bar, count_squares, density_map, rounded, scale_bar, thumbnail_grid
 from .locations import locate
@@ -178,14 +179,15 @@ def slide_card(
             card = SlideCard(result, size, known, reader=backend)
             if result.status != "done":
                 return card
-            tissue = _tissue(project, entry, reader, known, classes) if known else None
-        found = locate(_nuclei(project, entry))
+            ignored = ignored_geometry(project.annotations(entry), classes.ignore)
+            tissue = _tissue(project, entry, reader, known, ignored) if known else None
+        found = locate(_outside(_nuclei(project, entry), ignored))
     except Exception as error:
         # One slide that cannot be read does not cost the page, which says why.
         return SlideCard(result, problem=in_one_line(error))
     area = found.median_area
     numbers = SlideNumbers(
-        per_mm2=result.count / tissue if tissue else None,
+        per_mm2=len(found) / tissue if tissue else None,
         area=area * known**2 if area is not None and known else None,
         probability=found.mean_probability,
     )
@@ -201,16 +203,21 @@ def _nuclei(project: Project, entry: ImageEntry) -> Iterator[Nuclei]:
         yield chunk.nuclei if own.all() else chunk.nuclei.take(own)
 
 
+def _outside(chunks: Iterable[Nuclei], ignored: shapely.Geometry | None) -> Iterator[Nuclei]:
+    """Nuclei outside the ignored area, as tables count them: others may have been kept there."""
+    for nuclei in chunks:
+        yield nuclei if ignored is None else nuclei.take(rows_outside(nuclei, ignored))
+
+
 def _tissue(
-    project: Project, entry: ImageEntry, reader: SlideReader, mpp: float, classes: ClassNames
+    project: Project, entry: ImageEntry, reader: SlideReader, mpp: float, ignored: shapely.Geometry | None
 ) -> float | None:
     """mm² of tissue in which nuclei were looked for, without ignored areas; None where that is not known."""
-    annotations = project.annotations(entry)
-    objects = [*readable_cores(project, entry), *annotations]
+    objects = [*readable_cores(project, entry), *project.annotations(entry)]
     covered = covered_area(read_record(project, entry), (reader.width, reader.height), objects)
     if covered is None:
         return None
-    part = counted_part(covered, ignored_geometry(annotations, classes.ignore))
+    part = counted_part(covered, ignored)
     return tissue_area(reader, mpp).inside(part) * mpp**2 / 1e6
 
 

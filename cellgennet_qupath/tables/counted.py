@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from ..core.class_patterns import DEFAULT_IGNORE
 from ..core.errors import EntryDataError
 from ..core.progress import SILENT, Reporter
 from ..geometry.solid import solid
+from ..nuclei import Nuclei
 from ..qupath.project import Core, DetectionChunk, ImageEntry, Project
 from ..segmentation.plan import ignored_geometry
 from ..segmentation.record import IGNORE, read_record
@@ -62,9 +64,14 @@ def counted_part(area: shapely.Geometry, ignored: shapely.Geometry | None) -> sh
     return shapely.difference(valid, ignored)
 
 
+def rows_outside(nuclei: Nuclei, ignored: shapely.Geometry) -> NDArray[np.intp]:
+    """The rows of the nuclei whose centroid is not inside an ignored area, border included."""
+    x, y = centroids_of(nuclei).T
+    return np.flatnonzero(~shapely.intersects_xy(ignored, x, y))
+
+
 def _outside(chunk: DetectionChunk, ignored: shapely.Geometry) -> DetectionChunk:
-    x, y = centroids_of(chunk.nuclei).T
-    rows = np.flatnonzero(~shapely.intersects_xy(ignored, x, y))
+    rows = rows_outside(chunk.nuclei, ignored)
     return replace(
         chunk,
         nuclei=chunk.nuclei.take(rows),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import shapely
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from cellgennet_qupath.core.config import ClassNames
@@ -18,6 +20,8 @@ from cellgennet_qupath.evaluation.run import Evaluation, evaluate
 from cellgennet_qupath.evaluation.same_tissue import tissues
 from cellgennet_qupath.evaluation.verdict import judge
 from cellgennet_qupath.qupath.project import ImageEntry
+from cellgennet_qupath.report import plots
+from cellgennet_qupath.report.evaluation_page import examples
 from cellgennet_qupath.slides.view import View
 from tests.helpers import annotation
 
@@ -46,16 +50,17 @@ class Finds:
 
     name: str
     most: dict[str, int]
+    probability: float = float("nan")
 
     def predict(self, region: EvaluationRegion, pixels: NDArray[np.uint8]) -> Prediction:
         true, _ = region.truth()
         labels = np.where(true <= self.most.get(region.image, 9), true, 0).astype(np.int32)
-        return Prediction(labels, np.full(int(labels.max()), np.nan, np.float32))
+        return Prediction(labels, np.full(int(labels.max()), self.probability, np.float32))
 
 
 def evaluated(project: Project, **most: int) -> Evaluation:
     regions = project_regions(project, ClassNames())  # type: ignore[arg-type]
-    return evaluate(regions, [Finds("ours", most), Finds("other", {})])
+    return evaluate(regions, [Finds("ours", most), Finds("other", {}, 0.9)])
 
 
 def pq(evaluation: Evaluation) -> tuple[float, float, float]:
@@ -85,6 +90,63 @@ def test_a_region_in_two_images_of_a_slide_counts_once(tmp_path: Path, shift: fl
     assert lines[0].startswith("The tissue of again is annotated in another image of the same slide")
     assert judge(twice).sentences[:2] == judge(once).sentences[:2]
     assert not any(line.startswith("The tissue of") for line in judge(once).warnings)
+
+
+def six(folder: Path) -> Project:
+    """Six images of slides, and the first slide once more."""
+    folder.mkdir()
+    project = Project(folder, {})
+    for name in "abcdef":
+        add(project, f"{name}.png", name)
+    add(project, "a.png", "again")
+    return project
+
+
+def test_figures_show_tissue_as_often_as_scores_count_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = evaluated(six(tmp_path / "six"), a=1)
+    boxes: list[int] = []
+    points: list[NDArray[np.float64]] = []
+    boxplot, scatter = Axes.boxplot, Axes.scatter
+
+    def boxed(self: Axes, columns: Any, **options: Any) -> Any:
+        boxes.extend(len(column) for column in columns)
+        return boxplot(self, columns, **options)
+
+    def scattered(self: Axes, x: Any, y: Any, **options: Any) -> Any:
+        points.append(np.asarray(y))
+        return scatter(self, x, y, **options)
+
+    monkeypatch.setattr(Axes, "boxplot", boxed)
+    monkeypatch.setattr(Axes, "scatter", scattered)
+    plots.box_plots(twice)
+    assert boxes == [6] * 2 * len(plots.BOXES)
+    assert [len(one) for one in points] == [6] * 2 * len(plots.BOXES)
+    points.clear()
+    plots.counts(twice)
+    assert sorted(points[0]) == [1.5, *[2] * 5], "the mean of both"
+    assert len(points[1]) == 6
+    drawn: dict[str, list[float]] = {}
+    monkeypatch.setattr(plots, "_curves", lambda x, curves, *rest, **options: drawn.update(curves))
+    plots.threshold_curve(twice)
+    assert drawn["ours"][0] == pytest.approx(float(twice.summary()["f1@0.5"].iloc[0]))
+
+
+def test_calibration_counts_the_nuclei_that_the_table_of_kinds_counts(tmp_path: Path) -> None:
+    twice = evaluated(six(tmp_path / "six"))
+    assert twice.calibration["other"].count.tolist() == [12]
+    of_other = twice.counted_nuclei["method"] == "other"
+    assert of_other.sum() == 12
+    assert "ours" not in twice.calibration
+
+
+def test_of_repeated_tissue_one_picture_is_shown(tmp_path: Path) -> None:
+    worst, typical = examples(evaluated(six(tmp_path / "again"), again=1, b=1))
+    assert {one.image for one in worst[:2]} == {"again", "b"}
+    assert "a" not in {one.image for one in [*worst, *typical]}
+    worst, _ = examples(evaluated(six(tmp_path / "first"), a=1))
+    assert worst[0].image == "a"
 
 
 def test_two_opinions_of_one_region_are_averaged(tmp_path: Path) -> None:
