@@ -595,8 +595,8 @@ class CellGenNet {
         if (lines == null)
             return [action(), false]
         def file = detectionsFile(entry)
-        def earlier = Files.readAllBytes(file)
-        def time = Files.getLastModifiedTime(file)
+        def earlier = Files.exists(file) ? Files.readAllBytes(file) : null
+        def time = earlier == null ? null : Files.getLastModifiedTime(file)
         // The tool trusts a file that is newer than QuPath's data.
         if (lines)
             writeNuclei(file, lines)
@@ -608,7 +608,9 @@ class CellGenNet {
             def result = action()
             return [result, isUntouched()]
         } finally {
-            if (isUntouched()) {
+            if (isUntouched() && earlier == null) {
+                Files.delete(file)
+            } else if (isUntouched()) {
                 Files.write(file, earlier)
                 Files.setLastModifiedTime(file, time)
             }
@@ -633,17 +635,21 @@ class CellGenNet {
 
     /**
      * The lines of the file of an image's nuclei, changed to what QuPath has; empty where that is the same, and null
-     * where other nuclei were imported last or none of them are there.
+     * where other nuclei were imported last or none of them are there. Where there is no file, the tool itself wrote
+     * the nuclei into QuPath's data, and all are new to a tool that runs without QuPath.
      */
     private List<String> currentNuclei(ProjectImageEntry entry) {
+        def file = detectionsFile(entry)
         def run = runOf(entry)
-        if (run == null)
+        if (run == null && Files.exists(file))
             return null
         def data = openData(entry) ?: readQuietly(entry)
-        if (data == null || data.getProperty(IMPORTED) != run)
+        if (data == null || run != null && data.getProperty(IMPORTED) != run)
             return null
-        def nuclei = data.getHierarchy().getDetectionObjects().findAll { isOwn(it) }
-        return nuclei ? linesOf(nuclei, detectionsFile(entry)) : null
+        def nuclei = data.getHierarchy().getDetectionObjects().findAll { isOwn(it) && isNucleus(it) }
+        if (!nuclei)
+            return null
+        return run == null ? [HEAD, *nuclei.collect { lineOf(it) }] : linesOf(nuclei, file)
     }
 
     /** The saved data of an image, of which only objects, type and stains may be used; null where there are none. */
@@ -705,6 +711,7 @@ class CellGenNet {
     }
 
     private static void writeNuclei(Path file, List<String> lines) {
+        Files.createDirectories(file.getParent())
         def part = Files.createTempFile(file.getParent(), "nuclei", ".part")
         new GZIPOutputStream(Files.newOutputStream(part)).withWriter("UTF-8") { writer ->
             writer << lines[0] << "\n" << lines.tail().join(",\n") << "\n]}\n"
@@ -822,6 +829,9 @@ class CellGenNet {
      */
     int bringIn(ProjectImageEntry entry, ImageData data, String existing, boolean unchanged) {
         def file = detectionsFile(entry)
+        // The tool itself wrote them into QuPath's data.
+        if (unchanged && !Files.exists(file))
+            return data.getHierarchy().getDetectionObjects().count { isOwn(it) }
         def found = unchanged ? [] : PathIO.readObjects(file)
         def head = new JsonObject()
         Map<String, String> parents = [:]
@@ -888,7 +898,6 @@ class CellGenNet {
         def drawn = gone.findAll { it.getROI()?.isArea() }
         if (drawn.every { known.contains(it.getID().toString()) })
             return
-        Files.createDirectories(folder)
         def file = folder.resolve(new SimpleDateFormat("yyyy-MM-dd'T'HH-mm-ss").format(new Date()) + "-qupath.geojson.gz")
         writeNuclei(file, [HEAD, *drawn.collect { lineOf(it) }])
         say("the detections that are replaced in " + entry.getImageName() + " are kept in " + file + ".")

@@ -157,14 +157,9 @@ class FilesBackend:
 
     def detection_chunks(self, entry: ImageEntry) -> Iterator[DetectionChunk]:
         """The same in chunks, with what QuPath's table will show of them. Raises EntryDataError."""
-        geojson, data = self.detections_file(entry), self.data_file(entry)
+        geojson = self.detections_file(entry)
         if not self._kept.is_usable(geojson):
-            if data.is_file() and OWN_MARK.encode() in data.read_bytes():
-                raise EntryDataError(
-                    data,
-                    "contains nuclei that only QuPath can read",
-                    "Use --backend qupath, on a computer with QuPath",
-                )
+            self.refuse_hidden(entry)
             return
         displayed: dict[str, str] | None = None
         for nuclei, parents in detection_chunks(geojson, self.columns_file(entry)):
@@ -178,6 +173,18 @@ class FilesBackend:
                 names=np.full(len(nuclei), "", dtype=object),
                 shapes=roi_names(drawn(nuclei)),
                 parents=shown,
+            )
+
+    def refuse_hidden(self, entry: ImageEntry) -> None:
+        """Raise EntryDataError where an image has nuclei of this tool in QuPath's own file alone."""
+        data = self.data_file(entry)
+        if self._kept.is_usable(self.detections_file(entry)) or not data.is_file():
+            return
+        if OWN_MARK.encode() in data.read_bytes():
+            raise EntryDataError(
+                data,
+                "contains nuclei that only QuPath can read",
+                "Use --backend qupath, on a computer with QuPath",
             )
 
     def write_detections(

@@ -18,6 +18,7 @@ from ..geometry.solid import solid
 from ..measure.cells import cell_outlines
 from ..measure.compartments import measure_cells, stain_comes_first
 from ..nuclei import Nuclei, NucleiChunks, empty
+from ..qupath.files import FilesBackend
 from ..qupath.images import open_image
 from ..qupath.origin import origin_of
 from ..qupath.parents import NEAR, parents_of
@@ -35,19 +36,28 @@ from .covered import covered_area, covered_text
 from .grown import GrownNuclei
 from .plan import Area, plan_tiles, union_of
 from .prepare import Prepared, Run, prepare, warn_if_coarse
+from .present import (
+    DONE,
+    THERE,
+    Digesting,
+    Present,
+    nuclei_digest,
+    others_digest,
+    present_nuclei,
+    warnings,
+)
 from .record import (
     BESIDE,
     IGNORE,
+    MEASURED_BESIDE,
     MEASURED_IN,
-    Digesting,
-    Present,
     Record,
     file_checksum,
+    measured_in,
     models_beside,
-    others_digest,
     place_of,
-    present_nuclei,
     read_record,
+    same_size,
     write_record,
 )
 from .result import ImageResult, why_nothing
@@ -71,15 +81,18 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
     doubles = 0 if run.options.existing == "replace-all" else run.project.counts(entry).repeated
     if doubles:
         run.reporter.warn(remark(doubles, entry.name))
+    if run.options.existing == "keep" and isinstance(run.project, FilesBackend):
+        run.project.refuse_hidden(entry)
     with open_image(entry) as reader:
         image = prepare(run, entry, reader, within, annotations)
         record = read_record(run.project, entry)
         present = None if record is None else present_nuclei(run.project, entry, record)
         if record is not None and present is not None:
-            same = record.current and record.inputs == _inputs(run, image) and present.state in _DONE
+            same = record.current and record.inputs == _inputs(run, image) and present.state in DONE
             if same and not _others_came(run, entry, record, present):
                 return _earlier(run, entry, record, present)
-            _report_edits(run, entry, record, present)
+            for line in warnings(run.project, entry, record, present, run.options.existing):
+                run.reporter.warn(line)
         elif record is None and (run.folder / entry.id / _DONE_BEFORE).is_file():
             run.reporter.say(
                 f"{entry.name}: an earlier version of this package segmented it without recording what its "
@@ -115,21 +128,23 @@ def segment_image(run: Run, entry: ImageEntry) -> ImageResult:
         note="; ".join(notes),
         findings=tuple(findings),
     )
-    area = _covered(run, image, record if present is not None and present.state in _DONE else None)
+    area = _covered(run, image, record if present is not None and present.state in THERE else None)
     result = replace(result, mm2=None if area is None else image.mm2_of(area))
     covered = covered_text(image.area if area is None else area, image.size, bool(run.options.inside))
-    digest = digesting.digest(written.count)
+    digest = digesting.digest(written.count) if run.options.existing != "keep" else ""
+    digest = digest or nuclei_digest(run.project, entry)
     made = _record(run, image, result, written, digest, covered)
     if run.options.existing == "keep":
         made = _beside(made, record, present, unknown=record is None and written.count > len(digesting))
     elif run.options.existing == "replace-all" and image.checked is not None:
         made = replace(made, others=others_digest(run.project, entry))
+    if record is not None and (run.options.existing == "keep" or image.staying is None or len(image.staying)):
+        made = _measured_beside(made, record, present)
     write_record(run.project, entry, made)
     checkpoint.finish()
     return result
 
 
-_DONE = ("unchanged", "restored", "edited")
 _DONE_BEFORE = "done.json"
 """Mark of a finished image, left by versions without records."""
 
@@ -187,7 +202,7 @@ def _record(
         reason=result.reason,
         device=result.device,
         checksum=file_checksum(written.file),
-        nuclei=digest if run.options.existing != "keep" else "",
+        nuclei=digest,
         mm2=result.mm2,
         covered=covered,
     )
@@ -199,9 +214,18 @@ def _beside(made: Record, record: Record | None, present: Present | None, unknow
     unknown : whether nuclei of a run without a record were kept.
     """
     earlier: list[Mapping[str, Any]] = [{}] if unknown else []
-    if record is not None and present is not None and present.state in _DONE and present.count:
+    if record is not None and present is not None and present.state in THERE and present.count:
         earlier = models_beside(made.model, record.model)
     return replace(made, model=made.model | {BESIDE: earlier}) if earlier else made
+
+
+def _measured_beside(made: Record, record: Record, present: Present | None) -> Record:
+    """The record of a run that left nuclei, with the sizes of pixels in which these were measured."""
+    if present is None or present.state not in THERE or not present.count:
+        return made
+    own = measured_in(made)
+    others = [size for size in measured_in(record) if not any(same_size(size, one) for one in own)]
+    return replace(made, model=made.model | {MEASURED_BESIDE: list(map(list, others))}) if others else made
 
 
 def _earlier(run: Run, entry: ImageEntry, record: Record, present: Present) -> ImageResult:
@@ -241,22 +265,6 @@ def _others_came(run: Run, entry: ImageEntry, record: Record, present: Present) 
         "removes, so it is segmented again."
     )
     return True
-
-
-def _report_edits(run: Run, entry: ImageEntry, record: Record, present: Present) -> None:
-    """Say, before any work, that nuclei which a person edited will be replaced."""
-    if present.state == "edited" and run.options.existing != "keep":
-        run.reporter.warn(
-            f"{entry.name}: its nuclei were edited since they were written ({present.count} now, "
-            f"{record.count} written). They will be replaced; a copy is kept (`cellgennet restore`)."
-        )
-    elif present.state == "restored" and run.options.existing != "keep":
-        run.reporter.warn(
-            f"{entry.name}: its {present.count} restored nuclei will be replaced; a copy is kept "
-            "(`cellgennet restore`)."
-        )
-    if present.state == "damaged":
-        run.reporter.warn(f"{entry.name}: {record.path(run.project)} is damaged, so the image is done again.")
 
 
 def _keep_replaced(run: Run, entry: ImageEntry, present: Present | None) -> str:

@@ -18,6 +18,7 @@ from ..qupath.project import ImageEntry, NewImage, Project, WriteOptions, Writte
 from ..qupath.search import FoundImage, find_images, in_words
 from ..slides.pixel_size import resolve_mpp
 from ..slides.reader import slide_size
+from .present import nuclei_digest
 from .record import file_checksum, place_of, read_record, write_record
 
 
@@ -147,6 +148,7 @@ def _write(project: Project, entry: ImageEntry, loose: LooseImages, known: Image
             count=written.count,
             file=place_of(project, written.file),
             checksum=file_checksum(written.file),
+            nuclei=nuclei_digest(project, entry),
             note=written.note,
         )
         write_record(project, entry, now)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..core.environment import advice
 from ..core.errors import EntryDataError
 from ..core.files import replacing
 from ..core.wording import listed
-from ..nuclei import Nuclei, NucleiChunks, empty
 from ..qupath.files import FilesBackend
 from ..qupath.kept import SEGMENTED
 from ..qupath.origin import difference
@@ -33,6 +32,15 @@ BESIDE = "beside"
 MEASURED_IN = "measured in"
 """The size of a pixel for measurements, (x, y) in µm, in the inputs of an image and in a record's model."""
 
+MEASURED_BESIDE = "measured beside"
+"""The other sizes in which nuclei were measured that stayed beside new ones, in a record's model."""
+
+PixelSize = tuple[float, float]
+"""(x, y) in µm."""
+
+_SAME_SIZE = 1e-3
+"""Relative difference up to which two pixel sizes are the same, rounded differently."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -41,12 +49,12 @@ class Record:
     origin   : the slide (see ``qupath/origin.py``).
     inputs   : everything that decides the nuclei and how they are written.
     model    : name, checksum, scale in µm per pixel, decoding rule, the pixel size for measurements, the name
-               of ignored classes, and the models ``BESIDE``; {} if not known.
+               of ignored classes, and the models ``BESIDE`` and sizes ``MEASURED_BESIDE``; {} if not known.
     within   : the class inside which nuclei were kept; None for the whole image.
     inside   : ids of annotations and cores inside which nuclei were kept; empty for all.
     count    : nuclei written; ``file``: into this one, below the project's folder where possible.
     checksum : of that file as it was written (SHA-256).
-    nuclei   : digest of the nuclei written; "" if unknown.
+    nuclei   : digest of the nuclei that the image then had (see ``present.py``); "" if unknown.
     current  : False once a restart has begun, so that the image is done again.
     covered  : the area in which these nuclei, and those kept beside them, were looked for, as well-known
                text; "" for the whole image (with ``within`` or ``inside``: not known).
@@ -75,21 +83,6 @@ class Record:
     def path(self, project: Project) -> Path:
         """The file of the nuclei."""
         return project.path / self.file
-
-
-@dataclass(frozen=True)
-class Present:
-    """The nuclei that an image has now, compared with its record.
-
-    state : "unchanged"; "restored" and not changed since; "edited" by a person; "gone" if this tool's nuclei
-            are no longer there; "damaged" if their file cannot be read.
-    count : this tool's nuclei that are there.
-    saved : whether anything was saved in their file since.
-    """
-
-    state: Literal["unchanged", "restored", "edited", "gone", "damaged"]
-    count: int = 0
-    saved: bool = True
 
 
 def read_record(project: Project, entry: ImageEntry) -> Record | None:
@@ -123,7 +116,10 @@ def models_of(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The model of a record, then those whose nuclei were kept beside its own."""
     beside = model.get(BESIDE)
     earlier = [one for one in beside if isinstance(one, dict)] if isinstance(beside, list) else []
-    return [{name: value for name, value in model.items() if name != BESIDE}, *earlier]
+    return [
+        {name: value for name, value in model.items() if name not in (BESIDE, MEASURED_BESIDE)},
+        *earlier,
+    ]
 
 
 def models_beside(model: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -132,11 +128,47 @@ def models_beside(model: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[
     return [one for one in models_of(earlier) if _settings(one) != own]
 
 
-def measured_in(record: Record) -> tuple[float, float] | None:
-    """(x, y) µm of the pixels that the nuclei of a record were measured in; None for px, or if not known."""
-    image = record.inputs.get("image")
-    size = record.model.get(MEASURED_IN, image.get(MEASURED_IN) if isinstance(image, dict) else None)
-    return (float(size[0]), float(size[1])) if isinstance(size, list) and len(size) == 2 else None
+def measured_in(record: Record) -> list[PixelSize]:
+    """The different sizes of the pixels that the nuclei of a record were measured in, that of its run first.
+
+    Those measured in px have none, and neither have those of which it is not known.
+    """
+    own = record.model.get(MEASURED_IN)
+    if MEASURED_IN not in record.model and not record.restored:  # a record of an early version
+        image = record.inputs.get("image")
+        own = image.get(MEASURED_IN) if isinstance(image, dict) else None
+    beside = record.model.get(MEASURED_BESIDE)
+    sizes: list[PixelSize] = []
+    for size in [own, *(beside if isinstance(beside, list) else [])]:
+        if isinstance(size, list) and len(size) == 2:
+            one = (float(size[0]), float(size[1]))
+            sizes += [] if any(same_size(one, other) for other in sizes) else [one]
+    return sizes
+
+
+def same_size(one: PixelSize, other: PixelSize) -> bool:
+    """Whether two pixel sizes are the same, rounded differently."""
+    return all(abs(a - b) <= _SAME_SIZE * b for a, b in zip(one, other, strict=True))
+
+
+def mixed_sizes(project: Project) -> list[str]:
+    """One line for each image whose nuclei were measured in pixels of different sizes."""
+    lines = []
+    for entry in project.entries:
+        record = read_record(project, entry)
+        sizes = [] if record is None else measured_in(record)
+        if len(sizes) > 1:
+            named = listed(_texts(sizes))
+            lines.append(
+                f"{entry.name}: its nuclei were measured in pixels of different sizes ({named}), as those of "
+                "an earlier run stayed (--existing keep, or Corrected regions). Their areas and lengths do "
+                "not compare: segment the image again without these."
+            )
+    return lines
+
+
+def _texts(sizes: Sequence[PixelSize]) -> list[str]:
+    return [f"{x:.5g} µm" if same_size((x, x), (x, y)) else f"{x:.5g} x {y:.5g} µm" for x, y in sizes]
 
 
 def write_record(project: Project, entry: ImageEntry, record: Record) -> None:
@@ -162,79 +194,6 @@ def file_checksum(file: Path) -> str:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError:
         return ""
-
-
-def present_nuclei(project: Project, entry: ImageEntry, record: Record) -> Present:
-    """Whether an image still has the nuclei of its record. The file is read only if it has changed."""
-    file = record.path(project)
-    if not file.is_file():
-        return Present("gone")
-    whole: Literal["unchanged", "restored"] = "restored" if record.restored else "unchanged"
-    if record.checksum and file_checksum(file) == record.checksum:
-        return Present(whole, record.count, saved=False)
-    try:
-        now = project.detections(entry)
-    except EntryDataError:
-        return Present("damaged")
-    if record.count and not len(now):
-        return Present("gone")
-    # QuPath's own file also changes with annotations; ours contains nothing but nuclei.
-    same = project.backend not in ("files", "images") and record.nuclei == digest_of(now)
-    return Present(whole if same else "edited", len(now))
-
-
-def others_digest(project: Project, entry: ImageEntry) -> str:
-    """A digest of the nuclei that an image has of other tools; "" for none. Raises EntryDataError."""
-    total = _Sum()
-    for chunk in project.detection_chunks(entry):
-        total.add(chunk.nuclei.take(~chunk.nuclei.own))
-    return total.text() if total.count else ""
-
-
-class Digesting:
-    """Passes nuclei on in chunks and computes the digest of these and of those that stay beside them."""
-
-    def __init__(self, nuclei: NucleiChunks, staying: Nuclei | None = None) -> None:
-        self._nuclei = nuclei
-        self._staying = empty() if staying is None else staying
-        self._sum = _Sum()
-
-    def __len__(self) -> int:
-        return len(self._nuclei)
-
-    def chunks(self) -> Iterator[Nuclei]:
-        """The chunks (see ``NucleiChunks``)."""
-        self._sum = _Sum()
-        self._sum.add(self._staying)
-        for chunk in self._nuclei.chunks():
-            self._sum.add(chunk)
-            yield chunk
-
-    def digest(self, written: int) -> str:
-        """The digest of what the image has now; "" unless it has exactly as many nuclei."""
-        return self._sum.text() if self._sum.count == written else ""
-
-
-def digest_of(nuclei: Nuclei) -> str:
-    """A digest of ids, which depend on the outlines, and classes, in any order."""
-    total = _Sum()
-    total.add(nuclei)
-    return total.text()
-
-
-class _Sum:
-    def __init__(self) -> None:
-        self.count = 0
-        self._sum = 0
-
-    def add(self, nuclei: Nuclei) -> None:
-        self.count += len(nuclei)
-        for identifier, path_class in zip(nuclei.ids, nuclei.classes, strict=True):
-            digest = hashlib.blake2b(f"{identifier}|{path_class}".encode(), digest_size=16).digest()
-            self._sum += int.from_bytes(digest, "big")
-
-    def text(self) -> str:
-        return f"{self.count}-{self._sum % (1 << 128):032x}"
 
 
 def mixed_settings(project: Project) -> str:

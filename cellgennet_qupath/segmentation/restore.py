@@ -6,11 +6,10 @@ from dataclasses import replace
 
 from ..qupath.project import ImageEntry, Project, WrittenDetections
 from ..qupath.replaced import kept_detections, record_beside, restore_detections
+from .present import nuclei_digest, others_digest
 from .record import (
     Record,
-    digest_of,
     file_checksum,
-    others_digest,
     place_of,
     read_record,
     read_record_file,
@@ -29,9 +28,7 @@ def restore_image(project: Project, entry: ImageEntry) -> WrittenDetections | No
     last = read_record(project, entry)
     written = restore_detections(project, entry)
     if written is not None and last is not None:
-        in_own_file = project.backend in ("files", "images")
-        digest = "" if in_own_file else digest_of(project.detections(entry))
-        record = _restored(project, last, made, written, digest)
+        record = _restored(project, last, made, written, nuclei_digest(project, entry))
         write_record(project, entry, replace(record, others=others_digest(project, entry)))
     return written
 

@@ -20,7 +20,7 @@ from ..measure.compartments import stain_comes_first
 from ..qupath.loose import LooseImages
 from ..qupath.project import ImageEntry, Project
 from ..qupath.repeats import remark
-from ..segmentation.record import measured_in, mixed_settings, read_record
+from ..segmentation.record import measured_in, mixed_settings, mixed_sizes, read_record, same_size
 from ..slides.pixel_size import implausible
 from .about import check_columns, export_facts, extra_columns, image_facts
 from .cells import folded, writable
@@ -34,8 +34,6 @@ from .units import Unit, Units, choose_units
 IMAGE = "{image}"
 """Placeholder for the image name in the file name, which makes one file per image."""
 
-_SAME_SIZE = 1e-3
-"""Relative difference up to which two pixel sizes are the same, rounded differently."""
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
@@ -237,9 +235,8 @@ def _replacing(path: Path, folder: bool) -> AbstractContextManager[Path]:
 
 
 def _warn_before(project: Project, files: Sequence[_File], reporter: Reporter) -> None:
-    mixed = mixed_settings(project)
-    if mixed:
-        reporter.warn(mixed)
+    for line in filter(None, [*mixed_sizes(project), mixed_settings(project)]):
+        reporter.warn(line)
     for file in files:
         resized = [entry.name for entry in file.entries if _is_resized(project, entry, file.units)]
         if resized:
@@ -262,12 +259,10 @@ def _warn_before(project: Project, files: Sequence[_File], reporter: Reporter) -
 
 
 def _is_resized(project: Project, entry: ImageEntry, units: Units) -> bool:
-    """Whether nuclei were measured with pixels of another size in µm than the image has now."""
+    """Whether nuclei were all measured with pixels of one size in µm that is not the image's now."""
     record, now = read_record(project, entry), units.calibrated(entry).mpp
-    then = None if record is None else measured_in(record)
-    if now is None or then is None:
-        return False
-    return any(abs(new - old) > _SAME_SIZE * old for new, old in zip(now, then, strict=True))
+    then = [] if record is None else measured_in(record)
+    return now is not None and len(then) == 1 and not same_size(now, then[0])
 
 
 def _warn_after(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..qupath.project import ImageEntry, Project
-from ..segmentation.record import present_nuclei, read_record, why_not_trusted
+from ..segmentation.present import present_nuclei
+from ..segmentation.record import read_record, why_not_trusted
 
 
 def why_unknown(project: Project, entry: ImageEntry) -> str:
@@ -19,6 +20,6 @@ def why_unknown(project: Project, entry: ImageEntry) -> str:
         # Versions without records left only their file, in projects without QuPath.
         file = project.work_folder / "detections" / f"{entry.id}.geojson.gz"
         return "" if project.backend == "files" and file.is_file() else "was never segmented"
-    if present_nuclei(project, entry, record).state in ("gone", "damaged"):
+    if present_nuclei(project, entry, record).state in ("gone", "unreadable", "damaged"):
         return f"holds none of the {record.count} nuclei that were found in it"
     return ""

@@ -14,8 +14,13 @@ from cellgennet_qupath.nuclei import Nuclei
 from cellgennet_qupath.qupath.formats.detections import read_detections
 from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.qupath.replaced import kept_detections
+from cellgennet_qupath.segmentation.batch import segment_project
+from cellgennet_qupath.segmentation.options import SegmentOptions
+from cellgennet_qupath.segmentation.present import present_nuclei
+from cellgennet_qupath.segmentation.record import read_record
 from tests.qupath.batches import batch, batches
 from tests.qupath.in_qupath import InQuPath, executable
+from tests.segmentation.fakes import model
 
 pytestmark = pytest.mark.qupath
 SLIDE = "slide2_inflamed.ome.tif"
@@ -102,7 +107,39 @@ def test_nuclei_kept_beside_new_ones_are_those_in_qupath(window: InQuPath) -> No
     assert 0 < cleared < before, said
     assert cleared <= added < before, said
     assert again == added
+    assert "edited" not in said.split(f"NOW {added} ")[1]
 
+
+def test_after_keep_nuclei_are_edited_when_a_user_edited_them(window: InQuPath) -> None:
+    """Not because it was saved, also where the command wrote the first of them into QuPath's own data."""
+    script = window.scripts / SEGMENT
+    with open_project(window.project, "qupath", writable=True, older_qupath=True) as project:
+        chosen = SegmentOptions(images=(SLIDE,), within="Training")
+        (first,) = segment_project(project, model(), chosen)
+    beside = batch(window.project, [SLIDE], script, "existing=keep")
+    parts = ["look()\n", beside, "look()\n", SAVE, beside, "look()\n", "correct()\n", beside, "look()\n"]
+    said, seen = run(window, *parts)
+    before, added, _, again, corrected, last = (one[0] for one in seen)
+    assert 0 < first.count == before < added == again, said
+    kept, unchanged, *_ = said.split("END OF BATCH")
+    assert "edited" not in kept + unchanged, said
+    assert corrected == last == added - 10
+    assert f"its nuclei were edited since ({added - 10} now, {added} written) and are kept" in said
+    with open_project(window.project, "qupath") as project:
+        entry = next(entry for entry in project.entries if entry.name == SLIDE)
+        record = read_record(project, entry)
+        assert record is not None
+        assert record.count == added
+        assert record.covered == "", "the whole image"
+        assert present_nuclei(project, entry, record).state == "other"
+
+
+SAVE = """edit { hierarchy, nuclei ->
+    def plane = qupath.lib.regions.ImagePlane.getDefaultPlane()
+    def roi = qupath.lib.roi.ROIs.createRectangleROI(1, 1, 9, 9, plane)
+    hierarchy.addObject(qupath.lib.objects.PathObjects.createAnnotationObject(roi))
+}
+"""
 
 CLEAR = """edit { hierarchy, nuclei ->
     def annotations = hierarchy.getAnnotationObjects()
@@ -203,7 +240,9 @@ def test_detections_that_the_tool_cannot_read_are_copied_before_they_go(window: 
     said = window.run(OPEN + replace, image=SLIDE)
     # What cannot be copied stays.
     assert "LEFT [0, 2]" in said, said
-    (kept,) = copies(window)
+    # The script gave the nucleus to the tool, which copied it; its own copy has both.
+    own, kept = copies(window)
+    assert list(own.ids) == ["ce119e00-0000-8000-8000-000000000001"]
     assert list(kept.classes) == ["Öther", ""]
     assert kept.cells is not None
     assert [cell is None for cell in kept.cells] == [True, False]

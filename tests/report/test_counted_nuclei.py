@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import shapely
@@ -16,7 +17,7 @@ from ..segmentation.test_records import folder as folder
 from ..segmentation.test_records import run
 
 
-def card(folder: Path, **options: object) -> SlideCard:
+def card(folder: Path, **options: Any) -> SlideCard:
     result = run(folder, **options)[0]
     with FilesBackend(folder) as project:
         return slide_card(project, project.entries[0], result, 0.25, ClassNames())

@@ -25,7 +25,8 @@ from cellgennet_qupath.qupath.project import (
 from cellgennet_qupath.segmentation.batch import segment_project
 from cellgennet_qupath.segmentation.covered import covered_area
 from cellgennet_qupath.segmentation.options import SegmentOptions
-from cellgennet_qupath.segmentation.record import present_nuclei, read_record
+from cellgennet_qupath.segmentation.present import present_nuclei
+from cellgennet_qupath.segmentation.record import read_record
 from cellgennet_qupath.segmentation.result import ImageResult
 
 from ..helpers import Recorder

@@ -62,7 +62,7 @@ def test_restored_nuclei_know_the_pixel_size_that_they_were_measured_in(folder: 
     for size in 2 * [0.25, 0.26]:
         _, record = restored(folder)
         assert record is not None
-        assert measured_in(record) == (size, size)
+        assert measured_in(record) == [(size, size)]
 
 
 def test_the_command_that_replaced_restored_nuclei_keeps_them_when_it_is_given_again(folder: Path) -> None:
