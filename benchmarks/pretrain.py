@@ -2,16 +2,19 @@
 
     cd benchmarks
     python pretrain.py DATA -o first.cgn --runs R1
-    python pretrain.py DATA -o nuclei-he.cgn --runs R2 -c further.yaml --start first.cgn
-    python pretrain.py DATA -o f.cgn --runs R3 -c fast.yaml --teacher nuclei-he.cgn
+    python pretrain.py DATA -o base.cgn --runs R2 -c further.yaml --start first.cgn
+    python pretrain.py DATA -o f.cgn --runs R3 -c fast.yaml --teacher base.cgn
     python pretrain.py DATA -o nuclei-he-fast.cgn --runs R4 -c fast_further.yaml --start f.cgn
-        --teacher nuclei-he.cgn --teacher f.cgn
+        --teacher base.cgn --teacher f.cgn
     python pretrain.py DATA -o m.cgn --runs R5 -c medium.yaml --start nuclei-he-fast.cgn
-        --teacher nuclei-he.cgn --teacher nuclei-he-fast.cgn
+        --teacher base.cgn --teacher nuclei-he-fast.cgn
     python pretrain.py DATA -o medium.cgn --runs R6 -c medium_further.yaml --start m.cgn --teacher m.cgn
-        --teacher nuclei-he.cgn --teacher nuclei-he-fast.cgn --emphasis tnbc 3 --emphasis dsb2018_purple 2
+        --teacher base.cgn --teacher nuclei-he-fast.cgn --emphasis tnbc 3 --emphasis dsb2018_purple 2
+    python widen.py medium.cgn -o wide.cgn
+    python pretrain.py DATA -o nuclei-he.cgn --runs R7 -c wide_further.yaml --start wide.cgn
+        --teacher medium.cgn --teacher base.cgn --teacher nuclei-he-fast.cgn --emphasis tnbc 3 --emphasis dsb2018_purple 2
 
-The last two are a trial that does not ship.
+``base.cgn`` shipped as nuclei-he until 2026-12-01; it was trained without the images of nuinsseg_more.
 DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. An interrupted run
 continues where it stopped; ``--start`` begins with the weights of a finished bundle, and with ``--teacher``
 the mean of bundles' maps over four views each is learnt beside the labels. No test image is used:
@@ -25,6 +28,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,7 @@ from cellgennet_qupath.core.config import Config
 from cellgennet_qupath.core.config_file import load_config
 from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
 from cellgennet_qupath.training.adaptation import init_config
+from cellgennet_qupath.training.data import TrainingData
 from cellgennet_qupath.training.pseudo_labels import predict_views
 from cellgennet_qupath.training.run import Trained, train_model
 from cellgennet_qupath.training.soft_maps import student_predict
@@ -126,7 +131,7 @@ def main(
         classes=[config.classes.detection_class],
         decoding=RULE.model_dump(),
         config=settings.model_dump(mode="json"),
-        training=data_set.describe()
+        training=each_once(data_set).describe()
         | {
             "hours": round(seconds / 3600, 2),
             "began_with": _sitting(earlier) if earlier is not None else "ImageNet",
@@ -168,6 +173,11 @@ def shared_opinion(bundles: Sequence[Bundle], threads: int) -> Callable[[Labelle
         return np.asarray(np.mean([cv2.resize(maps, (columns, rows)) for maps in each], axis=0), np.float32)
 
     return opinion
+
+
+def each_once(data: TrainingData) -> TrainingData:
+    """The same data with each window once, however often it is drawn."""
+    return replace(data, training=list({id(window): window for window in data.training}.values()))
 
 
 def _sitting(bundle: Bundle) -> dict[str, Any]:

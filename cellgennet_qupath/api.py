@@ -73,7 +73,7 @@ def load_bundle(path: StrPath = "pretrained", *, reporter: Reporter = LOG) -> Bu
     >>> import cellgennet_qupath as cgn
     >>> bundle = cgn.load_bundle()
     >>> bundle.card.name, bundle.card.mpp
-    ('nuclei-he', 0.25)
+    ('nuclei-he', 0.35)
     """
     from .bundle import load_bundle as loaded
     from .bundle import named_bundle

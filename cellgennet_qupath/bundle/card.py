@@ -27,6 +27,9 @@ FORMAT = 1
 COPY_AGAIN = "Copy the bundle again or train again"
 _OBJECTIVE = 10.0
 """µm per pixel of a scan without magnification: scanners give 0.25 µm at 40x."""
+_OBJECTIVES = (5, 10, 20, 40, 60, 80)
+_NEAR = 0.15
+"""By how much of itself a magnification may differ from that of an objective and still be called it."""
 
 
 def _as_written(value: object) -> object:
@@ -85,13 +88,22 @@ class Card(BaseModel):
 
     @property
     def magnification(self) -> str:
-        """The usual name of the scale it was trained at: "40x" for 0.25 µm per pixel; "" if uncalibrated."""
-        return "" if self.mpp is None else f"{_OBJECTIVE / self.mpp:.3g}x"
+        """The objective of scans at the scale it was trained at: "40x" for 0.25 µm per pixel.
+
+        "" for a scale between objectives, and if uncalibrated.
+        """
+        if self.mpp is None:
+            return ""
+        number = _OBJECTIVE / self.mpp
+        nearest = min(_OBJECTIVES, key=lambda one: abs(one - number))
+        return f"{nearest}x" if abs(number / nearest - 1) < _NEAR else ""
 
     @property
     def learnt_from(self) -> str:
         """Stain, magnification and species of the slides it was trained on, as one phrase."""
-        scale = f"{self.magnification} ({self.mpp:g} µm per pixel)" if self.mpp is not None else ""
+        scale = "" if self.mpp is None else f"{self.mpp:g} µm per pixel"
+        if self.magnification:
+            scale = f"{self.magnification} ({scale})"
         species = " and ".join(filter(None, [", ".join(self.species[:-1]), *self.species[-1:]]))
         parts = [self.stain or "a stain unlike H&E", scale or "unknown magnification"]
         return ", ".join([*parts, species or "species not recorded"])
