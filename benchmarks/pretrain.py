@@ -48,7 +48,7 @@ from cellgennet_qupath.training.data import TrainingData
 from cellgennet_qupath.training.pseudo_labels import predict_views
 from cellgennet_qupath.training.run import Trained, train_model
 from cellgennet_qupath.training.soft_maps import student_predict
-from cellgennet_qupath.training.tune import rounded, score_windows
+from cellgennet_qupath.training.tune import means, rounded, score_window
 
 DATASETS = ["nuinsseg", "tnbc", "dsb2018_purple", "nuinsseg_more"]
 RULE = DecodingConfig(blur_um=0.75, valley=0.87)
@@ -157,7 +157,11 @@ def validation_scores(trained: Trained, config: Config, windows: Sequence[Window
     stride = config.student.stride
     rule = RULE.at(stride * (config.mpp or MPP))
     found = [decode(both[..., 0], both[..., 1], rule)[0] for both in maps]
-    return rounded(score_windows(found, windows, stride))
+    return rounded(
+        means(
+            [score_window(labels, w.labels.objects, stride) for labels, w in zip(found, windows, strict=True)]
+        )
+    )
 
 
 def shared_opinion(bundles: Sequence[Bundle], threads: int) -> Callable[[LabelledImage], Maps]:

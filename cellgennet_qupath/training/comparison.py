@@ -14,6 +14,10 @@ from ..metrics.statistics import Clusters, bootstrap_error, clusters_of, t_inter
 from .tally import Tally, pooled_pq
 
 MOST_NUCLEI = 2000
+_OF_STANDARD = (
+    " These are the numbers of the standard settings: the new model was fitted to this region, so its own "
+    "score there would be too high."
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class PairedComparison:
     low, high        : 95 % interval of result - start, NaN with too little to resample.
     error            : bootstrap standard error of the difference, NaN likewise.
     clusters         : what was resampled, "5 slides" or "8 regions".
+    of_standard      : whether the result was scored with the standard share and rule, although it has others.
     """
 
     nuclei: int
@@ -34,6 +39,7 @@ class PairedComparison:
     high: float
     error: float
     clusters: str
+    of_standard: bool = False
 
     @property
     def difference(self) -> float:
@@ -78,6 +84,7 @@ class PairedComparison:
             return (
                 f"Too few regions to tell whether the new model is better than {start} "
                 f"({numbers}, on {self.nuclei} nuclei in {self.clusters})."
+                + (_OF_STANDARD if self.of_standard else "")
             )
         interval = f"95 % interval {self.low:+.2f} to {self.high:+.2f}, {self.clusters}"
         if self.outcome == "cannot tell":

@@ -1,58 +1,35 @@
-"""The second stage of a training: the student's loop over labelled and pseudo-labelled patches, and what is
-chosen on validation afterwards: how far it moves from its start, and its decoding rule."""
+"""The second stage of a training: the student's loop over labelled and pseudo-labelled patches.
+
+How far it moves from its start and how it is decoded are chosen afterwards (``student_choice``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.config import Config
 from ..core.errors import DamagedStateError, TrainingError
 from ..core.parallel import ordered_map
 from ..core.progress import Task
 from ..networks.device import best_device, set_threads
-from ..segmentation.decode import NOMINAL_MPP, DecodingConfig, decode
-from .adaptation import Start
 from .batches import LabelledBatch, UnlabelledBatch
-from .comparison import PairedComparison, compare_paired
-from .interpolation import SHARES, STANDARD, write_interpolated
 from .patches import CONTEXT, INNER, PatchSampler, generator, recolour
 from .pseudo_label_store import PseudoLabelStore, rounds
 from .pseudo_labels import PseudoLabels
-from .record import Sample
 from .run_folder import TrainingRun, read_json, write_json
-from .scale import tally_at
-from .soft_maps import Predict, whole_maps, window_predict
+from .soft_maps import whole_maps
 from .student import StudentTrainer
-from .tally import tally_maps
+from .student_choice import FinishedStudent, choose_between, choose_rule
 from .targets import GEOMETRY_STRIDE, TOUCHING, geometry, student_targets, touching
-from .tune import best_of, score_windows, sentence
+from .tune import sentence
 
 _HALF = slice(CONTEXT // GEOMETRY_STRIDE, -CONTEXT // GEOMETRY_STRIDE)
 """``INNER`` on the grid of the auxiliary task."""
-
-
-@dataclass(frozen=True)
-class FinishedStudent:
-    """What the stage ends with; the weights are in the run's folder.
-
-    decoding   : the rule, in µm at the training's resolution.
-    scores     : means over the validation windows; ``samples`` shows these.
-    share      : how far the weights moved from the start to the end of the training; 1 without a start.
-    comparison : with the start, on the same nuclei; None without a start, or where nothing is held out.
-    """
-
-    decoding: DecodingConfig
-    scores: dict[str, float]
-    samples: list[Sample]
-    share: float = 1.0
-    comparison: PairedComparison | None = None
 
 
 def student_stage(run: TrainingRun, store: PseudoLabelStore | None) -> FinishedStudent:
@@ -64,10 +41,10 @@ def student_stage(run: TrainingRun, store: PseudoLabelStore | None) -> FinishedS
     trainer = _trained(run, store)
     if run.start is None:
         trainer.save_weights(run.student)
-        finished = _tuned(run, partial(whole_maps, trainer.predict), DecodingConfig())
+        finished = choose_rule(run, partial(whole_maps, trainer.predict))
     else:
         trainer.save_weights(run.moved)
-        finished = _between(run, run.start)
+        finished = choose_between(run, run.start)
     if finished.comparison is None:  # which says how good it is, and compared with what
         run.reporter.say(f"Student on validation: {sentence(finished.scores)}.")
     return finished
@@ -179,63 +156,3 @@ def _batches(
         np.stack([geometry(p.objects)[_HALF, _HALF] for p in patches]) if config.loss.geometry else None,
     )
     return labelled, pseudo.draw(rng, config.pseudo.batch) if pseudo is not None else None
-
-
-def _between(run: TrainingRun, start: Start) -> FinishedStudent:
-    """The student between start and trained weights, its rule, and its comparison with the start."""
-    windows, config = run.data.validation, run.config
-    factor = run.data.enlargement(start.mpp)
-    rule = start.decoding.scaled(1 / factor)
-
-    def predict_at(share: float) -> Predict:
-        write_interpolated(start.student, run.moved, share, run.student)
-        return window_predict(run.student, config.student, config.threads)
-
-    def scored(share: float) -> dict[str, float]:
-        predict = predict_at(share)
-        found = _decoded(run, [predict(window.image) for window in windows], rule)
-        return score_windows(found, windows, config.student.stride)
-
-    share = STANDARD if config.adaptation.share == "auto" else config.adaptation.share
-    if config.adaptation.share == "auto" and not run.data.validates_on_training:
-        share, _ = best_of(STANDARD, SHARES, scored)
-    finished = _tuned(run, predict_at(share), rule)
-    comparison = None
-    if not run.data.validates_on_training:
-        original = window_predict(start.student, config.student, config.threads)
-        stride = config.student.stride
-        own = start.decoding.at(stride * (start.mpp or NOMINAL_MPP))
-        before = [tally_at(original, own, w.image, w.labels.objects, 1 / factor, stride) for w in windows]
-        after = [tally_maps(sample.predicted, sample.truth, stride) for sample in finished.samples]
-        comparison = compare_paired(before, after, [window.place for window in windows], config.seed)
-    return replace(finished, share=share, comparison=comparison)
-
-
-def _tuned(run: TrainingRun, predict: Predict, standard: DecodingConfig) -> FinishedStudent:
-    """The decoding rule that scores best on validation, from a small grid around the standard one."""
-    windows = run.data.validation
-    maps = [predict(window.image) for window in windows]
-
-    candidates = [
-        standard.model_copy(update={"foreground": f, "valley": v, "mean_foreground": m})
-        for f in (0.4, 0.45, 0.5)
-        for v in (0.87, 0.91, 0.95)
-        for m in (0.6, 0.7)
-    ]
-    stride = run.config.student.stride
-    best, scores = best_of(
-        standard, candidates, lambda rule: score_windows(_decoded(run, maps, rule), windows, stride)
-    )
-    samples = [
-        Sample(window.source, window.image, window.labels.objects, predicted)
-        for window, predicted in zip(windows, _decoded(run, maps, best), strict=True)
-    ]
-    return FinishedStudent(best, scores, samples)
-
-
-def _decoded(
-    run: TrainingRun, maps: Sequence[NDArray[np.float32]], rule: DecodingConfig
-) -> list[NDArray[np.int32]]:
-    """The nuclei of maps at the training's resolution, as labels."""
-    decoding = rule.at(run.config.student.stride * (run.data.mpp or NOMINAL_MPP))
-    return [decode(m[..., 0], m[..., 1], decoding)[0] for m in maps]

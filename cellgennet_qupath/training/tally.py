@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..annotations.labels import UNKNOWN
-from ..metrics.matching import match_labels
+from ..metrics.matching import LabelMatching, match_labels
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,24 @@ def tally(
     true: NDArray[np.integer], predicted: NDArray[np.integer], unknown: NDArray[np.bool_] | None = None
 ) -> Tally:
     """Match two label images of equal shape; the arguments are those of ``match_labels``."""
-    matching = match_labels(true, predicted, unknown)
+    return tally_of(match_labels(true, predicted, unknown))
+
+
+def tally_of(matching: LabelMatching) -> Tally:
+    """The counts of two label images that have been matched."""
     pairs, matches = matching.overlaps, matching.matches
     return Tally(len(pairs.true_area), len(pairs.predicted_area), len(matches), float(matches.iou.sum()))
 
 
-def tally_maps(labels: NDArray[np.int32], objects: NDArray[np.int32], stride: int) -> Tally:
+def match_maps(labels: NDArray[np.int32], objects: NDArray[np.int32], stride: int) -> LabelMatching:
     """Match labels on the student's grid with the true objects on the image's, -1 where unknown."""
     truth = objects[::stride, ::stride]
-    return tally(np.maximum(truth, 0), labels[: truth.shape[0], : truth.shape[1]], truth == UNKNOWN)
+    return match_labels(np.maximum(truth, 0), labels[: truth.shape[0], : truth.shape[1]], truth == UNKNOWN)
+
+
+def tally_maps(labels: NDArray[np.int32], objects: NDArray[np.int32], stride: int) -> Tally:
+    """The counts of ``match_maps``."""
+    return tally_of(match_maps(labels, objects, stride))
 
 
 def pooled_pq(sums: NDArray[np.float64]) -> NDArray[np.float64]:

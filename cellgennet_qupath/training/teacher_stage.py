@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..bundle import TEACHER, sha256
 from ..core.errors import TrainingError
@@ -23,10 +22,10 @@ from .run_folder import TrainingRun, read_json, with_checksum, write_json
 from .soft_maps import teacher_predict
 from .teacher import train_teacher
 from .teacher_trainer import TeacherTrainer
-from .tune import best_of, rounded, score_windows, sentence
+from .tune import Mask, WindowScore, best_of, cross_fitted, folds_of, means, rounded, score_window, sentence
 
-_CANDIDATES = [{"prob": p, "nms": n} for p in (0.3, 0.4, 0.5, 0.6, 0.7) for n in (0.3, 0.5)]
 _STANDARD = {"prob": 0.5, "nms": 0.4}
+_CANDIDATES = [_STANDARD, *({"prob": p, "nms": n} for p in (0.3, 0.4, 0.5, 0.6, 0.7) for n in (0.3, 0.5))]
 
 
 def teacher_stage(
@@ -118,14 +117,19 @@ def _opened(run: TrainingRun, source: Path | None, trained: bool) -> StarDistPro
 
 
 def _tuned(teacher: StarDistProcess, run: TrainingRun) -> dict[str, Any]:
-    """Thresholds chosen on the validation windows, written beside the weights; and the scores with them."""
-    windows = run.data.validation
-    maps = [teacher.predict(window.image) for window in windows]
+    """Thresholds chosen on the validation windows, written beside the weights; and cross-fitted scores."""
+    table: list[list[WindowScore]] = [[] for _ in _CANDIDATES]
+    for window in run.data.validation:
+        maps, objects = teacher.predict(window.image), window.labels.objects
+        for row, candidate in zip(table, _CANDIDATES, strict=True):
+            found, _ = teacher.instances(maps, objects.shape, candidate["prob"], candidate["nms"])
+            row.append(score_window(found, objects))
 
-    def segmented(prob: float, nms: float) -> list[NDArray[np.int32]]:
-        return [teacher.instances(m, w.known.shape, prob, nms)[0] for m, w in zip(maps, windows, strict=True)]
+    def choose(among: Mask) -> int:
+        return best_of(table, among)
 
-    thresholds, scores = best_of(_STANDARD, _CANDIDATES, lambda c: score_windows(segmented(**c), windows))
+    thresholds = _CANDIDATES[choose(np.ones(len(run.data.validation), bool))]
     teacher.save(thresholds)
+    scores = means(cross_fitted(folds_of(run.data.validation), choose, lambda choice: table[choice]))
     run.reporter.say(f"Teacher on validation: {sentence(scores)}.")
     return {"thresholds": thresholds, "scores": rounded(scores)}

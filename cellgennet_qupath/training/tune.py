@@ -1,35 +1,50 @@
-"""A few thresholds, chosen on validation windows from a small grid."""
+"""What is chosen on validation windows from a few candidates, and how good the choice is on others.
+
+A candidate that is the best of many on some nuclei owes a part of that to chance, so its score on them is too
+high. Cross-fitting gives one that is not (Stone 1974): each nucleus is scored with what other nuclei choose.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..annotations.labels import UNKNOWN
 from ..annotations.windows import Window
-from ..metrics.scores import mean_scores, score
+from ..metrics.scores import Scores, mean_scores, score_matching
+from ..metrics.statistics import clusters_of
+from .tally import Tally, match_maps, tally_of
 
-Candidate = TypeVar("Candidate")
+MOST_FOLDS = 5
+
+Choice = TypeVar("Choice")
+Mask = NDArray[np.bool_]
 
 
-def score_windows(
-    predicted: Sequence[NDArray[np.int32]], windows: Sequence[Window], stride: int = 1
-) -> dict[str, float]:
-    """Mean scores of label images against windows, where the window's objects are known.
+@dataclass(frozen=True)
+class WindowScore:
+    """How good one candidate is in one window: ``scores`` for means over windows, ``tally`` for sums."""
 
-    stride : window samples per sample of ``predicted``, along each side.
+    scores: Scores
+    tally: Tally
+
+
+def score_window(predicted: NDArray[np.int32], objects: NDArray[np.int32], stride: int = 1) -> WindowScore:
+    """Score a label image against the true objects, -1 where unknown.
+
+    stride : samples of ``objects`` per sample of ``predicted``, along each side.
     """
-    scores = []
-    for labels, window in zip(predicted, windows, strict=True):
-        truth = window.labels.objects[::stride, ::stride]
-        unknown = truth == UNKNOWN
-        guess = labels[: truth.shape[0], : truth.shape[1]]
-        scores.append(score(np.maximum(truth, 0), guess, unknown, thresholds=(0.5, 0.7)))
-    return mean_scores(scores)
+    matching = match_maps(predicted, objects, stride)
+    return WindowScore(score_matching(matching, thresholds=(0.5, 0.7)), tally_of(matching))
+
+
+def means(scored: Sequence[WindowScore]) -> dict[str, float]:
+    """Mean scores over windows."""
+    return mean_scores([one.scores for one in scored])
 
 
 def sentence(scores: dict[str, float]) -> str:
@@ -45,22 +60,45 @@ def rounded(scores: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in scores.items()}
 
 
-def best_of(
-    standard: Candidate, candidates: Sequence[Candidate], evaluate: Callable[[Candidate], dict[str, float]]
-) -> tuple[Candidate, dict[str, float]]:
-    """The candidate of highest PQ if it beats ``standard`` by more than chance, else that; with its scores.
+def best_of(scored: Sequence[Sequence[WindowScore]], among: Mask) -> int:
+    """The candidate of highest mean PQ if it beats the first, the standard, by more than chance, else that.
 
     Chance is one standard error of the standard's PQ q over the n true nuclei, sqrt(q (1 - q) / n): with
     few nuclei to validate on, the rule that has worked elsewhere is kept.
+
+    scored : each candidate's score in each window; among: (windows,) those that choose.
     """
-    scores = evaluate(standard)
-    quality, nuclei = scores["pq"], scores["true_objects"]
-    if not nuclei or math.isnan(quality):
-        return standard, scores
-    scored = [(evaluate(candidate), candidate) for candidate in candidates]
-    best, chosen = max(
-        scored, key=lambda pair: -1.0 if math.isnan(pair[0]["pq"]) else round(pair[0]["pq"], 4)
-    )
-    if best["pq"] - quality > math.sqrt(quality * (1 - quality) / nuclei):
-        return chosen, best
-    return standard, scores
+    quality = np.array([[one.scores.pq for one in row] for row in scored])[:, among]
+    nuclei = sum(one.tally.true for one, chooses in zip(scored[0], among, strict=True) if chooses)
+    if not nuclei:
+        return 0
+    known = ~np.isnan(quality)
+    mean = np.where(known, quality, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    best, standard = int(mean.round(4).argmax()), float(mean[0])
+    chance = math.sqrt(standard * (1 - standard) / nuclei)
+    return best if mean[best] - standard > chance else 0
+
+
+def folds_of(windows: Sequence[Window]) -> NDArray[np.int_]:
+    """(n,) The fold of each window, from 0: whole clusters, as ``compare_paired`` resamples them.
+
+    At most ``MOST_FOLDS``; one per cluster where these are fewer.
+    """
+    places = [window.place for window in windows]
+    clusters = clusters_of([place.slide for place in places], places)
+    return clusters.group % MOST_FOLDS
+
+
+def cross_fitted(
+    folds: NDArray[np.int_],
+    choose: Callable[[Mask], Choice],
+    scores: Callable[[Choice], Sequence[WindowScore]],
+) -> list[WindowScore]:
+    """The score of each window with what the windows of all other folds choose.
+
+    choose : by the windows of a mask; what it returns for none of them is the standard, and is scored where
+             there is one fold only.
+    scores : of a choice, for all windows.
+    """
+    by_fold = {int(fold): scores(choose(folds != fold)) for fold in np.unique(folds)}
+    return [by_fold[fold][window] for window, fold in enumerate(folds.tolist())]
