@@ -157,11 +157,8 @@ def validation_scores(trained: Trained, config: Config, windows: Sequence[Window
     stride = config.student.stride
     rule = RULE.at(stride * (config.mpp or MPP))
     found = [decode(both[..., 0], both[..., 1], rule)[0] for both in maps]
-    return rounded(
-        means(
-            [score_window(labels, w.labels.objects, stride) for labels, w in zip(found, windows, strict=True)]
-        )
-    )
+    pairs = zip(found, windows, strict=True)
+    return rounded(means([score_window(labels, window.labels.objects, stride) for labels, window in pairs]))
 
 
 def shared_opinion(bundles: Sequence[Bundle], threads: int) -> Callable[[LabelledImage], Maps]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,16 @@ def test_the_page_has_no_names_of_columns(tmp_path: Path) -> None:
     assert "expert, missed" in shown, "the outlines have a legend"
     for raw in (*FACTS, "count_error", "true_objects", "f1@0.5", "bce", "objectness"):
         assert not re.search(rf"(?<![\w@]){re.escape(raw)}(?!\w)", shown.replace("images", "")), raw
+
+
+@pytest.mark.parametrize(("networks", "optimistic"), [(("student",), 0), (("teacher", "student"), 1)])
+def test_the_page_says_how_the_scores_were_made(
+    tmp_path: Path, networks: tuple[str, ...], optimistic: int
+) -> None:
+    made = replace(record(), scores={network: SCORES for network in networks})
+    text = write_training_page(made, tmp_path / "t.html").read_text(encoding="utf-8")
+    assert "No nucleus is scored with the thresholds that it has chosen" in text
+    assert text.count("optimistic") == optimistic
 
 
 def test_every_score_and_loss_has_a_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from cellgennet_qupath.core.config_file import config_from
 from cellgennet_qupath.core.errors import ConfigError, TrainingError
 from cellgennet_qupath.networks.weights import read_weights
 from cellgennet_qupath.segmentation.decode import DecodingConfig
+from cellgennet_qupath.training import student_choice
 from cellgennet_qupath.training.adaptation import Start, init_config, start_of
 from cellgennet_qupath.training.data import TrainingData, UnlabelledTile
-from cellgennet_qupath.training.interpolation import write_interpolated
+from cellgennet_qupath.training.interpolation import SHARES, write_interpolated
 from cellgennet_qupath.training.run import Trained, _card_of_start, _credit, train_model
 from cellgennet_qupath.training.student import StudentTrainer
+from cellgennet_qupath.training.tune import Mask
 
 from .drawn import discs, window
 
@@ -40,9 +43,9 @@ class DrawnTile:
         return UnlabelledTile(image, np.ones(image.shape[:2], bool), "unlabelled")
 
 
-def lab(mpp: float = 0.25) -> TrainingData:
+def lab(mpp: float = 0.25, slides: int = 1) -> TrainingData:
     training = [window(*discs(0), "drawn 0"), window(*discs(2), "drawn 2")]
-    validation = [window(*discs(1), "drawn 1", Split.VALIDATION)]
+    validation = [window(*discs(n), f"drawn {n}", Split.VALIDATION) for n in range(1, 2 * slides, 2)]
     return TrainingData(mpp, 3, training, validation, [DrawnTile()])
 
 
@@ -68,9 +71,11 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return written(tmp_path_factory.mktemp("start"), SHAPE, 0.25)
 
 
-def adapted(start: Bundle, folder: Path, config: Config = SHORT, resume: bool = False) -> Trained:
+def adapted(
+    start: Bundle, folder: Path, config: Config = SHORT, resume: bool = False, slides: int = 1
+) -> Trained:
     settings = init_config(start, config)
-    return train_model(lab(), folder, settings, resume=resume, start=start_of(start))
+    return train_model(lab(slides=slides), folder, settings, resume=resume, start=start_of(start))
 
 
 def test_a_start_whose_maps_have_the_image_s_resolution(tmp_path: Path) -> None:
@@ -146,6 +151,32 @@ class TestTraining:
         (tmp_path / "two" / "student.safetensors").unlink()
         resumed = adapted(start, tmp_path / "two", resume=True)
         assert resumed.files["student.safetensors"].read_bytes() == one
+
+    def test_the_weights_that_are_kept_are_those_of_the_share_that_all_windows_choose(
+        self, start: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def choose(scored: Sequence[object], among: Mask) -> int:
+            return len(scored) - 1 if among.all() else 1
+
+        monkeypatch.setattr(student_choice, "best_of", choose)
+        one = adapted(start, tmp_path / "run", slides=3)
+        assert one.share == SHARES[-1] == 1.0 and SHARES[0] != 1.0, "another share is tried after it"
+        last = read_weights(tmp_path / "run" / "moved.safetensors")
+        kept = read_weights(one.files["student.safetensors"])
+        assert all(np.allclose(kept[name], value, atol=1e-6) for name, value in last.items())
+        assert one.comparison is not None and one.comparison.clusters == "3 regions"
+        assert not one.comparison.of_standard
+        assert adapted(start, tmp_path / "run", resume=True, slides=3).comparison == one.comparison
+
+    def test_numbers_of_the_standard_settings_are_called_so(
+        self, start: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(student_choice, "best_of", lambda _, among: int(among.any()))
+        trained = adapted(start, tmp_path / "run")
+        assert trained.share == SHARES[0]
+        assert trained.comparison is not None and trained.comparison.of_standard
+        assert trained.recommendation is not None
+        assert "numbers of the standard settings" in trained.recommendation.reasons[0]
 
     def test_another_start_is_not_resumed(self, start: Bundle, tmp_path: Path) -> None:
         adapted(start, tmp_path / "run")

@@ -24,7 +24,6 @@ from cellgennet_qupath.training.tune import (
 
 from .drawn import discs, window
 
-
 NOTHING = score_window(np.zeros((4, 4), np.int32), np.zeros((4, 4), np.int32)).scores
 
 
@@ -113,7 +112,7 @@ class TestCrossFitting:
     def test_candidates_that_differ_by_chance_alone_are_seldom_better_than_the_start(
         self, slides: int
     ) -> None:
-        """Scored on the nuclei that have chosen it, the best of twenty is "better" in 10 to 17 of 100 labs."""
+        """Scored on the nuclei that have chosen it, the best of twenty is "better" in 10 to 17 of 100."""
         rng = np.random.default_rng(slides)
         windows = windows_on([str(number) for number in range(slides)])
         folds, places = folds_of(windows), [one.place for one in windows]
