@@ -84,7 +84,7 @@ def test_the_page_has_no_names_of_columns(tmp_path: Path) -> None:
 def test_the_page_says_how_the_scores_were_made(
     tmp_path: Path, networks: tuple[str, ...], optimistic: int
 ) -> None:
-    made = replace(record(), scores={network: SCORES for network in networks})
+    made = replace(record(), scores=dict.fromkeys(networks, SCORES))
     text = write_training_page(made, tmp_path / "t.html").read_text(encoding="utf-8")
     assert "No nucleus is scored with the thresholds that it has chosen" in text
     assert text.count("optimistic") == optimistic
