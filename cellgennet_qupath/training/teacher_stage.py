@@ -5,6 +5,7 @@ All of it in one process of StarDist, which ends before the student's training s
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from .run_folder import TrainingRun, read_json, with_checksum, write_json
 from .soft_maps import teacher_predict
 from .teacher import train_teacher
 from .teacher_trainer import TeacherTrainer
-from .tune import Mask, WindowScore, best_of, cross_fitted, folds_of, means, rounded, score_window, sentence
+from .tune import WindowScore, best_of, cross_fitted, folds_of, means, rounded, score_window, sentence
 
 _STANDARD = {"prob": 0.5, "nms": 0.4}
 _CANDIDATES = [_STANDARD, *({"prob": p, "nms": n} for p in (0.3, 0.4, 0.5, 0.6, 0.7) for n in (0.3, 0.5))]
@@ -125,11 +126,9 @@ def _tuned(teacher: StarDistProcess, run: TrainingRun) -> dict[str, Any]:
             found, _ = teacher.instances(maps, objects.shape, candidate["prob"], candidate["nms"])
             row.append(score_window(found, objects))
 
-    def choose(among: Mask) -> int:
-        return best_of(table, among)
-
+    choose = partial(best_of, table)
     thresholds = _CANDIDATES[choose(np.ones(len(run.data.validation), bool))]
     teacher.save(thresholds)
-    scores = means(cross_fitted(folds_of(run.data.validation), choose, lambda choice: table[choice]))
+    scores = means(cross_fitted(folds_of(run.data.validation), choose, table.__getitem__))
     run.reporter.say(f"Teacher on validation: {sentence(scores)}.")
     return {"thresholds": thresholds, "scores": rounded(scores)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -98,13 +99,13 @@ class TestCrossFitting:
     def test_each_window_is_scored_with_what_the_others_choose(self) -> None:
         # The first asks for candidate 1, the others for candidate 2.
         rows = table([[0.3, 0.3, 0.3], [0.9, 0.2, 0.2], [0.1, 0.6, 0.6]])
-        held = cross_fitted(np.arange(3), lambda among: best_of(rows, among), lambda k: rows[k])
+        held = cross_fitted(np.arange(3), partial(best_of, rows), rows.__getitem__)
         # Without the second or third, the mean of candidate 1 is highest.
         assert [one.scores.pq for one in held] == [0.1, 0.2, 0.2]
 
     def test_where_there_is_one_cluster_the_standard_is_scored(self) -> None:
         rows = table([[0.3, 0.4], [0.9, 0.9]])
-        held = cross_fitted(np.zeros(2, int), lambda among: best_of(rows, among), lambda k: rows[k])
+        held = cross_fitted(np.zeros(2, int), partial(best_of, rows), rows.__getitem__)
         assert best_of(rows, everyone(rows)) == 1
         assert [one.scores.pq for one in held] == [0.3, 0.4]
 
@@ -121,9 +122,7 @@ class TestCrossFitting:
             tissue = rng.normal(0.6, 0.08, slides)
             start, *candidates = table(tissue + rng.normal(0, 0.1, (21, slides)), 40)
             best = best_of(candidates, everyone(candidates))
-            held = cross_fitted(
-                folds, lambda among, c=candidates: best_of(c, among), lambda k, c=candidates: c[k]
-            )
+            held = cross_fitted(folds, partial(best_of, candidates), candidates.__getitem__)
             before = [one.tally for one in start]
             same += compare_paired(before, [o.tally for o in candidates[best]], places).outcome == "better"
             other += compare_paired(before, [o.tally for o in held], places).outcome == "better"
