@@ -34,6 +34,7 @@ class FinishedStudent:
     samples    : these windows with the nuclei of the student that is kept.
     share      : how far the weights moved from the start to the end of the training; 1 without a start.
     comparison : with the start, on the same nuclei; None without a start, or where nothing is held out.
+    of_standard: whether scores are of the standard share and rule, and others are kept, as there is one region.
     """
 
     decoding: DecodingConfig
@@ -41,12 +42,15 @@ class FinishedStudent:
     samples: list[Sample]
     share: float = 1.0
     comparison: PairedComparison | None = None
+    of_standard: bool = False
 
 
 def choose_rule(run: TrainingRun, predict: Predict) -> FinishedStudent:
     """The decoding rule of a student that has no start."""
     chosen = _chosen(run, [1.0], lambda _: predict, DecodingConfig())
-    return FinishedStudent(chosen.rule, means(chosen.held_out), chosen.samples)
+    return FinishedStudent(
+        chosen.rule, means(chosen.held_out), chosen.samples, of_standard=chosen.of_standard
+    )
 
 
 def choose_between(run: TrainingRun, start: Start) -> FinishedStudent:
@@ -71,23 +75,30 @@ def choose_between(run: TrainingRun, start: Start) -> FinishedStudent:
         before = [tally_at(original, own, w.image, w.labels.objects, 1 / factor, stride) for w in windows]
         after = [one.tally for one in chosen.held_out]
         comparison = compare_paired(before, after, [window.place for window in windows], config.seed)
-        comparison = replace(comparison, of_standard=chosen.is_unchecked)
-    return FinishedStudent(chosen.rule, means(chosen.held_out), chosen.samples, chosen.share, comparison)
+        comparison = replace(comparison, of_standard=chosen.of_standard)
+    return FinishedStudent(
+        chosen.rule,
+        means(chosen.held_out),
+        chosen.samples,
+        chosen.share,
+        comparison,
+        chosen.of_standard,
+    )
 
 
 @dataclass(frozen=True)
 class _Chosen:
     """What all windows choose, and how good such a choice is.
 
-    held_out     : each window's score with what the windows of other folds choose.
-    is_unchecked : whether ``held_out`` is of the standard choice and this is another, as there is one fold.
+    held_out    : each window's score with what the windows of other folds choose.
+    of_standard : whether ``held_out`` is of the standard choice and this is another, as there is one fold.
     """
 
     share: float
     rule: DecodingConfig
     samples: list[Sample]
     held_out: list[WindowScore]
-    is_unchecked: bool
+    of_standard: bool
 
 
 def _chosen(
@@ -132,8 +143,8 @@ def _chosen(
     ]
     del maps  # before those of another share are made
     held_out = cross_fitted(folds, choose, lambda choice: tables[choice[0]][choice[1]])
-    is_unchecked = not folds.any() and (kept, rule) != (0, 0)
-    return _Chosen(shares[kept], rules[rule], samples, held_out, is_unchecked)
+    of_standard = not folds.any() and (kept, rule) != (0, 0)
+    return _Chosen(shares[kept], rules[rule], samples, held_out, of_standard)
 
 
 def _grid(standard: DecodingConfig) -> list[DecodingConfig]:

@@ -46,7 +46,7 @@ def student_stage(run: TrainingRun, store: PseudoLabelStore | None) -> FinishedS
         trainer.save_weights(run.moved)
         finished = choose_between(run, run.start)
     if finished.comparison is None:  # which says how good it is, and compared with what
-        run.reporter.say(f"Student on validation: {sentence(finished.scores)}.")
+        run.reporter.say(f"Student on validation: {sentence(finished.scores, finished.of_standard)}.")
     return finished
 
 

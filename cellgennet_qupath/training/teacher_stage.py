@@ -126,9 +126,10 @@ def _tuned(teacher: StarDistProcess, run: TrainingRun) -> dict[str, Any]:
             found, _ = teacher.instances(maps, objects.shape, candidate["prob"], candidate["nms"])
             row.append(score_window(found, objects))
 
-    choose = partial(best_of, table)
-    thresholds = _CANDIDATES[choose(np.ones(len(run.data.validation), bool))]
+    choose, folds = partial(best_of, table), folds_of(run.data.validation)
+    kept = choose(np.ones(len(folds), bool))
+    thresholds = _CANDIDATES[kept]
     teacher.save(thresholds)
-    scores = means(cross_fitted(folds_of(run.data.validation), choose, table.__getitem__))
-    run.reporter.say(f"Teacher on validation: {sentence(scores)}.")
+    scores = means(cross_fitted(folds, choose, table.__getitem__))
+    run.reporter.say(f"Teacher on validation: {sentence(scores, kept > 0 and not folds.any())}.")
     return {"thresholds": thresholds, "scores": rounded(scores)}

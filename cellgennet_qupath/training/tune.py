@@ -47,11 +47,19 @@ def means(scored: Sequence[WindowScore]) -> dict[str, float]:
     return mean_scores([one.scores for one in scored])
 
 
-def sentence(scores: dict[str, float]) -> str:
-    """Scores for a message."""
+def sentence(scores: dict[str, float], of_standard: bool = False) -> str:
+    """Scores for a message.
+
+    of_standard : whether they are of the standard settings, although others were chosen on the one region.
+    """
     return (
         f"PQ {scores['pq']:.3f}, AJI {scores['aji']:.3f}, F1@0.5 {scores['f1@0.5']:.3f}, "
         f"Dice {scores['dice']:.3f}"
+        + (
+            " with the standard settings, as a single region cannot check those it chose"
+            if of_standard
+            else ""
+        )
     )
 
 

@@ -18,6 +18,7 @@ from cellgennet_qupath.training.data import TrainingData
 from cellgennet_qupath.training.run_folder import TrainingRun
 from cellgennet_qupath.training.soft_maps import Predict
 from cellgennet_qupath.training.student_choice import _Chosen, _chosen, choose_rule
+from cellgennet_qupath.training.tune import sentence
 
 from .drawn import discs, window
 
@@ -62,7 +63,7 @@ def quality(chosen: _Chosen) -> list[float]:
 def test_a_share_that_two_slides_alone_prefer_is_kept_and_credited_on_none(tmp_path: Path) -> None:
     drawn = Drawn(tmp_path, {share: [6] * 5 for share in SHARES} | {0.75: [9, 9, 6, 6, 6]}, [0.9] * 5)
     chosen = drawn.chosen()
-    assert (chosen.share, chosen.rule, chosen.is_unchecked) == (0.75, RULE, False)
+    assert (chosen.share, chosen.rule, chosen.of_standard) == (0.75, RULE, False)
     assert [sample.predicted.max() for sample in chosen.samples] == [9, 9, 6, 6, 6]
     assert quality(chosen) == [0.8] * 5, "without one of both, the other does not choose it"
 
@@ -92,9 +93,9 @@ def test_only_shares_that_someone_chooses_are_predicted_twice(
 def test_one_region_cannot_choose_and_judge(tmp_path: Path) -> None:
     chosen = Drawn(tmp_path, {share: [3] for share in SHARES} | {1.0: [9]}, [0.9]).chosen()
     assert chosen.share == 1.0 and chosen.samples[0].predicted.max() == 9
-    assert quality(chosen) == [0.5] and chosen.is_unchecked
+    assert quality(chosen) == [0.5] and chosen.of_standard
     standard = Drawn(tmp_path, {share: [9] for share in SHARES}, [0.9]).chosen()
-    assert standard.share == 0.5 and quality(standard) == [1.0] and not standard.is_unchecked
+    assert standard.share == 0.5 and quality(standard) == [1.0] and not standard.of_standard
 
 
 @pytest.mark.parametrize(
@@ -112,4 +113,6 @@ def test_the_rule_of_a_student_without_a_start(
     assert [sample.predicted.max() for sample in finished.samples] == [9] * len(foreground)
     assert finished.scores["pq"] == pytest.approx(np.mean(expected), abs=0.01)
     assert (finished.share, finished.comparison) == (1.0, None)
+    assert finished.of_standard == (len(foreground) == 1)
+    assert ("standard settings" in sentence(finished.scores, finished.of_standard)) == finished.of_standard
     assert drawn.calls == {1.0: 2 * len(foreground)}, "one pass each"
