@@ -34,7 +34,7 @@ class FinishedStudent:
     samples    : these windows with the nuclei of the student that is kept.
     share      : how far the weights moved from the start to the end of the training; 1 without a start.
     comparison : with the start, on the same nuclei; None without a start, or where nothing is held out.
-    of_standard: whether scores are of the standard share and rule, and others are kept, as there is one region.
+    of_standard: whether scores are of the standard choice although another is kept, as there is one region.
     """
 
     decoding: DecodingConfig
