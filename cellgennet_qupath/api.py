@@ -73,7 +73,7 @@ def load_bundle(path: StrPath = "pretrained", *, reporter: Reporter = LOG) -> Bu
     >>> import cellgennet_qupath as cgn
     >>> bundle = cgn.load_bundle()
     >>> bundle.card.name, bundle.card.mpp
-    ('nuclei-he', 0.35)
+    ('nuclei-he', 0.3333)
     """
     from .bundle import load_bundle as loaded
     from .bundle import named_bundle
@@ -259,7 +259,7 @@ def evaluate(
     >>> import cellgennet_qupath as cgn
     >>> result = cgn.evaluate("MyProject", output="report", classical=False)
     >>> result.evaluation.summary()["pq"].round(1).tolist()
-    [0.8]
+    [0.9]
     """
     from .evaluation import run as scoring
     from .evaluation.checks import check_inputs

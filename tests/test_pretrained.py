@@ -14,7 +14,7 @@ from cellgennet_qupath.qupath.open import open_project
 from cellgennet_qupath.slides.reader import slide_size
 
 SHIPPED = [
-    ("pretrained", "nuclei-he", 0.35, "efficientnet-lite2"),
+    ("pretrained", "nuclei-he", 0.3333, "efficientnet-lite2"),
     ("pretrained-fast", "nuclei-he-fast", 0.5, "efficientnet-lite2"),
 ]
 

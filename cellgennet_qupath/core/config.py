@@ -289,4 +289,6 @@ class Config(Section):
             exclude["teacher"] = {"backbone"}
         newer = {"stride": 2, "zoom": 0.2}
         exclude["student"] = {name for name, was in newer.items() if getattr(self.student, name) == was}
+        if self.loss.geometry == 0:
+            exclude["loss"] = {"geometry"}
         return self.model_dump_json(by_alias=True, exclude=exclude)

@@ -35,6 +35,7 @@ LOSSES = {
     "bce": "foreground (cross-entropy)",
     "tversky": "foreground (Tversky)",
     "objectness": "object probability",
+    "geometry": "geometry of nuclei",
     "distillation": "distillation",
     "consistency": "consistency",
     "loss": "training",

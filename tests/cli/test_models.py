@@ -30,7 +30,7 @@ def test_the_shipped_one_comes_first_and_says_what_it_learnt_from(
     code, out, err = invoke(capsys, "models")
     assert (code, err) == (0, "")
     assert out.startswith("nuclei-he (shipped with the package)")
-    assert "H&E, 0.35 µm per pixel, human and mouse" in out
+    assert "H&E, 0.3333 µm per pixel, human and mouse" in out
     assert "21,883 nuclei in 543 images" in out
     assert INTENDED_USE in out
 

@@ -75,10 +75,10 @@ def test_new_names_are_written() -> None:
     assert not {"contact", "sharpness", "miss_doubt"} & {*written["loss"], *written["pseudo"]}
 
 
-def test_the_shipped_bundle_has_old_names_and_opens() -> None:
-    bundle = load_bundle(named_bundle(None))
-    assert "miss_doubt" in bundle.card.config["pseudo"]
-    assert bundle.config.loss.touching_weight == bundle.card.config["loss"]["contact"] == 4
+def test_a_bundle_with_the_old_names_of_settings_opens() -> None:
+    config, ignored = config_of_bundle({"loss": {"contact": 4}, "pseudo": {"miss_doubt": 0.5}})
+    assert (config.loss.touching_weight, config.pseudo.background_weight) == (4, 0.5)
+    assert not ignored
 
 
 def test_runs_of_earlier_versions_are_recognised_as_the_same() -> None:

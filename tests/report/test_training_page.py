@@ -91,15 +91,15 @@ def test_the_page_says_how_the_scores_were_made(
 
 
 def test_every_score_and_loss_has_a_name() -> None:
-    assert {"bce", "tversky", "objectness", "distillation", "consistency", "total"} <= set(LOSSES)
+    assert {"bce", "tversky", "objectness", "geometry", "distillation", "consistency", "total"} <= set(LOSSES)
     assert all(label != key for key, label in LABELS.items())
 
 
 def test_facts_of_a_card_are_words() -> None:
     facts = card_facts(load_bundle(pretrained_bundle()).card.training)
     labels, texts = zip(*facts, strict=True)
-    assert ("nuclei in them", "11,799") in facts
-    assert ("started from", "an earlier training of the same model, created 2026-11-24") in facts
+    assert ("nuclei in them", "21,883") in facts
+    assert ("started from", "an earlier training of the same model, created 2026-12-01") in facts
     assert not [text for text in texts if "{" in text or "'" in text], "no raw dictionary"
     assert not [label for label in labels if "_" in label]
     adapted = {

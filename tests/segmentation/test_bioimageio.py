@@ -69,7 +69,8 @@ def test_other_runtimes_compute_the_same_maps(
     images[-1] = images[-1, :, ::-1]
     expected = torch_maps(bundle.student, bundle.config.student, images)
     computed = runtime(content(archive, "student.onnx"))(images)
-    assert computed.shape == (number, 2, rows // 2, columns // 2)
+    stride = bundle.config.student.stride
+    assert computed.shape == (number, 2, rows // stride, columns // stride)
     assert np.abs(computed - expected).max() < 1e-4
     assert computed.max() > 0.5 > computed.min()
 
@@ -78,9 +79,10 @@ def test_the_test_tensors_belong_together(archive: Path) -> None:
     image, maps = array(archive, "test_input.npy"), array(archive, "test_output.npy")
     assert image.shape == (1, 3, 256, 256)
     assert image.dtype == np.uint8
-    assert maps.shape == (1, 2, 128, 128)
+    config = load_bundle(pretrained_bundle()).config
+    assert maps.shape == (1, 2, *(256 // config.student.stride,) * 2)
     assert maps.dtype == np.float32
-    normalised = normalise_window(image[0], load_bundle(pretrained_bundle()).config.normalisation)
+    normalised = normalise_window(image[0], config.normalisation)
     computed = openvino_maps(content(archive, "student.onnx"))(normalised)
     assert np.abs(computed - maps).max() < 1e-4
     assert (maps[0, 0] > 0.45).mean() > 0.05, "the sample shows nuclei"
@@ -98,14 +100,14 @@ def test_the_metadata_state_source_licence_scale_and_rules(archive: Path) -> Non
         "id": "y",
         "size": {"min": 32, "step": 16},
         "unit": "micrometer",
-        "scale": 0.25,
+        "scale": bundle.card.mpp,
     }
-    assert described["outputs"][0]["axes"][3]["scale"] == 0.5
+    assert described["outputs"][0]["axes"][3]["scale"] == bundle.config.student.stride * bundle.card.mpp
     weights = described["weights"]["onnx"]
     assert weights["sha256"] == hashlib.sha256(content(archive, weights["source"])).hexdigest()
     assert described["config"]["cellgennet"]["decoding"] == decoding_of(bundle).model_dump()
     readme = content(archive, "README.md").decode()
-    for words in ("For research use only", "NuInsSeg", "99.8th", "exceeds 0.45", "0.25 µm per pixel"):
+    for words in ("For research use only", "NuInsSeg", "99.8th", "exceeds 0.45", "0.3333 µm per pixel"):
         assert words in readme
 
 
