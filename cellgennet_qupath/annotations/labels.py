@@ -154,9 +154,9 @@ def render(
     hidden = paint(layers.drawn[split.other])
     if split is Split.VALIDATION:
         hidden &= ~paint(layers.drawn[split])
-    # Small nuclei last, so that one on top of a large one stays visible.
+    # Small nuclei last, so that one on top of a large one stays visible; their place decides among equal ones.
     nuclei = layers.nuclei[split].near(start, end)
-    nuclei = nuclei[np.argsort(-shapely.area(nuclei), kind="stable")]
+    nuclei = nuclei[np.lexsort((*shapely.bounds(nuclei).T, -shapely.area(nuclei)))]
     objects = rasterize(nuclei, shape, downsample, origin)
     drawn_cut = paint(layers.cut)
     cut = drawn_cut & region

@@ -416,6 +416,13 @@ rectangles = st.builds(
 drawings = st.lists(st.one_of(outlines, outlines, rectangles), max_size=12)
 
 
+@pytest.mark.parametrize("second", [(3, 5, 3), (5, 3, 3), (5, 5, 3)])
+def test_of_overlapping_nuclei_of_one_size_the_place_decides(second: tuple[int, int, int]) -> None:
+    one, other = disc(3, 3, 3, "Nucleus"), disc(*second, "Nucleus")
+    first, swapped = (raster(read(*pair), Split.TRAINING) for pair in ((one, other), (other, one)))
+    np.testing.assert_array_equal(first.objects, swapped.objects)
+
+
 @settings(max_examples=60)
 @given(drawings, st.randoms())
 def test_the_order_of_annotations_does_not_matter(drawn: list[Annotation], rng: object) -> None:
