@@ -12,7 +12,8 @@
         --teacher base.cgn --teacher nuclei-he-fast.cgn --emphasis tnbc 3 --emphasis dsb2018_purple 2
     python widen.py medium.cgn -o wide.cgn
     python pretrain.py DATA -o nuclei-he.cgn --runs R7 -c wide_further.yaml --start wide.cgn
-        --teacher medium.cgn --teacher base.cgn --teacher nuclei-he-fast.cgn --emphasis tnbc 3 --emphasis dsb2018_purple 2
+        --teacher medium.cgn --teacher base.cgn --teacher nuclei-he-fast.cgn
+        --emphasis tnbc 3 --emphasis dsb2018_purple 2
 
 ``base.cgn`` shipped as nuclei-he until 2026-12-01; it was trained without the images of nuinsseg_more.
 DATA is a folder of ``manifest.csv`` and ``nuclei/DATASET/{images,labels}``. An interrupted run

@@ -154,7 +154,7 @@ def render(
     hidden = paint(layers.drawn[split.other])
     if split is Split.VALIDATION:
         hidden &= ~paint(layers.drawn[split])
-    # Small nuclei last, so that one on top of a large one stays visible; their place decides among equal ones.
+    # Small nuclei last, so that one on top of a large one stays visible. Of equal ones the place decides.
     nuclei = layers.nuclei[split].near(start, end)
     nuclei = nuclei[np.lexsort((*shapely.bounds(nuclei).T, -shapely.area(nuclei)))]
     objects = rasterize(nuclei, shape, downsample, origin)

@@ -84,7 +84,7 @@ class OmeZarrSource:
         if full.absent == full.count:
             raise SlideError(
                 self._path,
-                f"is an OME-Zarr without pixels: none of the {full.count} chunks of its full resolution is there",
+                f"is an OME-Zarr without pixels: its full resolution has none of its {full.count} chunks",
                 RE_EXPORT,
             )
         if any(one.absent for one in files):

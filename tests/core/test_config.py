@@ -11,7 +11,6 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cellgennet_qupath.annotations.classes import CORRECTED
-from cellgennet_qupath.bundle import load_bundle, named_bundle
 from cellgennet_qupath.core.config import FIXED_CLASSES, Config
 from cellgennet_qupath.core.config_file import config_from, config_of_bundle, load_config
 from cellgennet_qupath.core.errors import ConfigError

@@ -90,6 +90,8 @@ def test_the_test_tensors_belong_together(archive: Path) -> None:
 
 def test_the_metadata_state_source_licence_scale_and_rules(archive: Path) -> None:
     bundle = load_bundle(pretrained_bundle())
+    mpp = bundle.card.mpp
+    assert mpp is not None
     described = yaml.safe_load(content(archive, "bioimageio.yaml"))
     assert described["license"] == "CC-BY-4.0"
     assert {"10.1038/s41597-024-03117-2", "10.1109/TMI.2018.2865709"} <= {
@@ -100,9 +102,9 @@ def test_the_metadata_state_source_licence_scale_and_rules(archive: Path) -> Non
         "id": "y",
         "size": {"min": 32, "step": 16},
         "unit": "micrometer",
-        "scale": bundle.card.mpp,
+        "scale": mpp,
     }
-    assert described["outputs"][0]["axes"][3]["scale"] == bundle.config.student.stride * bundle.card.mpp
+    assert described["outputs"][0]["axes"][3]["scale"] == bundle.config.student.stride * mpp
     weights = described["weights"]["onnx"]
     assert weights["sha256"] == hashlib.sha256(content(archive, weights["source"])).hexdigest()
     assert described["config"]["cellgennet"]["decoding"] == decoding_of(bundle).model_dump()

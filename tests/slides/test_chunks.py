@@ -139,7 +139,7 @@ def test_without_its_full_resolution_it_is_refused(tmp_path: Path, version: str,
         for file in files(path / "0"):
             file.unlink()
     with pytest.raises(
-        SlideError, match=r"a\.ome\.zarr: (lacks its full|is an OME-Zarr without pixels: none of the 6 chunks)"
+        SlideError, match=r"a\.ome\.zarr: (lacks its full|is an OME-Zarr without pixels: .* 6 chunks)"
     ):
         open_slide(path)
 

@@ -101,7 +101,7 @@ def test_nothing_unknown_is_learnt() -> None:
     torch.manual_seed(0)
     task = GeometryTask(8)
     features = torch.rand(1, 8, 32, 32)
-    truth = torch.from_numpy(batch().geometry).permute(0, 3, 1, 2)  # type: ignore[arg-type]
+    truth = torch.from_numpy(batch().geometry).permute(0, 3, 1, 2)
     unknown = torch.full((1, 64, 64), float(UNKNOWN))
     assert float(task(features, truth * 0, unknown, torch.zeros(1, 64, 64)).detach()) == 0
 
