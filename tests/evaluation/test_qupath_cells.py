@@ -120,7 +120,7 @@ def test_both_rows_are_scored(cells: ModuleType, data: Path, tmp_path: Path) -> 
         "defaults",
         "tuned on train images",
     ]
-    assert (found["dice"] > 0.8).all()
+    assert (found["dice"] > 0.75).all()
     about = json.loads((tmp_path / "parameters.json").read_text(encoding="utf-8"))
     tried = about["PQ on train images"]
     best = max(tried, key=lambda one: one["pq"])
