@@ -333,3 +333,10 @@ def test_a_full_disk_leaves_the_older_bundle_and_nothing_else(
         write_bundle(bundle.path, Card(name="n", created=now()), {"student.safetensors": tmp_path / "w"})
     assert load_bundle(bundle.path).card.name == "m"
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("mpp", "name"), [(0.25, "40x"), (0.2265, "40x"), (0.5, "20x"), (1.0, "10x"), (0.3333, ""), (None, "")]
+)
+def test_a_scale_has_the_name_of_an_objective_where_it_is_one(mpp: float | None, name: str) -> None:
+    assert Card(name="m", created=now(), mpp=mpp).magnification == name
