@@ -35,15 +35,15 @@ def command(
     """Show a project's images, sizes, annotations by class, and labels to train on."""
     from ..annotations.overview import describe_project
     from ..core.config_file import load_config
-    from ..segmentation.record import mixed_settings, mixed_sizes, waiting_nuclei
+    from ..segmentation.record import mixed_nuclei, waiting_nuclei
     from .reporter import reporter
 
     listener = reporter()
     classes = load_config(config_file, listener).classes
     with opened(project, backend, slides, listener) as target:
         document = describe_project(target, mpp, classes, listener)
-        mixed, waiting = [*mixed_sizes(target), mixed_settings(target)], waiting_nuclei(target)
-    for line in filter(None, mixed):
+        mixed, waiting = mixed_nuclei(target), waiting_nuclei(target)
+    for line in mixed:
         listener.warn(line)
     if as_json:
         print_json(document)

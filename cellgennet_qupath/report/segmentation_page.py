@@ -179,8 +179,13 @@ def slide_card(
             card = SlideCard(result, size, known, reader=backend)
             if result.status != "done":
                 return card
-            ignored = ignored_geometry(project.annotations(entry), classes.ignore)
-            tissue = _tissue(project, entry, reader, known, ignored) if known else None
+            annotations = project.annotations(entry)
+            ignored = ignored_geometry(annotations, classes.ignore)
+            tissue = None
+            if known:
+                objects = [*readable_cores(project, entry), *annotations]
+                covered = covered_area(read_record(project, entry), size, objects)
+                tissue = _tissue(reader, known, covered, ignored)
         found = locate(_outside(_nuclei(project, entry), ignored))
     except Exception as error:
         # One slide that cannot be read does not cost the page, which says why.
@@ -210,11 +215,9 @@ def _outside(chunks: Iterable[Nuclei], ignored: shapely.Geometry | None) -> Iter
 
 
 def _tissue(
-    project: Project, entry: ImageEntry, reader: SlideReader, mpp: float, ignored: shapely.Geometry | None
+    reader: SlideReader, mpp: float, covered: shapely.Geometry | None, ignored: shapely.Geometry | None
 ) -> float | None:
-    """mm² of tissue in which nuclei were looked for, without ignored areas; None where that is not known."""
-    objects = [*readable_cores(project, entry), *project.annotations(entry)]
-    covered = covered_area(read_record(project, entry), (reader.width, reader.height), objects)
+    """mm² of tissue in a covered area, without ignored ones; None where that area is not known."""
     if covered is None:
         return None
     part = counted_part(covered, ignored)

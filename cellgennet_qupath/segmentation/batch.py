@@ -30,7 +30,7 @@ from .model import Model
 from .options import SegmentOptions
 from .plan import geometry_of_class
 from .prepare import Run
-from .record import mixed_settings, mixed_sizes, read_record, write_record
+from .record import mixed_nuclei, read_record, write_record
 from .result import ImageResult
 from .workers import Workers, local_workers
 
@@ -98,7 +98,7 @@ def segment_project(
         ) from error
     if batch is not None:
         batch.write(results, "finished", reporter)
-    for line in filter(None, [*mixed_sizes(project), mixed_settings(project)]):
+    for line in mixed_nuclei(project):
         reporter.warn(line)
     return results
 

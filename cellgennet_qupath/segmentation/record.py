@@ -151,6 +151,11 @@ def same_size(one: PixelSize, other: PixelSize) -> bool:
     return all(abs(a - b) <= _SAME_SIZE * b for a, b in zip(one, other, strict=True))
 
 
+def mixed_nuclei(project: Project) -> list[str]:
+    """What to warn of before nuclei of a project are compared, a line each: pixel sizes, then settings."""
+    return [line for line in (*mixed_sizes(project), mixed_settings(project)) if line]
+
+
 def mixed_sizes(project: Project) -> list[str]:
     """One line for each image whose nuclei were measured in pixels of different sizes."""
     lines = []

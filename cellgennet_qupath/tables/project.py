@@ -20,7 +20,7 @@ from ..measure.compartments import stain_comes_first
 from ..qupath.loose import LooseImages
 from ..qupath.project import ImageEntry, Project
 from ..qupath.repeats import remark
-from ..segmentation.record import measured_in, mixed_settings, mixed_sizes, read_record, same_size
+from ..segmentation.record import measured_in, mixed_nuclei, read_record, same_size
 from ..slides.pixel_size import implausible
 from .about import check_columns, export_facts, extra_columns, image_facts
 from .cells import folded, writable
@@ -235,7 +235,7 @@ def _replacing(path: Path, folder: bool) -> AbstractContextManager[Path]:
 
 
 def _warn_before(project: Project, files: Sequence[_File], reporter: Reporter) -> None:
-    for line in filter(None, [*mixed_sizes(project), mixed_settings(project)]):
+    for line in mixed_nuclei(project):
         reporter.warn(line)
     for file in files:
         resized = [entry.name for entry in file.entries if _is_resized(project, entry, file.units)]

@@ -217,7 +217,7 @@ class StudentTrainer:
         try:
             self._model.load_state_dict(under(tensors, "model."))
             self._average.load_state_dict(under(tensors, "average."))
-            # A checkpoint of other settings has an auxiliary task where this training has none, or none.
+            # An empty module takes no tensors: a checkpoint with the auxiliary task does not fit without it.
             auxiliary = nn.Module() if self._geometry is None else self._geometry
             auxiliary.load_state_dict(under(tensors, "geometry."))
         except RuntimeError as error:
