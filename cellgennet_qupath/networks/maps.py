@@ -13,8 +13,9 @@ class MapPredictor(Protocol):
 
     stride  : input samples per map sample; map sample i covers the input samples
               [i * stride, (i + 1) * stride).
-    unit    : start and size of every input must be multiples of this many samples: a network that halves
-              its grid predicts the same only at the same phase of that grid.
+    unit    : the size of every input must be a multiple of this many samples, and so must the distance
+              between two inputs of one image: a network that halves its grid predicts the same only at the
+              same phase of that grid.
     context : input samples that a map sample needs on each side. Samples beyond change it by too little to
               change the decoding.
     streams : predictions that can run at the same time, called from different threads.

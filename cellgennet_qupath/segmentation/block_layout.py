@@ -1,4 +1,4 @@
-"""Where the blocks of an image are: a grid that depends only on the size of the image."""
+"""Where the blocks of an image are: a grid that depends only on the size of the image and where its data begin."""
 
 from __future__ import annotations
 
@@ -17,35 +17,48 @@ class BlockGrid:
     core    : (columns, rows) of a block for which maps are kept.
     context : additional input on each side.
     size    : (columns, rows) of the image.
+    origin  : (column, row) where the first block's core begins; not inside the image.
     """
 
     core: tuple[int, int]
     context: int
     size: tuple[int, int]
+    origin: tuple[int, int] = (0, 0)
 
     @classmethod
-    def over(cls, size: tuple[int, int], unit: int, context: int, largest: int) -> BlockGrid:
-        """Blocks that divide the image about equally."""
-        parts = [-(-length // largest) for length in size]
-        columns, rows = (
-            round_up(-(-length // count), unit) for length, count in zip(size, parts, strict=True)
-        )
-        return cls((columns, rows), context, size)
+    def over(
+        cls,
+        size: tuple[int, int],
+        unit: int,
+        context: int,
+        largest: int,
+        begin: tuple[int, int] = (0, 0),
+    ) -> BlockGrid:
+        """Blocks that divide the image about equally.
+
+        A network that halves its grid sees the same tissue a little differently at another place of a ``unit``.
+        So blocks lie in relation to ``begin``, the first sample with data, as they do to an image's corner.
+        """
+        columns, rows = (-(-at % unit) for at in begin)
+        lengths = (size[0] - columns, size[1] - rows)
+        width, height = (round_up(-(-length // -(-length // largest)), unit) for length in lengths)
+        return cls((width, height), context, size, (columns, rows))
 
     def keys(self, bounds: Rectangle) -> list[Key]:
         """(row, column) of the blocks that overlap a window, in reading order."""
-        (columns, rows), (width, height) = self.core, self.size
+        (columns, rows), (width, height), (x, y) = self.core, self.size, self.origin
         return [
             (row, column)
-            for row in range(max(bounds.y0, 0) // rows, -(-min(bounds.y1, height) // rows))
-            for column in range(max(bounds.x0, 0) // columns, -(-min(bounds.x1, width) // columns))
+            for row in range((max(bounds.y0, 0) - y) // rows, -(-(min(bounds.y1, height) - y) // rows))
+            for column in range((max(bounds.x0, 0) - x) // columns, -(-(min(bounds.x1, width) - x) // columns))
         ]
 
     def core_of(self, key: Key) -> Rectangle:
         """The core of a block; it may extend beyond the image."""
         row, column = key
         columns, rows = self.core
-        return Rectangle(column * columns, row * rows, (column + 1) * columns, (row + 1) * rows)
+        x, y = self.origin
+        return Rectangle.of_size(x + column * columns, y + row * rows, columns, rows)
 
     def input_of(self, key: Key) -> Rectangle:
         """The core of a block and its context."""

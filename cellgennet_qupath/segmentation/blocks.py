@@ -1,6 +1,6 @@
 """Maps of a whole slide, block by block, for windows of any size.
 
-The network gets a slide in blocks of one shape, on a grid that depends only on the size of the image.
+The network gets a slide in blocks of one shape, on a grid that depends only on the image: its size and its margin.
 So every point has the same maps, bit by bit, in whichever tile, order or process its nuclei are decoded,
 and overlapping windows share the maps of a block instead of computing them again.
 """
@@ -19,6 +19,7 @@ from ..core.parallel import ordered_map
 from ..geometry.coordinates import edge_to_full, full_to_edge, grid_size
 from ..geometry.grid import Tile, round_up
 from ..geometry.rectangle import Rectangle
+from ..slides.margin import samples_within
 from .block_layout import BlockGrid, Key
 from .decode import quantised
 from .overlaps import OverlapReader
@@ -66,10 +67,12 @@ class MapWindow:
 
 
 def block_grid(task: SlideTask) -> BlockGrid:
-    """The blocks of a slide."""
+    """The blocks of a slide; around a picture with a margin they lie as they do on the picture alone."""
     size = grid_size(task.pixels.width, task.pixels.height, task.downsample)
-    unit, context = task.model.predictor.unit, task.model.predictor.context
-    return BlockGrid.over(size, unit, round_up(context, unit), task.model.block)
+    network = task.model.predictor
+    inner = samples_within(task.normalisation.part, size, task.downsample)
+    begin = (inner.x0 // network.stride * network.stride, inner.y0 // network.stride * network.stride)
+    return BlockGrid.over(size, network.unit, round_up(network.context, network.unit), task.model.block, begin)
 
 
 _SMALLER = (1, 2, 4)

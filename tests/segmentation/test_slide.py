@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.segmentation.assemble import SlideNuclei, TileNuclei
 from cellgennet_qupath.segmentation.blocks import block_grid, fitting_block
 from cellgennet_qupath.segmentation.plan import Area, plan_tiles
@@ -211,3 +212,24 @@ class Counting(ColourReader):
     def predict(self, images: NDArray[np.float32], rim: int = 0) -> NDArray[np.float32]:
         self.pixels += images[..., 0].size
         return super().predict(images, rim)
+
+
+@pytest.mark.parametrize("margin", [(2, 0), (12, 30), (60, 46), (0, 100)], ids=str)
+@pytest.mark.parametrize("tile", [64, 1024])
+def test_a_margin_moves_nuclei_and_changes_none(margin: tuple[int, int], tile: int) -> None:
+    # Whole samples of the maps: what lies between them is another sampling of the picture.
+    x, y = margin
+    generator = np.random.default_rng(7)
+    # Whole nuclei: at the picture's edge the image's edge cuts outlines off, a margin does not.
+    discs: list[Disc] = [(*generator.uniform(16, 184, 2), generator.uniform(5, 12)) for _ in range(60)]
+    picture = draw(200, 200, discs)
+    framed = np.zeros((200 + y, 200 + x, 3), np.uint8)
+    framed[y:, x:] = picture
+    one, tiles = task(framed, tile)
+    part = Rectangle(x, y, x + 200, y + 200)
+    found = segment_slide(replace(one, normalisation=replace(one.normalisation, part=part)), tiles).nuclei
+    alone = run(picture, tile).nuclei
+    assert len(alone) > 20
+    assert found.probability.tolist() == alone.probability.tolist()
+    moved = shapely.transform(alone.polygons, lambda at: at + (x, y))
+    assert shapely.equals_exact(found.polygons, moved, tolerance=0.01).all()
