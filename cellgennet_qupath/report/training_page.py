@@ -16,9 +16,6 @@ from .pages import write_page
 from .plots import training_curves
 from .words import LABELS
 
-MOST = 12
-"""Largest number of samples on the page."""
-
 
 @dataclass(frozen=True)
 class TrainingVerdict:
@@ -74,12 +71,8 @@ def judge_training(record: TrainingRecord) -> TrainingVerdict:
 
 
 def write_training_page(record: TrainingRecord, file: Path) -> Path:
-    """Write the training page and return ``file``; ``MOST`` samples at regular intervals are shown.
-
-    Raises ExportError.
-    """
-    samples, scores = record.samples, record.scores
-    chosen = np.unique(np.linspace(0, len(samples) - 1, min(MOST, len(samples))).round().astype(int))
+    """Write the training page and return ``file``. Raises ExportError."""
+    scores = record.scores
     return write_page(
         file,
         "training.html.j2",
@@ -92,7 +85,7 @@ def write_training_page(record: TrainingRecord, file: Path) -> Path:
             "verdict": judge_training(record),
             "columns": [column for column in LABELS if any(column in row for row in scores.values())],
             "labels": LABELS,
-            "pictures": [_picture(samples[i]) for i in chosen],
+            "pictures": [_picture(sample) for sample in record.samples],
         },
     )
 
@@ -102,7 +95,6 @@ def _picture(sample: Sample) -> Picture:
     rows, columns = sample.truth.shape
     stride = -(-rows // len(sample.predicted))
     full = sample.predicted.repeat(stride, axis=0).repeat(stride, axis=1)[:rows, :columns]
-    pixels = np.rint(np.clip(sample.image, 0, 1) * 255).astype(np.uint8)
     true, unknown = np.maximum(sample.truth, 0), sample.truth < 0
     outcome = match_labels(true, full, unknown).outcome
-    return outlined(sample.name, pixels, true, unknown, {"student": (full, outcome)})
+    return outlined(sample.name, sample.pixels, true, unknown, {"student": (full, outcome)})

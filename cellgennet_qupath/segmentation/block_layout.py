@@ -1,4 +1,4 @@
-"""Where the blocks of an image are: a grid that depends only on the size of the image and where its data begin."""
+"""Where the blocks of an image are: a grid that depends only on its size and on where its data begin."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class BlockGrid:
     ) -> BlockGrid:
         """Blocks that divide the image about equally.
 
-        A network that halves its grid sees the same tissue a little differently at another place of a ``unit``.
-        So blocks lie in relation to ``begin``, the first sample with data, as they do to an image's corner.
+        A network that halves its grid sees the same tissue a little differently at another place of a
+        ``unit``. So blocks lie to ``begin``, the first sample with data, as they do to an image's corner.
         """
         columns, rows = (-(-at % unit) for at in begin)
         lengths = (size[0] - columns, size[1] - rows)
@@ -47,10 +47,12 @@ class BlockGrid:
     def keys(self, bounds: Rectangle) -> list[Key]:
         """(row, column) of the blocks that overlap a window, in reading order."""
         (columns, rows), (width, height), (x, y) = self.core, self.size, self.origin
+        x0, y0 = max(bounds.x0, 0) - x, max(bounds.y0, 0) - y
+        x1, y1 = min(bounds.x1, width) - x, min(bounds.y1, height) - y
         return [
             (row, column)
-            for row in range((max(bounds.y0, 0) - y) // rows, -(-(min(bounds.y1, height) - y) // rows))
-            for column in range((max(bounds.x0, 0) - x) // columns, -(-(min(bounds.x1, width) - x) // columns))
+            for row in range(y0 // rows, -(-y1 // rows))
+            for column in range(x0 // columns, -(-x1 // columns))
         ]
 
     def core_of(self, key: Key) -> Rectangle:

@@ -1,6 +1,6 @@
 """Maps of a whole slide, block by block, for windows of any size.
 
-The network gets a slide in blocks of one shape, on a grid that depends only on the image: its size and its margin.
+The network gets a slide in blocks of one shape, on a grid that depends only on the image's size and margin.
 So every point has the same maps, bit by bit, in whichever tile, order or process its nuclei are decoded,
 and overlapping windows share the maps of a block instead of computing them again.
 """
@@ -70,9 +70,10 @@ def block_grid(task: SlideTask) -> BlockGrid:
     """The blocks of a slide; around a picture with a margin they lie as they do on the picture alone."""
     size = grid_size(task.pixels.width, task.pixels.height, task.downsample)
     network = task.model.predictor
-    inner = samples_within(task.normalisation.part, size, task.downsample)
-    begin = (inner.x0 // network.stride * network.stride, inner.y0 // network.stride * network.stride)
-    return BlockGrid.over(size, network.unit, round_up(network.context, network.unit), task.model.block, begin)
+    inner, stride = samples_within(task.normalisation.part, size, task.downsample), network.stride
+    begin = (inner.x0 // stride * stride, inner.y0 // stride * stride)
+    context = round_up(network.context, network.unit)
+    return BlockGrid.over(size, network.unit, context, task.model.block, begin)
 
 
 _SMALLER = (1, 2, 4)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..annotations.windows import Window
 from ..segmentation.decode import NOMINAL_MPP, DecodingConfig, decode
 from .adaptation import Start
 from .comparison import PairedComparison, compare_paired
 from .interpolation import SHARES, STANDARD, write_interpolated
-from .record import Sample
+from .record import Sample, shown
 from .run_folder import TrainingRun
 from .scale import tally_at
 from .soft_maps import Predict, window_predict
@@ -31,7 +32,7 @@ class FinishedStudent:
 
     decoding   : the rule, in µm at the training's resolution.
     scores     : means over the validation windows, each scored with what others choose (``cross_fitted``).
-    samples    : these windows with the nuclei of the student that is kept.
+    samples    : those of them that a page shows, with the nuclei of the student that is kept.
     share      : how far the weights moved from the start to the end of the training; 1 without a start.
     comparison : with the start, on the same nuclei; None without a start, or where nothing is held out.
     of_standard: whether scores are of the standard choice although another is kept, as there is one region.
@@ -110,7 +111,8 @@ def _chosen(
     """Choose a share by the standard rule, and with it a rule from a small grid around the standard one.
 
     shares : the standard one first. Each is predicted once for all windows, and the one that is kept again;
-             so are others that a fold chooses. Only scores are kept of them.
+             so are others that a fold chooses. Only scores are kept of them: the maps of all windows are as
+             large as the annotated area.
     """
     windows = run.data.validation
     rules = [standard, *_grid(standard)]
@@ -133,15 +135,9 @@ def _chosen(
         return share, best_of(tables[share], among)
 
     everyone = np.ones(len(windows), bool)
-    kept = share_of(everyone)
-    maps = list(predicted(shares[kept]))
-    tables[kept] = _scored(run, maps, rules)
-    _, rule = choose(everyone)
-    samples = [
-        Sample(window.source, window.image, window.labels.objects, _decoded(run, both, rules[rule]))
-        for window, both in zip(windows, maps, strict=True)
-    ]
-    del maps  # before those of another share are made
+    kept, rule = choose(everyone)
+    predict = predict_at(shares[kept])
+    samples = [_sample(run, windows[row], predict, rules[rule]) for row in shown(len(windows))]
     held_out = cross_fitted(folds, choose, lambda choice: tables[choice[0]][choice[1]])
     of_standard = not folds.any() and (kept, rule) != (0, 0)
     return _Chosen(shares[kept], rules[rule], samples, held_out, of_standard)
@@ -167,6 +163,12 @@ def _scored(
         for row, rule in zip(table, rules, strict=True):
             row.append(score_window(_decoded(run, both, rule), objects, stride))
     return table
+
+
+def _sample(run: TrainingRun, window: Window, predict: Predict, rule: DecodingConfig) -> Sample:
+    image = window.image
+    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return Sample(window.source, pixels, window.labels.objects, _decoded(run, predict(image), rule))
 
 
 def _decoded(run: TrainingRun, maps: Maps, rule: DecodingConfig) -> NDArray[np.int32]:

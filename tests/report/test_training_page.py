@@ -30,7 +30,7 @@ SCORES = {"f1@0.5": 0.7, "aji": 0.5, "pq": 0.6, "true_objects": 53.0, "count_err
 def record(f1: float = 0.7, verdict: tuple[str, ...] = (), **facts: int) -> TrainingRecord:
     truth = np.zeros((40, 40), np.int32)
     truth[8:20, 8:20] = 1
-    sample = Sample("slide.v1.tif", np.full((40, 40, 3), 0.5, np.float32), truth, truth[::2, ::2].copy())
+    sample = Sample("slide.v1.tif", np.full((40, 40, 3), 128, np.uint8), truth, truth[::2, ::2].copy())
     return TrainingRecord(
         name="train-my.model.v2",
         facts=FACTS | facts,

@@ -231,5 +231,5 @@ def test_a_margin_moves_nuclei_and_changes_none(margin: tuple[int, int], tile: i
     alone = run(picture, tile).nuclei
     assert len(alone) > 20
     assert found.probability.tolist() == alone.probability.tolist()
-    moved = shapely.transform(alone.polygons, lambda at: at + (x, y))
+    moved = shapely.transform(alone.polygons, lambda at: at + np.array(margin))
     assert shapely.equals_exact(found.polygons, moved, tolerance=0.01).all()

@@ -15,6 +15,7 @@ from cellgennet_qupath.core.config import Config
 from cellgennet_qupath.core.progress import SILENT
 from cellgennet_qupath.segmentation.decode import DecodingConfig
 from cellgennet_qupath.training.data import TrainingData
+from cellgennet_qupath.training.record import SHOWN
 from cellgennet_qupath.training.run_folder import TrainingRun
 from cellgennet_qupath.training.soft_maps import Predict
 from cellgennet_qupath.training.student_choice import _Chosen, _chosen, choose_rule
@@ -77,12 +78,12 @@ def test_a_share_that_every_slide_prefers_is_credited_on_all(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("others", "predicted"),
     [
-        ({1.0: [9] * 5}, {0.5: 1, 0.25: 1, 0.75: 1, 1.0: 2}),
-        ({}, {0.5: 2, 0.25: 1, 0.75: 1, 1.0: 1}),
-        ({0.75: [9, 9, 6, 6, 6]}, {0.5: 2, 0.25: 1, 0.75: 2, 1.0: 1}),
+        ({1.0: [9] * 5}, {0.5: 1, 0.25: 1, 0.75: 1, 1.0: 3}),
+        ({}, {0.5: 3, 0.25: 1, 0.75: 1, 1.0: 1}),
+        ({0.75: [9, 9, 6, 6, 6]}, {0.5: 2, 0.25: 1, 0.75: 3, 1.0: 1}),
     ],
 )
-def test_only_shares_that_someone_chooses_are_predicted_twice(
+def test_only_shares_that_someone_chooses_are_predicted_again(
     tmp_path: Path, others: dict[float, list[int]], predicted: dict[float, int]
 ) -> None:
     drawn = Drawn(tmp_path, {share: [6] * 5 for share in SHARES} | others, [0.9] * 5)
@@ -115,4 +116,14 @@ def test_the_rule_of_a_student_without_a_start(
     assert (finished.share, finished.comparison) == (1.0, None)
     assert finished.of_standard == (len(foreground) == 1)
     assert ("standard settings" in sentence(finished.scores, finished.of_standard)) == finished.of_standard
-    assert drawn.calls == {1.0: 2 * len(foreground)}, "one pass each"
+    assert drawn.calls == {1.0: 4 * len(foreground)}, "two passes each, the second for the page"
+
+
+def test_a_page_shows_some_windows_of_many(tmp_path: Path) -> None:
+    count = 3 * SHOWN + 1
+    drawn = Drawn(tmp_path, {1.0: list(range(1, count + 1))}, [0.9] * count)
+    finished = choose_rule(drawn.run, drawn.predict_at(1.0))
+    names = [sample.name for sample in finished.samples]
+    assert len(names) == SHOWN and len(set(names)) == SHOWN
+    assert {names[0], names[-1]} == {drawn.windows[0].source, drawn.windows[-1].source}
+    assert drawn.calls == {1.0: count + SHOWN}, "only these are predicted again"
