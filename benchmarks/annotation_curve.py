@@ -111,7 +111,8 @@ def run(root: Path, starts: Path, runs: Path, domain: str, nuclei: int, seed: in
         if row == "scale":
             card = trained(lab, start, "adapted", seed, folder / "adapted.cgn").card
             factor = card.training["enlargement"]
-            model = replace(model, mpp=MPP / factor, decoding=model.decoding.scaled(1 / factor))
+            mpp = (model.mpp or MPP) / factor
+            model = replace(model, mpp=mpp, decoding=model.decoding.scaled(1 / factor))
             about["enlargement"] = factor
     else:
         bundle = trained(lab, start, row, seed, folder / f"{row}.cgn")

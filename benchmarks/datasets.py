@@ -126,9 +126,9 @@ def labelled(item: LabelledImage, split: Split, mpp: float = MPP) -> LabelledWin
     )
 
 
-def labelled_part(item: LabelledImage, box: Rectangle) -> LabelledWindow:
-    """A window of an image in which every nucleus is outlined, to train on."""
-    return _window(item, box, Split.TRAINING, MPP)
+def labelled_part(item: LabelledImage, box: Rectangle, mpp: float = MPP) -> LabelledWindow:
+    """A window of an image in which every nucleus is outlined, to train on; ``box`` in the image's pixels."""
+    return _window(item, box, Split.TRAINING, mpp)
 
 
 def overlapping_groups(root: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Suggested windows against random ones: how much a model gains from the nuclei outlined in them.
 
-    python benchmarks/suggestion.py DATA START --domain tnbc -o RUNS [--seed 0]... [--criterion all]...
+    python benchmarks/suggestion.py DATA START --domain tnbc -o RUNS [--seed 0]...
 
 START is a bundle that was trained without the domain (``starts.py``). Labels play the annotator. Half of the
 domain's patients (or groups of fields that share tissue) are annotated, the others scored. Each arm begins
@@ -30,6 +30,7 @@ from safetensors.torch import load_file, save_file
 from cellgennet_qupath.bundle import Bundle, load_bundle, now
 from cellgennet_qupath.core.config import LossConfig, StudentConfig
 from cellgennet_qupath.geometry.contours import label_polygons
+from cellgennet_qupath.geometry.grid import round_up
 from cellgennet_qupath.geometry.raster import rasterize
 from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.metrics.scores import score
@@ -63,6 +64,24 @@ class Trial:
     @property
     def rule(self) -> DecodingConfig:
         return DecodingConfig.model_validate(self.start.card.decoding)
+
+    @property
+    def mpp(self) -> float:
+        """µm per sample of the student's input."""
+        return self.start.card.mpp or MPP
+
+    @property
+    def step(self) -> float:
+        """Pixels per sample of the student's input."""
+        return self.mpp / MPP
+
+    @property
+    def stride(self) -> int:
+        return self.start.config.student.stride
+
+    def decoded(self, maps: NDArray[np.float32]) -> NDArray[np.int32]:
+        """The nuclei of maps, as labels on their grid."""
+        return decode(maps[..., 0], maps[..., 1], self.rule.at(self.stride * self.mpp))[0]
 
 
 def divided(root: Path, domain: str) -> tuple[list[LabelledImage], list[LabelledImage]]:
@@ -116,20 +135,26 @@ def suggested_windows(
     """The windows that ``cellgennet suggest`` would choose with a model."""
     candidates: list[Windows] = []
     annotated: list[Windows] = []
-    rule = trial.rule.at(2 * MPP)
+    places: list[tuple[int, Rectangle]] = []
+    rule, step = trial.rule.at(trial.stride * trial.mpp), trial.step
     for number, item in enumerate(trial.pool):
-        image = even(item.normalised())
+        image = even(item.normalised(trial.mpp))
         views = predict_views(predict, image, 4)
         mine = [box for image_of, box in taken if image_of == number]
         others = [box for box in grid(item) if free((number, box), taken)]
-        candidates.append(measure(image, views.mean, views.std, others, rule, number))
-        annotated.append(measure(image, views.mean, views.std, mine, rule, number))
+        candidates.append(measure(image, views.mean, views.std, in_samples(others, step), rule, number))
+        annotated.append(measure(image, views.mean, views.std, in_samples(mine, step), rule, number))
+        places += [(number, box) for box in others]
     windows = concat([part for part in candidates if len(part)])
     known = np.bincount([image for image, _ in taken], minlength=len(trial.pool)).astype(np.float64)
     annotations = concat([part for part in annotated if len(part)])
-    choices = choose(windows, annotations, known, PER_ROUND, rng)
-    rows = [choice.row for choice in choices]
-    return [(int(windows.image[row]), Rectangle(*(int(edge) for edge in windows.boxes[row]))) for row in rows]
+    return [places[choice.row] for choice in choose(windows, annotations, known, PER_ROUND, rng)]
+
+
+def in_samples(boxes: Sequence[Rectangle], step: float) -> list[Rectangle]:
+    """Windows of ``grid`` in samples, all of one size."""
+    side = round(WINDOW / step)
+    return [Rectangle.of_size(round(box.x0 / step), round(box.y0 / step), side, side) for box in boxes]
 
 
 def even(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -139,15 +164,17 @@ def even(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def trained(trial: Trial, taken: Sequence[tuple[int, Rectangle]], file: Path) -> Path:
     """Weights half-way between START and START trained on the windows."""
+    patch = round_up(round(WINDOW / trial.step), 32)
     settings = trial.start.config.student.model_copy(
-        update={"init": trial.start.student, "patch": 160, "batch": 4, "learning_rate": 3e-4}
+        update={"init": trial.start.student, "patch": patch, "batch": 4, "learning_rate": 3e-4}
     )
     config = StudentConfig.model_validate(settings.model_dump())
     trainer = StudentTrainer(
         config, LossConfig(touching_weight=4), trial.start.config.pseudo, STEPS, trial.seed
     )
     sampler = PatchSampler(
-        [labelled_part(trial.pool[number], box) for number, box in taken], config.patch + 2 * CONTEXT
+        [labelled_part(trial.pool[number], box, trial.mpp) for number, box in taken],
+        config.patch + 2 * CONTEXT,
     )
     for step in range(STEPS):
         rng = generator(trial.seed, "student", step)
@@ -180,9 +207,9 @@ def scores(trial: Trial, predict: Predict) -> dict[str, float]:
     found = {}
     for item in trial.scored:
         truth = item.truth()
-        maps = predict(item.normalised())
-        labels, _ = decode(maps[..., 0], maps[..., 1], trial.rule.at(2 * MPP))
-        found[item.name] = score(truth, rasterize(label_polygons(labels, 2.0), truth.shape)).as_dict()["pq"]
+        labels = trial.decoded(predict(item.normalised(trial.mpp)))
+        outlines = label_polygons(labels, trial.stride * trial.step)
+        found[item.name] = score(truth, rasterize(outlines, truth.shape)).as_dict()["pq"]
     return found
 
 
