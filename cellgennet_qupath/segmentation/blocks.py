@@ -19,7 +19,7 @@ from ..core.parallel import ordered_map
 from ..geometry.coordinates import edge_to_full, full_to_edge, grid_size
 from ..geometry.grid import Tile, round_up
 from ..geometry.rectangle import Rectangle
-from ..slides.margin import samples_within
+from ..slides.margin import first_sample
 from .block_layout import BlockGrid, Key
 from .decode import quantised
 from .overlaps import OverlapReader
@@ -70,10 +70,11 @@ def block_grid(task: SlideTask) -> BlockGrid:
     """The blocks of a slide; around a picture with a margin they lie as they do on the picture alone."""
     size = grid_size(task.pixels.width, task.pixels.height, task.downsample)
     network = task.model.predictor
-    inner, stride = samples_within(task.normalisation.part, size, task.downsample), network.stride
-    begin = (inner.x0 // stride * stride, inner.y0 // stride * stride)
+    x, y = (
+        at // network.stride * network.stride for at in first_sample(task.normalisation.part, task.downsample)
+    )
     context = round_up(network.context, network.unit)
-    return BlockGrid.over(size, network.unit, context, task.model.block, begin)
+    return BlockGrid.over(size, network.unit, context, task.model.block, (x, y))
 
 
 _SMALLER = (1, 2, 4)

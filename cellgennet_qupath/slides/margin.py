@@ -27,6 +27,8 @@ _BLOCK = 16
 _STRAIGHT = 2
 """Pixels behind its edge where a picture is cut, and where rounded tissue is still narrow."""
 _LEAST = 16
+_SLIVER = 0.05
+"""Share of a sample inside the picture that may be margin: 13 grey values of its colour at most."""
 _FAR = 1 << 40
 
 
@@ -64,13 +66,20 @@ def picture_within(reader: SlideReader, image: Pixels, downsample: float) -> Rec
 
 
 def samples_within(part: Rectangle | None, size: tuple[int, int], downsample: float) -> Rectangle:
-    """The samples of a grid, of ``size`` (columns, rows), that are wholly inside the part of a picture."""
+    """The samples of a grid, of ``size`` (columns, rows), that are inside the part of a picture."""
     whole = Rectangle(0, 0, *size)
     if part is None:
         return whole
-    x0, y0 = (math.ceil(edge / downsample - 1e-6) for edge in part[:2])
-    x1, y1 = (math.floor(edge / downsample + 1e-6) for edge in part[2:])
+    x0, y0 = (math.ceil(edge / downsample - _SLIVER) for edge in part[:2])
+    x1, y1 = (math.floor(edge / downsample + _SLIVER) for edge in part[2:])
     return Rectangle(max(0, x0), max(0, y0), min(size[0], x1), min(size[1], y1))
+
+
+def first_sample(part: Rectangle | None, downsample: float) -> tuple[int, int]:
+    """The (column, row) nearest to where the part of a picture begins; 0 at sides without a margin."""
+    if part is None:
+        return 0, 0
+    return max(0, round(part.x0 / downsample)), max(0, round(part.y0 / downsample))
 
 
 def _from(side: str, image: Pixels) -> Pixels:

@@ -10,7 +10,7 @@ import pytest
 
 from cellgennet_qupath.core.config import NormalisationConfig
 from cellgennet_qupath.geometry.rectangle import Rectangle
-from cellgennet_qupath.slides.margin import samples_within
+from cellgennet_qupath.slides.margin import first_sample, samples_within
 from cellgennet_qupath.slides.normalisation import Normalisation, estimate
 from cellgennet_qupath.slides.reader import open_slide
 from cellgennet_qupath.slides.tissue import TissueMask, tissue_mask
@@ -63,6 +63,21 @@ def test_a_network_sees_the_mirror_image_in_the_margin(tmp_path: Path) -> None:
 def test_only_whole_samples_are_within() -> None:
     assert samples_within(Rectangle(5, 8, 21, 1 << 40), (10, 10), 4.0) == (2, 2, 5, 10)
     assert samples_within(None, (10, 12), 4.0) == (0, 0, 10, 12)
+
+
+@pytest.mark.parametrize(
+    ("margin", "step", "first"), [(16, 1.3332, 12), (512, 1.3332, 384), (16, 1.3334, 12)]
+)
+def test_a_margin_of_nearly_whole_samples_costs_no_sample(margin: int, step: float, first: int) -> None:
+    part = Rectangle(margin, margin, margin + 1024, margin + 1024)
+    size = round((1024 + 2 * margin) / step)
+    assert samples_within(part, (size, size), step)[:2] == (first, first) == first_sample(part, step)
+
+
+def test_a_picture_begins_at_the_nearest_sample() -> None:
+    assert first_sample(Rectangle(5, 7, 21, 21), 4.0) == (1, 2)
+    assert first_sample(Rectangle(-(1 << 40), 8, 21, 21), 4.0) == (0, 2)
+    assert first_sample(None, 4.0) == (0, 0)
 
 
 @pytest.mark.parametrize("colour", [(30, 60, 160), (20, 20, 25), (150, 30, 40)], ids=str)
