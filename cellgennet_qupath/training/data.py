@@ -33,8 +33,8 @@ from .slide_windows import SlideWindow, TrainingSlide, WindowCache
 
 _MARGIN = 64
 """Samples of real tissue around labels, so that patches there show context instead of padding."""
-_LARGEST = 640
-"""Samples per side of a window; of larger ones, only a few would fit into the memory for windows."""
+_LARGEST = 512
+"""Samples per side of a window: the memory of a prediction grows with it."""
 _CELL = 32
 """Side, in samples, of the squares in which a tile's tissue is looked up."""
 _MIN_TISSUE = 0.3
