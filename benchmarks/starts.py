@@ -1,11 +1,13 @@
 """Train a start without a domain: network, data and task of the shipped model on everything else.
 
-    python benchmarks/starts.py DATA tnbc -o no-tnbc.cgn --runs RUNS --teacher FORMER/no-tnbc.cgn
+    python benchmarks/starts.py DATA tnbc -o STARTS/no-tnbc.cgn --runs RUNS
+        --teacher benchmarks/starts/no-tnbc.cgn
 
 DOMAIN is one of ``domains.DOMAINS``. Train on all labels of the other domains, test splits included, as no
 score on them is reported; every tenth group of images that share tissue is for validation. With ``--teacher``
-the mean of the maps of bundles over four views is learnt beside the labels; such a bundle must not have seen
-the domain either. An interrupted run continues where it stopped.
+the mean of the maps of bundles over four views is learnt beside the labels. Those in ``starts/``, of the first
+run of an earlier recipe (``pretrained.yaml``), have not seen the domain either. An interrupted run continues
+where it stopped.
 """
 
 from __future__ import annotations

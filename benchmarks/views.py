@@ -1,6 +1,6 @@
 """What averaged views gain: scores of starts on tissue that they never saw, in one view and in four.
 
-    python benchmarks/views.py DATA benchmarks/starts [--domain tnbc]...
+    python benchmarks/views.py DATA STARTS [--domain tnbc]...
 
 STARTS holds a bundle ``no-DOMAIN.cgn`` for each domain (benchmarks/starts.py). All images of the domain are
 scored, at full resolution; counts are per 100 true nuclei; p is of the two-sided Wilcoxon signed-rank test
