@@ -5,9 +5,9 @@
 
 DOMAIN is one of ``domains.DOMAINS``. Train on all labels of the other domains, test splits included, as no
 score on them is reported; every tenth group of images that share tissue is for validation. With ``--teacher``
-the mean of the maps of bundles over four views is learnt beside the labels. Those in ``starts/``, of the first
-run of an earlier recipe (``pretrained.yaml``), have not seen the domain either. An interrupted run continues
-where it stopped.
+the mean of the maps of bundles over four views is learnt beside the labels. Those in ``starts/``, of the
+first run of an earlier recipe (``pretrained.yaml``), have not seen the domain either. An interrupted run
+continues where it stopped.
 """
 
 from __future__ import annotations
