@@ -173,19 +173,33 @@ def labelled_everywhere(
     opinion  : maps of an image to learn beside its labels.
     emphasis : how much more often than others the images of a data set are drawn.
     """
+    kept = held_out(root, datasets)
+    return labelled_data(
+        [(item, item in kept) for item in images(root, "train", datasets)], mpp, opinion, emphasis
+    )
+
+
+def labelled_data(
+    items: Sequence[tuple[LabelledImage, bool]],
+    mpp: float,
+    opinion: Callable[[LabelledImage], Maps] | None,
+    emphasis: Mapping[str, int],
+) -> TrainingData:
+    """All labels of images, each with whether it is for validation.
+
+    opinion, emphasis : as for ``labelled_everywhere``.
+    """
     training: list[LabelledWindow] = []
     validation: list[LabelledWindow] = []
-    everything = images(root, "train", datasets)
-    kept = held_out(root, datasets)
-    for item in everything:
-        if item in kept:
+    for item, validating in items:
+        if validating:
             validation.append(labelled(item, Split.VALIDATION, mpp))
         else:
             window = labelled(item, Split.TRAINING, mpp)
             if opinion is not None:
                 window = with_soft_labels(window, opinion(item))
             training += [window] * emphasis.get(item.dataset, 1)
-    return TrainingData(mpp, len(everything), training, validation, [])
+    return TrainingData(mpp, len(items), training, validation, [])
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-from datasets import MPP, LabelledImage, Maps, labelled, with_soft_labels
+from datasets import MPP, LabelledImage, Maps, labelled_data
 from domains import DOMAINS, Domains
 from pretrain import RULE, attribution, each_once, shared_opinion, validation_scores
 from reporting import Printed
 
-from cellgennet_qupath.annotations.labels import Split
 from cellgennet_qupath.bundle import STUDENT, Card, load_bundle, now, versions, write_bundle
 from cellgennet_qupath.core.config_file import load_config
 from cellgennet_qupath.training.data import TrainingData
@@ -42,17 +41,7 @@ def data_without(
     """
     images = Domains(root).without(domain)
     held_out = set(sorted({image.group for image in images})[9::10])
-    training, validation = [], []
-    for image in images:
-        item = image.item
-        if image.group in held_out:
-            validation.append(labelled(item, Split.VALIDATION, mpp))
-        else:
-            window = labelled(item, Split.TRAINING, mpp)
-            if opinion is not None:
-                window = with_soft_labels(window, opinion(item))
-            training += [window] * EMPHASIS.get(item.dataset, 1)
-    return TrainingData(mpp, len(images), training, validation, [])
+    return labelled_data([(image.item, image.group in held_out) for image in images], mpp, opinion, EMPHASIS)
 
 
 @click.command()

@@ -36,7 +36,7 @@ from cellgennet_qupath.geometry.rectangle import Rectangle
 from cellgennet_qupath.metrics.scores import score
 from cellgennet_qupath.metrics.statistics import mean_interval, wilcoxon
 from cellgennet_qupath.networks.runtime import load_runtime
-from cellgennet_qupath.segmentation.decode import DecodingConfig, decode
+from cellgennet_qupath.segmentation.decode import Decoding, DecodingConfig, decode
 from cellgennet_qupath.suggestion.choose import choose
 from cellgennet_qupath.suggestion.criteria import Windows, concat, measure
 from cellgennet_qupath.training.batches import LabelledBatch
@@ -62,10 +62,6 @@ class Trial:
     seed: int
 
     @property
-    def rule(self) -> DecodingConfig:
-        return DecodingConfig.model_validate(self.start.card.decoding)
-
-    @property
     def mpp(self) -> float:
         """µm per sample of the student's input."""
         return self.start.card.mpp or MPP
@@ -79,9 +75,14 @@ class Trial:
     def stride(self) -> int:
         return self.start.config.student.stride
 
+    @property
+    def rule(self) -> Decoding:
+        """How the start's maps become nuclei, in their samples."""
+        return DecodingConfig.model_validate(self.start.card.decoding).at(self.stride * self.mpp)
+
     def decoded(self, maps: NDArray[np.float32]) -> NDArray[np.int32]:
         """The nuclei of maps, as labels on their grid."""
-        return decode(maps[..., 0], maps[..., 1], self.rule.at(self.stride * self.mpp))[0]
+        return decode(maps[..., 0], maps[..., 1], self.rule)[0]
 
 
 def divided(root: Path, domain: str) -> tuple[list[LabelledImage], list[LabelledImage]]:
@@ -136,7 +137,7 @@ def suggested_windows(
     candidates: list[Windows] = []
     annotated: list[Windows] = []
     places: list[tuple[int, Rectangle]] = []
-    rule, step = trial.rule.at(trial.stride * trial.mpp), trial.step
+    rule, step = trial.rule, trial.step
     for number, item in enumerate(trial.pool):
         image = even(item.normalised(trial.mpp))
         views = predict_views(predict, image, 4)
